@@ -1,0 +1,1 @@
+"""The five services, the process that runs them all, and the command line."""

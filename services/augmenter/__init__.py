@@ -1,0 +1,1 @@
+"""Augmenter: mirrors every accepted image without loss."""

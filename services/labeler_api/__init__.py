@@ -1,0 +1,1 @@
+"""labeler-api: the one ledger of images, labels, campaigns and slots, and its HTTP API."""

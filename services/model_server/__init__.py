@@ -1,0 +1,1 @@
+"""model-server: answers selfies over HTTP with the live model."""

@@ -1,0 +1,1 @@
+"""Trainer: turns a manifest into a measured ONNX model. The only service that imports torch."""

@@ -1,0 +1,1 @@
+"""What every service shares: events, taxonomy, imaging, ports and their adapters. Imports no service."""

@@ -1,0 +1,246 @@
+"""Every error evenskin tells anybody about: a stable code, an HTTP status, one sentence, what to do.
+
+The class docstring says when it is raised. `status` below 500 means that the caller can mend it, so
+the command line exits with 2; from 500 on it exits with 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class EvenskinError(Exception):
+    """Base of all our errors."""
+
+    code = "internal_error"
+    status = 500
+    retryable = False  # whether the same call may succeed later without a change
+
+    def __init__(self, message: str, *, advice: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+        self.details = details
+
+    @property
+    def exit_status(self) -> int:
+        """Exit status of the command line: 2 where the user can mend it, else 1."""
+        return 2 if self.status < 500 else 1
+
+    def problem(self) -> dict[str, Any]:
+        """The error as an RFC 9457 problem document."""
+        document: dict[str, Any] = {
+            "type": f"urn:evenskin:problem:{self.code}",
+            "title": self.code.replace("_", " ").capitalize(),
+            "status": self.status,
+            "code": self.code,
+            "detail": self.message,
+        }
+        if self.advice:
+            document["advice"] = self.advice
+        return {**document, **self.details}
+
+
+class InvalidRequest(EvenskinError):
+    """A request or an event does not have the shape its model asks for."""
+
+    code, status = "invalid_request", 422
+
+
+class UnknownCondition(InvalidRequest):
+    """A name is not one of the seven conditions."""
+
+    code = "unknown_condition"
+
+
+class UnknownSeverity(InvalidRequest):
+    """A name is not mild, moderate or severe."""
+
+    code = "unknown_severity"
+
+
+class InvalidTarget(InvalidRequest):
+    """A target is negative or beyond what a campaign may ask for."""
+
+    code = "invalid_target"
+
+
+class OverBudget(EvenskinError):
+    """The worst cost of a campaign is above the budget it was given."""
+
+    code, status = "over_budget", 422
+
+
+class NotFound(EvenskinError):
+    """Something was asked for by an id that does not exist."""
+
+    code, status = "not_found", 404
+
+
+class Conflict(EvenskinError):
+    """The change does not fit the state that is there."""
+
+    code, status = "conflict", 409
+
+
+class Unauthorized(EvenskinError):
+    """EVENSKIN_API_KEY is set and the request does not carry it."""
+
+    code, status = "unauthorized", 401
+
+
+class ImageError(EvenskinError):
+    """Base of what is wrong with a picture somebody sent."""
+
+    code, status = "image_invalid", 422
+
+
+class ImageEmpty(ImageError):
+    """The upload has no bytes."""
+
+    code = "image_empty"
+
+
+class ImageTooLarge(ImageError):
+    """The upload has more bytes than are read."""
+
+    code, status = "image_too_large", 413
+
+
+class ImageUnsupported(ImageError):
+    """The bytes are not a picture in a format we read, or it is animated."""
+
+    code, status = "image_unsupported", 415
+
+
+class ImageAnimated(ImageUnsupported):
+    """The picture has several frames."""
+
+    code = "image_animated"
+
+
+class ImageBroken(ImageError):
+    """The picture is truncated or damaged."""
+
+    code = "image_broken"
+
+
+class ImageTooSmall(ImageError):
+    """The picture has too few pixels to see skin on."""
+
+    code = "image_too_small"
+
+
+class ImageTooManyPixels(ImageError):
+    """The picture would need too much memory to decode."""
+
+    code = "image_too_many_pixels"
+
+
+class MalformedEvent(EvenskinError):
+    """A message is not a CloudEvent of ours: it goes to the dead-letter queue at once."""
+
+    code, status = "malformed_event", 422
+
+
+class UnroutableEvent(EvenskinError):
+    """No queue takes the event: its consumer has never been started."""
+
+    code, status, retryable = "unroutable_event", 503, True
+
+
+class BusUnavailable(EvenskinError):
+    """The broker cannot be reached or does not confirm."""
+
+    code, status, retryable = "bus_unavailable", 503, True
+
+
+class StoreUnavailable(EvenskinError):
+    """The object store cannot be reached or answers with a server error."""
+
+    code, status, retryable = "store_unavailable", 503, True
+
+
+class StoreFull(StoreUnavailable):
+    """The disk under the object store is full; nothing was half-written."""
+
+    code, status = "store_full", 507
+
+
+class BlobNotFound(NotFound):
+    """No object has this key."""
+
+    code = "blob_not_found"
+
+
+class PreconditionFailed(Conflict):
+    """A conditional put found another object than it expected."""
+
+    code, status = "precondition_failed", 412
+
+
+class DatabaseUnavailable(EvenskinError):
+    """The ledger's database cannot be reached."""
+
+    code, status, retryable = "database_unavailable", 503, True
+
+
+class ProviderError(EvenskinError):
+    """Base of an image provider's failure; `reason` goes into ImageFailed."""
+
+    code, status = "provider_failed", 502
+    reason = "provider_error"
+
+
+class NoModel(EvenskinError):
+    """No model is live yet."""
+
+    code, status, retryable = "no_model", 503, True
+
+
+class ModelInvalid(EvenskinError):
+    """A model file is missing, damaged or not one of ours."""
+
+    code, status = "model_invalid", 422
+
+
+class ParityFailed(EvenskinError):
+    """ONNX Runtime and PyTorch disagree on real images."""
+
+    code, status = "parity_failed", 500
+
+
+class Overloaded(EvenskinError):
+    """More requests are waiting than will be answered in time."""
+
+    code, status, retryable = "overloaded", 503, True
+
+
+class TrainingFailed(EvenskinError):
+    """A training run ended without a model."""
+
+    code, status = "training_failed", 500
+
+
+class DatasetTooSmall(TrainingFailed):
+    """A manifest has too few images to train and measure on."""
+
+    code, status = "dataset_too_small", 422
+
+
+class ConfigurationError(EvenskinError):
+    """A setting is missing or makes no sense."""
+
+    code, status = "configuration_error", 400
+
+
+class ServiceUnreachable(EvenskinError):
+    """A command needs a running service and got no answer."""
+
+    code, status, retryable = "service_unreachable", 503, True
+
+
+class HomeInUse(EvenskinError):
+    """Another process already runs on this EVENSKIN_HOME."""
+
+    code, status = "home_in_use", 409

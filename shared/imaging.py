@@ -1,0 +1,155 @@
+"""How a picture becomes an array: the one preprocessing of trainer, model-server and review gate.
+
+`decode` is the only place that opens bytes from outside. Everything after it sees upright sRGB.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pillow_heif
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from shared.errors import (
+    ImageAnimated,
+    ImageBroken,
+    ImageEmpty,
+    ImageTooLarge,
+    ImageTooManyPixels,
+    ImageTooSmall,
+    ImageUnsupported,
+)
+
+MAX_BYTES = 20 * 1024 * 1024  # bytes of one upload: a 12-megapixel PNG fits
+MAX_PIXELS = 50_000_000  # pixels: 150 MB decoded, above every phone's default camera mode
+MIN_SIDE = 64  # pixels of the shorter side: below this no skin can be seen
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
+MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heic"}
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "HEIF": "heic"}
+
+_SRGB = ImageCms.createProfile("sRGB")
+
+pillow_heif.register_heif_opener(thumbnails=False)
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An upright picture in sRGB.
+
+    `image` is RGB; `format` is one of FORMATS; `orientation` is the EXIF value (1 to 8) it was stored in.
+    """
+
+    image: Image.Image
+    format: str
+    orientation: int
+
+    @property
+    def width(self) -> int:
+        """Pixels, as displayed."""
+        return self.image.width
+
+    @property
+    def height(self) -> int:
+        """Pixels, as displayed."""
+        return self.image.height
+
+
+def open_checked(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open a picture without decoding it, after the checks that cost nothing.
+
+    Raises ImageEmpty, ImageTooLarge, ImageUnsupported, ImageAnimated, ImageBroken, ImageTooManyPixels,
+    ImageTooSmall.
+    """
+    if not data:
+        raise ImageEmpty("The upload is empty.", advice="Send the bytes of a picture.")
+    if len(data) > max_bytes:
+        raise ImageTooLarge(
+            f"The upload has {len(data)} bytes; at most {max_bytes} are read.", advice="Send a smaller picture."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise _too_many_pixels(max_pixels) from None
+    except UnidentifiedImageError:
+        raise ImageUnsupported(
+            "The upload is not a picture in a format that is read.", advice="Send JPEG, PNG, WebP or HEIC."
+        ) from None
+    except Exception as error:  # decoders raise whatever they like on damaged headers
+        raise ImageBroken("The picture's header is damaged.", advice="Export it again.") from error
+    if image.width * image.height > max_pixels:
+        raise _too_many_pixels(max_pixels)
+    if getattr(image, "n_frames", 1) > 1 and image.format != "HEIF":  # HEIF: a burst's first picture is the picture
+        raise ImageAnimated("The picture is animated.", advice="Send a still picture.")
+    if min(image.size) < MIN_SIDE:
+        raise ImageTooSmall(
+            f"The picture is {image.width}×{image.height} pixels; its shorter side must have {MIN_SIDE}.",
+            advice="Send a larger picture.",
+        )
+    return image
+
+
+def _too_many_pixels(limit: int) -> ImageTooManyPixels:
+    return ImageTooManyPixels(f"The picture has more than {limit} pixels.", advice="Send a smaller picture.")
+
+
+def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode an upload to an upright sRGB picture: EXIF orientation and colour profile applied.
+
+    Transparency is laid on white. Raises what `open_checked` raises, and ImageBroken for damaged data.
+    """
+    image = open_checked(data, max_bytes=max_bytes, max_pixels=max_pixels)
+    picture_format = image.format or ""
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+    except Exception as error:  # truncated or corrupt data: each decoder has its own exception
+        raise ImageBroken("The picture's data is damaged or cut off.", advice="Send it again.") from error
+    return Decoded(_to_srgb(upright), picture_format, orientation if orientation in range(1, 9) else 1)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    profile_bytes = image.info.get("icc_profile")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        flat = Image.new("RGB", image.size, "white")
+        flat.paste(layer, mask=layer.getchannel("A"))
+        image = flat
+    elif image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        scaled = np.asarray(image, dtype=np.float32) / 257.0
+        image = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8), "L")
+    if profile_bytes and image.mode in ("RGB", "CMYK", "L"):
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(profile_bytes))
+            converted = ImageCms.profileToProfile(image, profile, _SRGB, outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # an unusable profile says nothing about the pixels: take them as sRGB
+    return image.convert("RGB")
+
+
+def square(image: Image.Image, size: int) -> Pixels:
+    """Preprocess for the model: centre-crop to a square, resize to `size`.
+
+    Returns uint8 of shape (size, size, 3), RGB. Normalisation is in the model's graph.
+    """
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    resized = image.resize(
+        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side), reducing_gap=3.0
+    )
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def model_input(data: bytes, size: int) -> Pixels:
+    """Encoded file → model input, uint8 (size, size, 3): what trainer and model-server both call."""
+    return square(decode(data).image, size)
