@@ -1,0 +1,158 @@
+"""The blob port on a directory: atomic writes by rename, conditional puts under a file lock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from shared.blobs import Blob, BlobInfo, checked_key
+from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed, StoreFull, StoreUnavailable
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class DirectoryBlobs:
+    """Blobs as files below `root`; the key is the path. Safe for several processes on one machine."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._temporary = root / ".incoming"
+        self._locks = root / ".lock"
+
+    async def get(self, key: str) -> Blob:
+        """Read an object. Raises BlobNotFound, StoreUnavailable."""
+        return await asyncio.to_thread(self._get, checked_key(key))
+
+    async def head(self, key: str) -> BlobInfo | None:
+        """Return size and ETag, or None."""
+        return await asyncio.to_thread(self._head, checked_key(key))
+
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> str:
+        """Write to a temporary file, flush it to disk, and rename: readers see all of it or nothing."""
+        del content_type  # a file system keeps none; readers go by the key's ending
+        # Shielded: a cancelled caller must not leave the thread's rename running unobserved.
+        return await asyncio.shield(asyncio.to_thread(self._put, checked_key(key), data, if_absent, if_match))
+
+    async def delete(self, key: str) -> None:
+        """Remove the file."""
+        await asyncio.to_thread(self._delete, checked_key(key))
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """Walk the directory in key order."""
+        for info in await asyncio.to_thread(lambda: sorted(self._walk(prefix), key=lambda found: found.key)):
+            yield info
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the directory can be written."""
+        await asyncio.to_thread(self._prepare)
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def _prepare(self) -> None:
+        with _translated("create the store's directory"):
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            if not os.access(self._temporary, os.W_OK):
+                raise PermissionError(errno.EACCES, "not writable", str(self._temporary))
+
+    def _get(self, key: str) -> Blob:
+        try:
+            with _translated(f"read {key}"):
+                data = (self._root / key).read_bytes()
+        except FileNotFoundError:
+            raise BlobNotFound(f"The store has no object '{key}'.") from None
+        return Blob(data, _etag(data))
+
+    def _head(self, key: str) -> BlobInfo | None:
+        try:
+            with _translated(f"read {key}"):
+                data = (self._root / key).read_bytes()
+        except FileNotFoundError:
+            return None
+        return BlobInfo(key, len(data), _etag(data))
+
+    def _put(self, key: str, data: bytes, if_absent: bool, if_match: str | None) -> str:
+        target = self._root / key
+        with _translated(f"write {key}"):
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=self._temporary)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if if_absent:
+                    self._link_if_absent(name, target, key)
+                elif if_match is not None:
+                    self._replace_if_match(name, target, key, if_match)
+                else:
+                    os.replace(name, target)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)
+        return _etag(data)
+
+    def _link_if_absent(self, name: str, target: Path, key: str) -> None:
+        try:
+            os.link(name, target)  # atomic: fails if somebody else was first
+        except FileExistsError:
+            raise PreconditionFailed(f"The store already has an object '{key}'.") from None
+
+    def _replace_if_match(self, name: str, target: Path, key: str, if_match: str) -> None:
+        with self._locks.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # compare and rename as one step; released when the file closes
+            info = self._head(key)
+            if info is None or info.etag != if_match:
+                raise PreconditionFailed(f"The object '{key}' has changed meanwhile.")
+            os.replace(name, target)
+
+    def _delete(self, key: str) -> None:
+        with _translated(f"delete {key}"):
+            (self._root / key).unlink(missing_ok=True)
+
+    def _walk(self, prefix: str) -> Iterator[BlobInfo]:
+        # Only the deepest directory that the prefix names is walked.
+        start = self._root / prefix.rpartition("/")[0]
+        for path in start.rglob("*") if start.is_dir() else ():
+            key = path.relative_to(self._root).as_posix()
+            if key.startswith(prefix) and not key.startswith(".") and path.is_file():
+                info = self._head(key)
+                if info is not None:
+                    yield info
+
+
+@contextlib.contextmanager
+def _translated(action: str) -> Iterator[None]:
+    """Turn the file system's errors into ours; a missing file stays FileNotFoundError."""
+    try:
+        yield
+    except (EvenskinError, FileNotFoundError):
+        raise
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreFull(
+                f"The disk is full: could not {action}.", advice="Free space; work goes on by itself."
+            ) from error
+        raise StoreUnavailable(
+            f"Could not {action}: {error.strerror}.", advice="Check that the store's directory exists and is writable."
+        ) from error
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

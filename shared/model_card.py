@@ -1,0 +1,89 @@
+"""What a model says about itself: the metadata inside the ONNX file, the card beside it, the live pointer.
+
+Graph contract: input `image` uint8 (N, S, S, 3), RGB as `shared.imaging.square` gives it; outputs
+`severity_probabilities` float32 (N, 7, 4), for each condition absent, mild, moderate, severe, summing
+to 1; and `activation` float32 (N, 7, h, w), where in the picture the evidence for presence lies.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.errors import InvalidRequest
+from shared.taxonomy import Condition
+
+METADATA_KEY = "evenskin"
+INPUT_NAME = "image"
+OUTPUT_NAMES = ("severity_probabilities", "activation")
+LIVE_KEY = "models/live.json"
+SYNTHETIC_WARNING = (
+    "This model was trained on procedurally drawn stand-in faces. It shows that the loop works; it is not for people."
+)
+
+
+class ModelMetadata(BaseModel):
+    """JSON under METADATA_KEY in the ONNX file's metadata: all that is needed to serve it.
+
+    `thresholds`: a condition is present where 1 - P(absent) reaches its threshold. `providers`: number of
+    training originals by where they came from ("imported", "procedural", "openai").
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    version: str
+    input_size: int
+    conditions: tuple[Condition, ...]
+    severities: tuple[str, ...]
+    thresholds: dict[Condition, float]
+    preprocessing: str
+    dataset_version: str
+    providers: dict[str, int]
+    warnings: tuple[str, ...] = ()
+
+
+class LiveModel(BaseModel):
+    """`models/live.json`: which model is served, and which was before (for a rollback)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    version: str
+    key: str
+    sha256: str
+    promoted_at: datetime
+    reason: str
+    previous: str | None = None
+
+
+class ModelCard(BaseModel):
+    """`models/<version>/card.json`: what the model is, what it was trained on, what was measured."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    version: str
+    key: str
+    sha256: str
+    run_id: str
+    campaign_id: str
+    dataset_version: str
+    created_at: datetime
+    metadata: ModelMetadata
+    metrics: dict[str, Any]
+    comparison: dict[str, Any] | None
+    parity: dict[str, float]
+    config: dict[str, Any]
+    intended_use: str
+
+
+def model_key(version: str) -> str:
+    """Key of a version's ONNX file. Raises InvalidRequest for what cannot be a version."""
+    if not version or not all(part.isalnum() or part in "-_." for part in version) or version.startswith("."):
+        raise InvalidRequest(f"'{version[:80]}' is not a model version.")
+    return f"models/{version}/model.onnx"
+
+
+def card_key(version: str) -> str:
+    """Key of a version's card."""
+    return model_key(version).removesuffix("model.onnx") + "card.json"
