@@ -52,9 +52,9 @@ class FailureReason(StrEnum):
 
 
 class Model(BaseModel):
-    """Base of events and their parts: frozen, and nothing unknown is accepted."""
+    """Base of events and their parts: frozen; fields a newer sender added are passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
 
 class Event(Model):
@@ -90,6 +90,8 @@ class Variant(Model):
 
 class RebalanceRequested(Event):
     """Bring every condition (or the named ones) to a number of accepted originals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")  # a person's typo is an error, not passed over
 
     from_operator: ClassVar[bool] = True
 

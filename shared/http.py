@@ -1,0 +1,106 @@
+"""What every HTTP server of ours does alike: problem documents, the API key, health, readiness, metrics."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import SecretStr, ValidationError
+
+from shared.errors import EvenskinError, InvalidRequest, Unauthorized
+from shared.message import first_problem
+
+log = structlog.get_logger(__name__)
+
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
+
+
+def problem_response(error: EvenskinError) -> web.Response:
+    """The error as `application/problem+json`; what may succeed later says when to try again."""
+    headers = {"Retry-After": "2"} if error.status == 503 else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.json_response(
+        error.problem(), status=error.status, headers=headers, content_type="application/problem+json"
+    )
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a problem document; never a traceback for the caller."""
+    try:
+        return await handler(request)
+    except EvenskinError as error:
+        if error.status >= 500:
+            log.warning("request_failed", path=request.path, code=error.code, error=error.message)
+        return problem_response(error)
+    except ValidationError as error:
+        return problem_response(InvalidRequest(first_problem(error) + "."))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        wrapped = EvenskinError(f"{error.reason}: {request.method} {request.path}.")
+        wrapped.code, wrapped.status = _CODES.get(error.status, "http_error"), error.status
+        response = problem_response(wrapped)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:
+        log.exception("request_crashed", path=request.path)
+        return problem_response(EvenskinError("Something went wrong on our side.", advice="Try again; then tell us."))
+
+
+def api_key_guard(key: SecretStr | None) -> Any:
+    """Middleware that asks for `Authorization: Bearer <key>` (or `X-API-Key`) if a key is set."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if key is not None and request.path not in PUBLIC_PATHS:
+            sent = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(sent.encode(), key.get_secret_value().encode()):
+                raise Unauthorized("The request carries no valid API key.", advice="Send Authorization: Bearer <key>.")
+        return await handler(request)
+
+    return guard
+
+
+async def json_body(request: web.Request) -> dict[str, Any]:
+    """The request's JSON object. Raises InvalidRequest."""
+    try:
+        body = await request.json()
+    except (ValueError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest("The request's body is not JSON.") from error
+    if not isinstance(body, dict):
+        raise InvalidRequest("The request's body is not a JSON object.")
+    return body
+
+
+def add_operations_routes(
+    app: web.Application, registry: CollectorRegistry, ready: Callable[[], Awaitable[None]]
+) -> None:
+    """`/healthz`: the process answers. `/readyz`: what it depends on does too. `/metrics`: Prometheus."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        try:
+            await ready()
+        except EvenskinError as error:
+            unready = EvenskinError(error.message, advice=error.advice)
+            unready.code, unready.status = error.code, 503
+            return problem_response(unready)
+        return web.json_response({"status": "ready"})
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)

@@ -1,0 +1,176 @@
+"""A service's life: start, serve health and metrics, handle events, drain on SIGTERM.
+
+`Service` is put together by a service's `app.py`; `run` is what its `__main__` calls. The all-in-one
+process starts several on one bus.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from shared.blobs import Blobs
+from shared.bus import Bus, Subscription
+from shared.errors import ConfigurationError
+from shared.http import add_operations_routes, api_key_guard, problems
+from shared.logs import configure_logs
+from shared.message import Message
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Service:
+    """One service, not yet started.
+
+    `subscriptions`: its event handlers. `loops`: background coroutines that run until cancelled, by name.
+    `configure_http` adds the service's routes. `resources` are async context managers entered at start, in
+    order, and left in reverse order after the drain. `ready` raises while a dependency does not answer.
+    """
+
+    name: str
+    settings: Settings
+    bus: Bus
+    blobs: Blobs
+    subscriptions: list[Subscription] = field(default_factory=list)
+    loops: dict[str, Loop] = field(default_factory=dict)
+    configure_http: Callable[[web.Application], None] | None = None
+    resources: list[contextlib.AbstractAsyncContextManager[object]] = field(default_factory=list)
+    ready: Callable[[], Awaitable[None]] | None = None
+    max_request_bytes: int = 1024 * 1024
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    port: int | None = None  # of the HTTP server, once started
+
+    def __post_init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stack = contextlib.AsyncExitStack()
+        self._runner: web.AppRunner | None = None
+        self._handled = Counter(
+            "evenskin_events_handled", "Events handled, by outcome", ["event", "outcome"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "evenskin_event_handling_seconds", "Time a handler took", ["event"], registry=self.registry
+        )
+
+    async def start(self) -> None:
+        """Enter the resources, serve HTTP, start the loops, subscribe. What was started is undone on failure."""
+        try:
+            for resource in self.resources:
+                await self._stack.enter_async_context(resource)
+            await self._serve_http()
+            for name, loop in self.loops.items():
+                self._tasks.append(asyncio.create_task(self._supervise(name, loop), name=f"{self.name} {name}"))
+            for subscription in self.subscriptions:
+                await self.bus.subscribe(replace(subscription, handler=self._measured(subscription)))
+        except BaseException:
+            await self.stop()
+            raise
+        log.info("service_started", service=self.name, port=self.port)
+
+    async def stop(self) -> None:
+        """Stop the loops and the HTTP server and release the resources. The bus is drained by its owner."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        await self._stack.aclose()
+
+    async def check(self) -> None:
+        """Raise if the bus, the store or the service's own dependency does not answer."""
+        await self.bus.check()
+        await self.blobs.check()
+        if self.ready is not None:
+            await self.ready()
+
+    async def _serve_http(self) -> None:
+        app = web.Application(
+            middlewares=[problems, api_key_guard(self.settings.api_key)], client_max_size=self.max_request_bytes
+        )
+        add_operations_routes(app, self.registry, self.check)
+        if self.configure_http is not None:
+            self.configure_http(app)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=self.settings.drain_s)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.settings.host, self.settings.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.name} cannot listen on {self.settings.host}:{self.settings.port}: {error.strerror}.",
+                advice="Stop what uses the port, or choose another one.",
+            ) from error
+        self.port = self._runner.addresses[0][1]
+
+    async def _supervise(self, name: str, loop: Loop) -> None:
+        """Run a loop for ever: an error is logged and it starts again, so that no fault ends it silently."""
+        while True:
+            try:
+                await loop()
+                return
+            except Exception as error:
+                log.warning("loop_restarted", loop=name, error=f"{type(error).__name__}: {error}", exc_info=True)
+                await asyncio.sleep(1.0)
+
+    def _measured(self, subscription: Subscription) -> Callable[[Message], Awaitable[None]]:
+        event = subscription.event.name()
+
+        async def handle(message: Message) -> None:
+            started = time.perf_counter()
+            outcome = "failed"
+            try:
+                await subscription.handler(message)
+                outcome = "done"
+            finally:
+                self._handled.labels(event, outcome).inc()
+                self._seconds.labels(event).observe(time.perf_counter() - started)
+
+        return handle
+
+
+async def run_service(service: Service) -> None:
+    """Run one service in this process until SIGTERM or SIGINT, then drain."""
+    stop = stop_signal()
+    await service.bus.start()
+    try:
+        await service.start()
+        await stop.wait()
+        log.info("service_draining", service=service.name)
+        await service.bus.drain(service.settings.drain_s)
+    finally:
+        await service.stop()
+        await service.bus.close()
+        await service.blobs.close()
+    log.info("service_stopped", service=service.name)
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def run(name: str, build: Callable[[], Service], settings: Settings) -> None:
+    """Entry of `python -m services.<service>`."""
+    configure_logs(name, level=settings.log_level, format=settings.log_format)
+
+    async def main() -> None:
+        await run_service(build())
+
+    asyncio.run(main())

@@ -1,0 +1,117 @@
+"""Settings: environment variables `EVENSKIN_…`, a `.env` file, and for secrets also `…_FILE`.
+
+One class per service extends `Settings`; it is read once, in the service's `__main__`, and handed down.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.errors import ConfigurationError
+from shared.message import first_problem
+
+PREFIX = "EVENSKIN_"
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """Reads a value from the file that `<VARIABLE>_FILE` names, as container secrets are given."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = _variable(field, field_name)
+        path = os.environ.get(f"{variable}_FILE")
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().strip(), _key(field, field_name), False
+        except OSError as error:
+            raise ConfigurationError(
+                f"{variable}_FILE names '{path}', which cannot be read: {error.strerror}."
+            ) from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {key: value for value, key, _ in found if value is not None}
+
+
+def _key(field: FieldInfo, name: str) -> str:
+    return field.validation_alias if isinstance(field.validation_alias, str) else name
+
+
+def _variable(field: FieldInfo, name: str) -> str:
+    return field.validation_alias if isinstance(field.validation_alias, str) else f"{PREFIX}{name.upper()}"
+
+
+class Settings(BaseSettings):
+    """What every service is told."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+    )
+
+    home: Path = Path("var")
+    """Directory of everything the embedded adapters keep."""
+    amqp_url: SecretStr | None = None
+    """Broker; absent: the in-process bus."""
+    store_url: str | None = None
+    """`file:///…` or `s3://bucket/prefix`; absent: `store/` under home."""
+    s3_endpoint_url: str | None = None
+    """Endpoint of an S3-compatible store; absent: Amazon's."""
+    api_key: SecretStr | None = None
+    """If set, every HTTP request but health, readiness and metrics must carry it as a bearer token."""
+    host: str = "127.0.0.1"
+    """Address that the HTTP server listens on."""
+    port: int = 8000
+    """Port of the HTTP server; 0 takes a free one."""
+    log_level: str = "INFO"
+    """Least severe level that is logged."""
+    log_format: str = "json"
+    """`json` for machines, `console` for people."""
+    drain_s: float = 25.0
+    """Seconds that work in hand gets to finish after SIGTERM; compose kills after 30."""
+    retry_delay_s: float = 5.0
+    """Seconds before a failed event is tried again."""
+    max_tries: int = 5
+    """Tries of an event before it goes to the dead-letter queue."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then `…_FILE`, then `.env`."""
+        return init_settings, env_settings, _FileSource(settings_cls), dotenv_settings
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read the settings. Raises ConfigurationError, which names the wrong variable."""
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else ""
+            field = cls.model_fields.get(name)
+            variable = _variable(field, name) if field else name
+            raise ConfigurationError(
+                f"{variable}: {first_problem(error)}.", advice=f"Correct {variable} in the environment or in .env."
+            ) from error
+
+    @property
+    def store(self) -> str:
+        """URL of the object store."""
+        return self.store_url or (self.home.resolve() / "store").as_uri()
