@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
+from shared.errors import InvalidRequest, InvalidTarget
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View, parse_condition, parse_severity
 
 MAX_TARGET = 100_000  # images per condition: far above any dermatology set, far below an accident with a zero too many
@@ -21,7 +22,6 @@ Labels = dict[
     Annotated[Condition, BeforeValidator(lambda name: parse_condition(str(name)))],
     Annotated[Severity | None, BeforeValidator(lambda value: None if value is None else parse_severity(value))],
 ]
-Target = Annotated[int, Field(ge=0, le=MAX_TARGET, strict=True)]
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -61,6 +61,7 @@ class Event(Model):
     """Base of all events."""
 
     from_operator: ClassVar[bool] = False  # whether a bare JSON object is accepted, without CloudEvents
+    announcement: ClassVar[bool] = False  # whether nobody listening is no error: the state can be read elsewhere
 
     @classmethod
     def name(cls) -> str:
@@ -89,37 +90,52 @@ class Variant(Model):
 
 
 class RebalanceRequested(Event):
-    """Bring every condition (or the named ones) to a number of accepted originals."""
+    """Bring every condition (or the named ones) to a number of accepted originals.
+
+    Names and numbers are checked by `target_of`, not by the shape: a wrong one is answered with
+    RebalanceRejected rather than buried as malformed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")  # a person's typo is an error, not passed over
 
     from_operator: ClassVar[bool] = True
 
-    target_per_condition: Target | None = None
-    conditions: (
-        Annotated[
-            tuple[Annotated[Condition, BeforeValidator(lambda name: parse_condition(str(name)))], ...],
-            Field(min_length=1),
-        ]
-        | None
-    ) = None
-    targets: dict[Annotated[Condition, BeforeValidator(lambda name: parse_condition(str(name)))], Target] | None = None
+    target_per_condition: StrictInt | None = None
+    conditions: tuple[str, ...] | None = None
+    targets: dict[str, StrictInt] | None = None
     campaign_id: UUID = Field(default_factory=uuid4)
     max_cost_usd: Usd | None = None
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     review: ReviewPolicy = ReviewPolicy.AUTO
 
     def target_of(self) -> dict[Condition, int]:
-        """The target of every condition that the campaign is about; `targets` overrides."""
-        base: dict[Condition, int] = {}
+        """The target of every condition that the campaign is about; `targets` overrides.
+
+        Raises UnknownCondition, InvalidTarget, and InvalidRequest where there is no target at all.
+        """
+        asked: dict[Condition, int] = {}
         if self.target_per_condition is not None:
-            base = dict.fromkeys(self.conditions or tuple(Condition), self.target_per_condition)
-        merged = {**base, **(self.targets or {})}
-        return {condition: merged[condition] for condition in Condition if condition in merged}
+            named = tuple(Condition) if self.conditions is None else map(parse_condition, self.conditions)
+            asked.update(dict.fromkeys(named, self.target_per_condition))
+        elif self.conditions:
+            raise InvalidRequest("'conditions' needs 'target_per_condition'.")
+        asked.update({parse_condition(name): target for name, target in (self.targets or {}).items()})
+        if not asked:
+            raise InvalidRequest(
+                "The rebalance names no target.", advice="Give target_per_condition, or targets {condition: number}."
+            )
+        for condition, target in asked.items():
+            if not 0 <= target <= MAX_TARGET:
+                raise InvalidTarget(
+                    f"The target of {condition} is {target}.", advice=f"Use a whole number from 0 to {MAX_TARGET}."
+                )
+        return {condition: asked[condition] for condition in Condition if condition in asked}
 
 
 class RebalanceRejected(Event):
     """A rebalance that was not started, and why."""
+
+    announcement: ClassVar[bool] = True
 
     campaign_id: UUID | None
     code: str
@@ -207,6 +223,8 @@ class QuotaMet(Event):
 class TrainingProgressed(Event):
     """One epoch of a training run ended."""
 
+    announcement: ClassVar[bool] = True
+
     run_id: str
     campaign_id: UUID
     epoch: int
@@ -236,6 +254,8 @@ class ModelTrained(Event):
 
 class ModelPromoted(Event):
     """The version to serve from now on."""
+
+    announcement: ClassVar[bool] = True
 
     version: str
     key: str

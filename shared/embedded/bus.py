@@ -20,6 +20,7 @@ import structlog
 
 from shared.bus import DeadLetter, RetryLater, Subscription, Undeliverable
 from shared.errors import BusUnavailable, EvenskinError, MalformedEvent, UnroutableEvent
+from shared.events import EVENTS
 from shared.message import Message, Wire, decode, encode
 
 log = structlog.get_logger(__name__)
@@ -71,7 +72,8 @@ class InProcessBus:
         if not self._open:
             raise BusUnavailable("The bus is closed.")
         bound = [q for q in self._queues.values() if any(s.event.name() == wire.routing_key for s in q.subscriptions)]
-        if not bound:
+        model = EVENTS.get(wire.routing_key)
+        if not bound and not (model is not None and model.announcement):
             raise UnroutableEvent(f"No queue takes {wire.routing_key}.", advice="Start the service that handles it.")
         for queue in bound:
             await self._put(queue, _Delivery(wire))

@@ -1,0 +1,49 @@
+"""Which model is live: the one way of changing `models/live.json`, for the trainer's gate and the operator."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from shared.blobs import Blobs
+from shared.errors import BlobNotFound
+from shared.model_card import LIVE_KEY, LiveModel, model_key
+
+
+async def read_live(blobs: Blobs) -> LiveModel | None:
+    """The live model, or None if there is none yet."""
+    live, _ = await _read(blobs)
+    return live
+
+
+async def make_live(blobs: Blobs, *, version: str, sha256: str, reason: str) -> LiveModel:
+    """Point `models/live.json` at a version that lies in the store; the one before is kept as `previous`.
+
+    The same version again changes nothing. Raises PreconditionFailed where somebody else promoted meanwhile.
+    """
+    current, etag = await _read(blobs)
+    if current is not None and current.version == version:
+        return current
+    live = LiveModel(
+        version=version,
+        key=model_key(version),
+        sha256=sha256,
+        promoted_at=datetime.now(UTC),
+        reason=reason,
+        previous=current.version if current else None,
+    )
+    await blobs.put(
+        LIVE_KEY,
+        live.model_dump_json(indent=1).encode(),
+        content_type="application/json",
+        if_absent=etag is None,
+        if_match=etag,
+    )
+    return live
+
+
+async def _read(blobs: Blobs) -> tuple[LiveModel | None, str | None]:
+    try:
+        blob = await blobs.get(LIVE_KEY)
+    except BlobNotFound:
+        return None, None
+    return LiveModel.model_validate_json(blob.data), blob.etag
