@@ -1,0 +1,222 @@
+"""Campaigns and their slots: planned, started, filled, reopened, closed.
+
+A slot is `open` while a request for it is out, `review` while a person looks at its image, `augmenting`
+once that is accepted, `counted` once its variants are there, and `failed` when its attempts are used up.
+A campaign is `running`, then `closing` (its dataset is being written) and `met`; or `exhausted`, where
+slots failed; or `rejected`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid5
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.labeler_api import counters, outbox
+from services.labeler_api.database import row_of
+from services.labeler_api.plan import MICRO, Plan, make_plan
+from services.labeler_api.settings import LabelerSettings
+from services.labeler_api.subjects import subject_of
+from services.labeler_api.tables import campaigns, slots
+from shared.errors import NotFound, OverBudget
+from shared.events import ImageRequested, RebalanceRequested, Subject
+from shared.message import Message
+from shared.taxonomy import Condition, Severity, generated_image_id
+
+OPEN, REVIEW, AUGMENTING, COUNTED, FAILED = "open", "review", "augmenting", "counted", "failed"
+RUNNING, CLOSING, MET, EXHAUSTED, REJECTED = "running", "closing", "met", "exhausted", "rejected"
+
+
+async def plan_for(connection: AsyncConnection, request: RebalanceRequested, settings: LabelerSettings) -> Plan:
+    """What the request would do now. Images that running campaigns are still getting count as there.
+
+    Raises UnknownCondition, InvalidTarget, InvalidRequest.
+    """
+    shown = await counters.totals(connection, "shows/accepted/")
+    reserved = await counters.totals(connection, "reserved/")
+    have = {c: shown.get(f"shows/accepted/{c}", 0) + reserved.get(f"reserved/{c}", 0) for c in Condition}
+    budget = None if request.max_cost_usd is None else round(request.max_cost_usd * MICRO)
+    return make_plan(
+        request.target_of(),
+        have,
+        price_micro_usd=round(settings.image_price_usd * MICRO),
+        max_attempts=request.max_attempts,
+        max_cost_micro_usd=budget,
+    )
+
+
+async def exists(connection: AsyncConnection, campaign_id: UUID) -> bool:
+    """Whether a campaign with this id was started (or rejected) before."""
+    found = await connection.execute(sa.select(campaigns.c.id).where(campaigns.c.id == campaign_id))
+    return found.first() is not None
+
+
+async def start(
+    connection: AsyncConnection, request: RebalanceRequested, message: Message, settings: LabelerSettings
+) -> None:
+    """Start a campaign: its slots, and a request for each. The same campaign id again changes nothing.
+
+    Raises OverBudget, and what `plan_for` raises.
+    """
+    if await exists(connection, request.campaign_id):
+        return
+    plan = await plan_for(connection, request, settings)
+    if plan.max_cost_micro_usd is not None and plan.cost_micro_usd > plan.max_cost_micro_usd:
+        raise OverBudget(
+            f"{plan.total} images cost ${plan.cost_micro_usd / MICRO:.2f}; the budget is "
+            f"${plan.max_cost_micro_usd / MICRO:.2f}.",
+            advice="Raise max_cost_usd, or lower the targets.",
+        )
+    await _insert(connection, request, message, plan, RUNNING if plan.total else CLOSING)
+    now = time.time()
+    rows, messages, position = [], [], 0
+    reserved: Counter[str] = Counter()
+    for quota in plan.quotas:
+        reserved[f"reserved/{quota.condition}"] += quota.count
+        for _ in range(quota.count):
+            row = {
+                "id": uuid5(request.campaign_id, f"slot-{position}"),
+                "campaign_id": request.campaign_id,
+                "position": position,
+                "condition": quota.condition.value,
+                "severity": int(quota.severity),
+                "state": OPEN,
+                "attempt": 1,
+                "subject": subject_of(request.campaign_id, quota.condition, position, 1).model_dump(mode="json"),
+                "rejections": [],
+                "deadline": now + settings.request_deadline_s,
+            }
+            rows.append(row)
+            messages.append(message.caused(image_requested(row), source=outbox.SOURCE))
+            position += 1
+    if rows:
+        await connection.execute(sa.insert(slots), rows)
+        await outbox.enqueue(connection, messages)
+        await counters.add(connection, reserved)
+
+
+async def reject(connection: AsyncConnection, request: RebalanceRequested, message: Message, reason: str) -> None:
+    """Keep a record of a rebalance that was not started."""
+    plan = Plan({}, (), 0, request.max_attempts)
+    await _insert(connection, request, message, plan, REJECTED, reason=reason)
+
+
+async def _insert(
+    connection: AsyncConnection, request: RebalanceRequested, message: Message, plan: Plan, state: str, **extra: Any
+) -> None:
+    values = {
+        "id": request.campaign_id,
+        "state": state,
+        "targets": {condition.value: target for condition, target in plan.targets.items()},
+        "quotas": [quota.document() for quota in plan.quotas],
+        "total": plan.total,
+        "review": request.review.value,
+        "max_attempts": plan.max_attempts,
+        "max_cost_micro_usd": plan.max_cost_micro_usd,
+        "price_micro_usd": plan.price_micro_usd,
+        "committed_micro_usd": plan.cost_micro_usd,
+        "correlation_id": message.correlation_id,
+        "traceparent": message.traceparent,
+        "created_at": time.time(),
+        **extra,
+    }
+    await connection.execute(sa.insert(campaigns).values(values))
+
+
+def image_requested(slot: Mapping[str, Any]) -> ImageRequested:
+    """The request for a slot's present attempt."""
+    return ImageRequested(
+        campaign_id=slot["campaign_id"],
+        slot_id=slot["id"],
+        attempt=slot["attempt"],
+        image_id=generated_image_id(slot["id"], slot["attempt"]),
+        condition=Condition(slot["condition"]),
+        severity=Severity(slot["severity"]),
+        subject=Subject.model_validate(slot["subject"]),
+        earlier_rejections=tuple(slot["rejections"]),
+    )
+
+
+async def locked_slot(connection: AsyncConnection, slot_id: UUID) -> dict[str, Any] | None:
+    """A slot's row, locked until the transaction ends."""
+    return await row_of(connection, sa.select(slots).where(slots.c.id == slot_id).with_for_update())
+
+
+async def campaign_row(connection: AsyncConnection, campaign_id: UUID, *, lock: bool = False) -> dict[str, Any]:
+    """A campaign's row. Raises NotFound."""
+    query = sa.select(campaigns).where(campaigns.c.id == campaign_id)
+    row = await row_of(connection, query.with_for_update() if lock else query)
+    if row is None:
+        raise NotFound(f"There is no campaign {campaign_id}.")
+    return row
+
+
+async def move(connection: AsyncConnection, slot: Mapping[str, Any], state: str) -> None:
+    """Move a slot to a state other than open; the counters of its campaign and condition follow."""
+    values = {"state": state, "deadline": None}
+    await connection.execute(sa.update(slots).where(slots.c.id == slot["id"]).values(values))
+    await counters.add(connection, _state_changes(slot, slot["state"], state))
+
+
+def _state_changes(slot: Mapping[str, Any], before: str, after: str) -> dict[str, int]:
+    """A slot's image is reserved until it is accepted (then the image itself counts) or given up."""
+    changes: Counter[str] = Counter()
+    for state, weight in ((before, -1), (after, 1)):
+        if state in (OPEN, REVIEW):
+            changes[f"reserved/{slot['condition']}"] += weight
+        if state in (COUNTED, FAILED):
+            name = f"{slot['condition']}/{slot['severity']}"
+            changes[f"campaign/{slot['campaign_id']}/{state}/{name}"] += weight
+    return changes
+
+
+async def reopen(
+    connection: AsyncConnection,
+    slot: Mapping[str, Any],
+    reason: str,
+    settings: LabelerSettings,
+) -> None:
+    """Ask for the slot's next attempt with another subject, or fail it where attempts or budget are used up."""
+    campaign = await campaign_row(connection, slot["campaign_id"], lock=True)
+    committed = campaign["committed_micro_usd"] + campaign["price_micro_usd"]
+    over_budget = campaign["max_cost_micro_usd"] is not None and committed > campaign["max_cost_micro_usd"]
+    if slot["attempt"] >= campaign["max_attempts"] or over_budget:
+        await move(connection, slot, FAILED)
+        return
+    attempt = slot["attempt"] + 1
+    subject = subject_of(slot["campaign_id"], Condition(slot["condition"]), slot["position"], attempt)
+    values = {
+        "state": OPEN,
+        "attempt": attempt,
+        "subject": subject.model_dump(mode="json"),
+        "rejections": [*slot["rejections"], reason],
+        "deadline": time.time() + settings.request_deadline_s,
+    }
+    await connection.execute(sa.update(slots).where(slots.c.id == slot["id"]).values(values))
+    update = sa.update(campaigns).where(campaigns.c.id == slot["campaign_id"])
+    await connection.execute(update.values(committed_micro_usd=committed))
+    await counters.add(connection, _state_changes(slot, slot["state"], OPEN))
+    await outbox.enqueue(connection, [request_message(campaign, {**slot, **values})])
+
+
+def request_message(campaign: Mapping[str, Any], slot: Mapping[str, Any]) -> Message:
+    """The message that asks for a slot's present attempt, on its campaign's trace."""
+    return Message(
+        image_requested(slot),
+        source=outbox.SOURCE,
+        correlation_id=campaign["correlation_id"],
+        traceparent=campaign["traceparent"],
+    )
+
+
+async def ended(connection: AsyncConnection, campaign_id: UUID) -> tuple[int, int]:
+    """How many of a campaign's slots are counted, and how many failed."""
+    found = await counters.totals(connection, f"campaign/{campaign_id}/")
+    return tuple(  # type: ignore[return-value]
+        sum(value for name, value in found.items() if name.split("/")[2] == state) for state in (COUNTED, FAILED)
+    )

@@ -1,0 +1,44 @@
+"""Counters: what a total is, without counting rows (invariant 9).
+
+Names: `images/<status>`, `labels/<status>/<condition>/<severity>` (severity 0: not graded),
+`shows/<status>/<condition>`, `reserved/<condition>` (slots whose image is not accepted yet), `variants`,
+`unaugmented`, `campaign/<id>/counted|failed|spent`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.labeler_api.tables import counters
+
+SHARDS = 16  # rows a counter is spread over, so that concurrent transactions seldom meet on one
+
+
+async def add(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
+    """Add to counters, in the order of their names so that transactions cannot deadlock on them."""
+    shard = random.randrange(SHARDS) if connection.dialect.name == "postgresql" else 0
+    rows = [{"name": name, "shard": shard, "value": value} for name, value in sorted(changes.items()) if value]
+    if not rows:
+        return
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(counters).values(rows)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name", "shard"], set_={"value": counters.c.value + statement.excluded.value}
+        )
+    )
+
+
+async def totals(connection: AsyncConnection, prefix: str) -> dict[str, int]:
+    """The totals of every counter whose name starts with `prefix`."""
+    found = await connection.execute(
+        sa.select(counters.c.name, sa.func.sum(counters.c.value))
+        .where(counters.c.name >= prefix, counters.c.name < prefix + "\x7f")
+        .group_by(counters.c.name)
+    )
+    return {name: int(value) for name, value in found}

@@ -1,0 +1,169 @@
+"""The ledger's database: SQLite embedded, PostgreSQL deployed. One way in for writing, one for reading."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import structlog
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.errors import ConfigurationError, DatabaseUnavailable
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+MIGRATION_LOCK = 0x6576656E  # "even": key of the advisory lock that lets one replica migrate
+WRITE_TRIES = 8  # of a transaction that a deadlock or serialisation failure rolled back
+_RETRIED_SQLSTATES = {"40001", "40P01"}  # serialization_failure, deadlock_detected (PostgreSQL, appendix A)
+
+
+def async_url(url: str) -> sa.URL:
+    """The URL with the async driver of its dialect. Raises ConfigurationError."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ConfigurationError("EVENSKIN_DATABASE_URL is not a database URL.") from error
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+    dialect = parsed.drivername.partition("+")[0]
+    if dialect not in drivers:
+        raise ConfigurationError(
+            f"EVENSKIN_DATABASE_URL names '{dialect}'.", advice="Use sqlite:///file or postgresql://user@host/name."
+        )
+    return parsed.set(drivername=drivers[dialect])
+
+
+class Database:
+    """Transactions on the ledger; vendor errors come out as DatabaseUnavailable (retryable)."""
+
+    def __init__(self, url: str) -> None:
+        self._url = async_url(url)
+        self.is_sqlite = self._url.drivername.startswith("sqlite")
+        self._engine = self._create_engine()
+        # SQLite has one writer at a time: waiting here is cheaper than its busy handler.
+        self._writer: contextlib.AbstractAsyncContextManager[Any] = (
+            asyncio.Lock() if self.is_sqlite else contextlib.nullcontext()
+        )
+
+    def _create_engine(self) -> AsyncEngine:
+        if not self.is_sqlite:
+            return create_async_engine(self._url, pool_size=20, max_overflow=10, pool_pre_ping=True, pool_timeout=20)
+        if self._url.database:
+            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_async_engine(self._url, connect_args={"timeout": 30}, pool_size=5)
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def configure(connection: Any, _: object) -> None:
+            connection.isolation_level = None  # we say BEGIN ourselves, below
+            cursor = connection.cursor()
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            # A writer takes the lock at once: a reader that turns writer could fail half-way.
+            writes = connection.get_execution_options().get("writes", False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+        return engine
+
+    async def migrate(self) -> None:
+        """Bring the schema to the newest version; replicas that start together do it once."""
+        with _translated():
+            async with self._engine.connect() as connection:
+                if not self.is_sqlite:
+                    await connection.execute(sa.text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
+                    await connection.commit()
+                try:
+                    await connection.run_sync(_upgrade)
+                    await connection.commit()
+                finally:
+                    if not self.is_sqlite:
+                        await connection.execute(sa.text(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})"))
+                        await connection.commit()
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work` in one transaction, again from its start after a deadlock. Raises DatabaseUnavailable."""
+        for attempt in range(WRITE_TRIES):
+            try:
+                with _translated():
+                    async with self._writer, self._engine.connect() as raw:
+                        connection = await raw.execution_options(writes=True)
+                        async with connection.begin():
+                            return await work(connection)
+            except _RolledBack:
+                log.info("transaction_retried", attempt=attempt)
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+        raise DatabaseUnavailable("The ledger's transaction was rolled back too often.")
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading. Raises DatabaseUnavailable."""
+        with _translated():
+            async with self._engine.connect() as connection:
+                yield connection
+
+    async def check(self) -> None:
+        """Raise DatabaseUnavailable unless the database answers."""
+        async with self.reading() as connection:
+            await connection.execute(sa.select(1))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+async def rows_of(connection: AsyncConnection, query: sa.Executable) -> list[dict[str, Any]]:
+    """Every row that the query finds, by column name."""
+    return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def row_of(connection: AsyncConnection, query: sa.Executable) -> dict[str, Any] | None:
+    """The first row that the query finds, or None."""
+    row = (await connection.execute(query)).mappings().first()
+    return None if row is None else dict(row)
+
+
+class _RolledBack(Exception):
+    """The database asked to run the transaction again."""
+
+
+@contextlib.contextmanager
+def _translated() -> Any:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
+        raise _our(error) from error
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _RETRIED_SQLSTATES:
+            raise _RolledBack from error
+        if error.connection_invalidated or getattr(error.orig, "sqlstate", "") in {"57P01", "57P02", "57P03"}:
+            raise _our(error) from error
+        raise
+
+
+def _our(error: Exception) -> DatabaseUnavailable:
+    reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+    return DatabaseUnavailable(
+        f"The ledger's database does not answer: {reason}.", advice="Start it, or correct EVENSKIN_DATABASE_URL."
+    )
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,256 @@
+"""What labeler-api does with each event: one verb-named coroutine per event, and their table at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.labeler_api import campaigns, counters, gate, images, outbox, reviews
+from services.labeler_api.database import Database
+from services.labeler_api.datasets import Closer
+from services.labeler_api.images import NewImage, Status
+from services.labeler_api.plan import MICRO
+from services.labeler_api.settings import LabelerSettings
+from services.labeler_api.tables import campaigns as campaign_table
+from services.labeler_api.tables import images as image_table
+from services.labeler_api.tables import models, training_epochs, variants
+from shared.blobs import Blobs
+from shared.bus import RetryLater, Undeliverable
+from shared.errors import BlobNotFound, DatabaseUnavailable, InvalidRequest, OverBudget, StoreUnavailable
+from shared.events import (
+    Event,
+    ImageAugmented,
+    ImageFailed,
+    ImageGenerated,
+    ModelTrained,
+    RebalanceRejected,
+    RebalanceRequested,
+    ReviewPolicy,
+    TrainingProgressed,
+)
+from shared.message import Message
+from shared.taxonomy import Condition, Severity
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the handlers and the HTTP API work on."""
+
+    database: Database
+    blobs: Blobs
+    settings: LabelerSettings
+    relay: outbox.Relay
+    closer: Closer
+
+    async def change(self, work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        """Run a transaction, then wake whoever publishes and closes what follows from it."""
+        await self.database.write(work)
+        self.relay.wake()
+        self.closer.wake()
+
+    async def change_once(self, message: Message, work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        """Run a message's transaction unless it ran before (invariant 1).
+
+        An unreachable database or store is waited for; that does not use up the message's tries.
+        """
+
+        async def once(connection: AsyncConnection) -> None:
+            if await outbox.first_time(connection, message):
+                await work(connection)
+
+        try:
+            await self.change(once)
+        except (DatabaseUnavailable, StoreUnavailable) as error:
+            raise RetryLater(error.message, counted=False) from error
+
+
+async def start_campaign(ledger: Ledger, message: Message) -> None:
+    """RebalanceRequested: start the campaign, or say why not."""
+    request = message.event
+    assert isinstance(request, RebalanceRequested)
+
+    async def start(connection: AsyncConnection) -> None:
+        try:
+            await campaigns.start(connection, request, message, ledger.settings)
+        except (InvalidRequest, OverBudget) as error:
+            reason = f"{error.message} {error.advice}".strip()
+            log.info("rebalance_rejected", campaign_id=str(request.campaign_id), code=error.code, reason=reason)
+            await campaigns.reject(connection, request, message, reason)
+            rejected = RebalanceRejected(campaign_id=request.campaign_id, code=error.code, reason=reason)
+            await outbox.enqueue(connection, [message.caused(rejected, source=outbox.SOURCE)])
+
+    await ledger.change_once(message, start)
+
+
+async def review_generated(ledger: Ledger, message: Message) -> None:
+    """ImageGenerated: record the image; the gate accepts or rejects it, or it waits for a person."""
+    event = message.event
+    assert isinstance(event, ImageGenerated)
+    try:
+        data = (await ledger.blobs.get(event.key)).data
+    except BlobNotFound as error:
+        raise RetryLater(error.message) from error
+    except StoreUnavailable as error:
+        raise RetryLater(error.message, counted=False) from error
+    report = await asyncio.to_thread(gate.examine, data)
+    reasons = list(report.reasons)
+    if hashlib.sha256(data).hexdigest() != event.sha256:
+        reasons.append("unreadable: the stored bytes are not those that were generated")
+
+    async def record(connection: AsyncConnection) -> None:
+        slot = await campaigns.locked_slot(connection, event.slot_id)
+        if slot is None:
+            raise Undeliverable(f"there is no slot {event.slot_id}")
+        campaign = await campaigns.campaign_row(connection, slot["campaign_id"])
+        if report.hash is not None:
+            twin = await images.near_duplicate(connection, report.hash, of_other_than=event.image_id)
+            if twin is not None:
+                reasons.append(f"near_duplicate: looks the same as {twin}")
+        image = NewImage(
+            id=event.image_id,
+            key=event.key,
+            sha256=event.sha256,
+            media_type=event.media_type,
+            width=report.width or event.width,
+            height=report.height or event.height,
+            labels={Condition(slot["condition"]): Severity(slot["severity"])},
+            skin_tone=slot["subject"]["skin_tone"],
+            provider=event.provider,
+            provider_model=event.model,
+            provider_request_id=event.provider_request_id,
+            prompt=event.prompt,
+            cost_micro_usd=round(event.cost_usd * MICRO),
+            quality={**event.quality, **report.quality},
+            hash=report.hash,
+            slot_id=event.slot_id,
+            attempt=event.attempt,
+        )
+        if not await images.record(connection, image, Status.PENDING):
+            return
+        await _spend(connection, event.campaign_id, event.cost_usd)
+        current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
+        if current:
+            await campaigns.move(connection, slot, campaigns.REVIEW)
+        else:
+            reasons.append("superseded: another attempt answers its slot")
+        if not reasons and campaign["review"] == ReviewPolicy.MANUAL:
+            return
+        row = await images.locked(connection, event.image_id)
+        assert row is not None
+        await reviews.settle(
+            connection,
+            row,
+            Status.REJECTED if reasons else Status.ACCEPTED,
+            row["labels"],
+            ledger.settings,
+            reviewer=reviews.GATE,
+            reason="; ".join(reasons) or None,
+            message=message,
+        )
+
+    await ledger.change_once(message, record)
+
+
+async def reopen_failed(ledger: Ledger, message: Message) -> None:
+    """ImageFailed: ask for the slot's next attempt."""
+    event = message.event
+    assert isinstance(event, ImageFailed)
+
+    async def reopen(connection: AsyncConnection) -> None:
+        slot = await campaigns.locked_slot(connection, event.slot_id)
+        if slot is None:
+            raise Undeliverable(f"there is no slot {event.slot_id}")
+        await _spend(connection, event.campaign_id, event.cost_usd)
+        if slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt:
+            await campaigns.reopen(connection, slot, f"{event.reason.value}: {event.detail}", ledger.settings)
+
+    await ledger.change_once(message, reopen)
+
+
+async def _spend(connection: AsyncConnection, campaign_id: UUID, cost_usd: float) -> None:
+    await counters.add(connection, {f"spent/{campaign_id}": round(cost_usd * MICRO)})
+
+
+async def count_augmented(ledger: Ledger, message: Message) -> None:
+    """ImageAugmented: list the variants and count the image's slot."""
+    event = message.event
+    assert isinstance(event, ImageAugmented)
+
+    async def count(connection: AsyncConnection) -> None:
+        row = await images.locked(connection, event.image_id)
+        if row is None:
+            raise Undeliverable(f"there is no image {event.image_id}")
+        if row["augmented_at"] is not None:
+            return
+        slot = await campaigns.locked_slot(connection, row["slot_id"]) if row["slot_id"] else None
+        rows = [{"image_id": event.image_id, **variant.model_dump()} for variant in event.variants]
+        if rows:
+            await connection.execute(sa.insert(variants), rows)
+        update = sa.update(image_table).where(image_table.c.id == event.image_id)
+        await connection.execute(update.values(augmented_at=time.time(), augment_due_at=None))
+        accepted = row["status"] == Status.ACCEPTED
+        await counters.add(connection, {"variants": len(rows), "unaugmented": -1 if accepted else 0})
+        if slot is not None and slot["state"] == campaigns.AUGMENTING and slot["attempt"] == row["attempt"]:
+            await campaigns.move(connection, slot, campaigns.COUNTED)
+
+    await ledger.change_once(message, count)
+
+
+async def note_progress(ledger: Ledger, message: Message) -> None:
+    """TrainingProgressed: keep the epoch for the progress page; the training has news, so it is not overdue."""
+    event = message.event
+    assert isinstance(event, TrainingProgressed)
+
+    async def note(connection: AsyncConnection) -> None:
+        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        values = event.model_dump(mode="json") | {"campaign_id": event.campaign_id}
+        key = ("campaign_id", "epoch")
+        statement = insert(training_epochs).values(values)
+        changed = {name: statement.excluded[name] for name in values if name not in key}
+        await connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+        await connection.execute(
+            sa.update(campaign_table)
+            .where(campaign_table.c.id == event.campaign_id, campaign_table.c.model_due_at.is_not(None))
+            .values(model_due_at=time.time() + ledger.settings.training_deadline_s)
+        )
+
+    await ledger.change_once(message, note)
+
+
+async def note_model(ledger: Ledger, message: Message) -> None:
+    """ModelTrained: keep the model's record; its campaign waits for nothing more."""
+    event = message.event
+    assert isinstance(event, ModelTrained)
+
+    async def note(connection: AsyncConnection) -> None:
+        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        values = event.model_dump(mode="json") | {"campaign_id": event.campaign_id, "created_at": time.time()}
+        await connection.execute(insert(models).values(values).on_conflict_do_nothing())
+        await connection.execute(
+            sa.update(campaign_table)
+            .where(campaign_table.c.id == event.campaign_id)
+            .values(model_version=event.version, model_due_at=None)
+        )
+
+    await ledger.change_once(message, note)
+
+
+HANDLERS: dict[type[Event], Callable[[Ledger, Message], Awaitable[None]]] = {
+    RebalanceRequested: start_campaign,
+    ImageGenerated: review_generated,
+    ImageFailed: reopen_failed,
+    ImageAugmented: count_augmented,
+    TrainingProgressed: note_progress,
+    ModelTrained: note_model,
+}

@@ -1,0 +1,173 @@
+"""Images in the ledger: recorded once, moved between statuses, with every counter kept in step."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.labeler_api import counters
+from services.labeler_api.database import row_of
+from services.labeler_api.perceptual_hash import NEAR_DUPLICATE_BITS, bands, differing_bits
+from services.labeler_api.tables import image_bands, image_labels, images
+from shared.taxonomy import Condition, Severity, fold_of
+
+CANDIDATES = 400  # most pictures compared bit by bit: sharing a band with more than this says nothing
+
+Labels = Mapping[Condition, Severity | None]
+
+
+class Status(StrEnum):
+    """Where an image stands."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image that lies in the store and is not in the ledger yet. Sizes in pixels, as displayed."""
+
+    id: UUID
+    key: str
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+    labels: Labels
+    complete: bool = True
+    skin_tone: int | None = None
+    root_id: UUID | None = None  # None: it is a root itself
+    provider: str | None = None
+    provider_model: str | None = None
+    provider_request_id: str | None = None
+    prompt: str | None = None
+    cost_micro_usd: int = 0
+    quality: dict[str, float] = field(default_factory=dict)
+    hash: bytes | None = None
+    slot_id: UUID | None = None
+    attempt: int | None = None
+
+
+def dump_labels(labels: Labels) -> dict[str, int | None]:
+    """Labels as the ledger keeps them, in the order of the conditions."""
+    return {c.value: None if labels[c] is None else int(labels[c] or 0) for c in Condition if c in labels}
+
+
+def load_labels(stored: Mapping[str, int | None]) -> dict[Condition, Severity | None]:
+    """Labels as the code uses them."""
+    return {Condition(name): None if value is None else Severity(value) for name, value in stored.items()}
+
+
+def counted(status: str, labels: Mapping[str, int | None], weight: int = 1) -> Counter[str]:
+    """What one image adds to the counters."""
+    changes = Counter({f"images/{status}": weight})
+    for condition, severity in labels.items():
+        changes[f"labels/{status}/{condition}/{severity or 0}"] += weight
+        changes[f"shows/{status}/{condition}"] += weight
+    return changes
+
+
+async def record(connection: AsyncConnection, image: NewImage, status: Status, **extra: Any) -> bool:
+    """Insert an image with its labels, bands and counters. False if it was there already."""
+    present = await connection.execute(sa.select(images.c.id).where(images.c.id == image.id))
+    if present.first() is not None:
+        return False
+    now = time.time()
+    labels = dump_labels(image.labels)
+    root = image.root_id or image.id
+    result = await connection.execute(
+        sa.insert(images).values(
+            id=image.id,
+            status=status.value,
+            key=image.key,
+            sha256=image.sha256,
+            media_type=image.media_type,
+            width=image.width,
+            height=image.height,
+            labels=labels,
+            complete=image.complete,
+            skin_tone=image.skin_tone,
+            root_id=root,
+            fold=fold_of(root).value,
+            provider=image.provider,
+            provider_model=image.provider_model,
+            provider_request_id=image.provider_request_id,
+            prompt=image.prompt,
+            cost_micro_usd=image.cost_micro_usd,
+            quality=image.quality,
+            perceptual_hash=image.hash,
+            slot_id=image.slot_id,
+            attempt=image.attempt,
+            created_at=now,
+            **extra,
+        )
+    )
+    sequence = result.inserted_primary_key[0] if result.inserted_primary_key else 0
+    await _write_labels(connection, image.id, labels, sequence)
+    if image.hash is not None:
+        rows = [{"band": band, "image_id": image.id} for band in bands(image.hash)]
+        await connection.execute(sa.insert(image_bands), rows)
+    changes = counted(status, labels)
+    if status is Status.ACCEPTED:
+        changes["unaugmented"] += 1
+    await counters.add(connection, changes)
+    return True
+
+
+async def relabel(
+    connection: AsyncConnection, row: Mapping[str, Any], status: Status, labels: dict[str, int | None], **extra: Any
+) -> None:
+    """Move an image to a status and labels, from those in `row`; counters follow."""
+    changes = counted(status, labels)
+    changes.subtract(counted(row["status"], row["labels"]))
+    if row["augmented_at"] is None:
+        changes["unaugmented"] += (status is Status.ACCEPTED) - (row["status"] == Status.ACCEPTED)
+    values = {"status": status.value, "labels": labels, "labeled_at": time.time(), **extra}
+    await connection.execute(sa.update(images).where(images.c.id == row["id"]).values(values))
+    if labels != row["labels"]:
+        await connection.execute(sa.delete(image_labels).where(image_labels.c.image_id == row["id"]))
+        await _write_labels(connection, row["id"], labels, row["sequence"])
+    await counters.add(connection, changes)
+
+
+async def _write_labels(
+    connection: AsyncConnection, image_id: UUID, labels: Mapping[str, int | None], sequence: int
+) -> None:
+    rows = [
+        {"image_id": image_id, "condition": condition, "severity": severity, "sequence": sequence}
+        for condition, severity in labels.items()
+    ]
+    if rows:
+        await connection.execute(sa.insert(image_labels), rows)
+
+
+async def near_duplicate(connection: AsyncConnection, hash_: bytes, *, of_other_than: UUID) -> UUID | None:
+    """An image in the dataset or waiting for it that looks the same, or None."""
+    candidates = await connection.execute(
+        sa.select(images.c.id, images.c.perceptual_hash).where(
+            images.c.id.in_(
+                sa.select(image_bands.c.image_id).where(image_bands.c.band.in_(bands(hash_))).limit(CANDIDATES)
+            ),
+            images.c.status != Status.REJECTED.value,
+            images.c.id != of_other_than,
+        )
+    )
+    for image_id, other in candidates:
+        if differing_bits(hash_, other) <= NEAR_DUPLICATE_BITS:
+            found: UUID = image_id
+            return found
+    return None
+
+
+async def locked(connection: AsyncConnection, image_id: UUID) -> dict[str, Any] | None:
+    """An image's row, locked until the transaction ends; None if there is none."""
+    return await row_of(connection, sa.select(images).where(images.c.id == image_id).with_for_update())

@@ -1,0 +1,118 @@
+"""Outbox, relay and inbox: a handler's change and the events it causes are one transaction (invariant 2)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.labeler_api.database import Database
+from services.labeler_api.tables import inbox, outbox
+from shared.bus import Bus
+from shared.errors import EvenskinError
+from shared.events import EVENTS
+from shared.message import Message
+
+log = structlog.get_logger(__name__)
+
+SOURCE = "labeler-api"
+BATCH = 200  # messages published at a time: enough to hide the confirms' latency
+POLL_S = 0.5  # seconds between looks for what another replica's transaction left
+RETRY_S = 2.0  # seconds before a message that was not taken is published again
+
+
+async def enqueue(connection: AsyncConnection, messages: Sequence[Message]) -> None:
+    """Write events into the outbox, as part of the transaction that causes them."""
+    if not messages:
+        return
+    now = time.time()
+    rows = [
+        {
+            "message_id": message.id,
+            "event": message.event.name(),
+            "body": message.event.model_dump(mode="json"),
+            "correlation_id": message.correlation_id,
+            "traceparent": message.traceparent,
+            "created_at": now,
+            "due_at": now,
+        }
+        for message in messages
+    ]
+    await connection.execute(sa.insert(outbox), rows)
+
+
+async def first_time(connection: AsyncConnection, message: Message) -> bool:
+    """Note a message in the inbox; False if it was handled before."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    result = await connection.execute(
+        insert(inbox)
+        .values(message_id=f"{message.event.name()}/{message.id}"[:256], received_at=time.time())
+        .on_conflict_do_nothing()
+    )
+    return result.rowcount == 1
+
+
+class Relay:
+    """Publishes the outbox with confirms, oldest first; a message leaves it only once the broker has it."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self._database = database
+        self._bus = bus
+        self._awake = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is something new: look at once."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Publish for ever."""
+        while True:
+            self._awake.clear()
+            while await self._database.write(self._publish_batch):
+                pass
+            try:
+                await asyncio.wait_for(self._awake.wait(), POLL_S)
+            except TimeoutError:
+                continue
+
+    async def _publish_batch(self, connection: AsyncConnection) -> bool:
+        """Publish what is due. Returns whether there may be more.
+
+        The rows stay locked meanwhile, so that replicas share the work; a crash publishes them again.
+        """
+        due = sa.select(outbox).where(outbox.c.due_at <= time.time()).order_by(outbox.c.due_at, outbox.c.sequence)
+        rows = (await connection.execute(due.limit(BATCH).with_for_update(skip_locked=True))).mappings().all()
+        if not rows:
+            return False
+        results = await asyncio.gather(*(self._publish(row) for row in rows), return_exceptions=True)
+        sent, failed = [], []
+        for row, result in zip(rows, results, strict=True):
+            if result is None:
+                sent.append(row["sequence"])
+            elif isinstance(result, EvenskinError):
+                failed.append(row["sequence"])
+                log.warning("event_not_taken", event=row["event"], error=result.message)
+            else:
+                raise result
+        if sent:
+            await connection.execute(sa.delete(outbox).where(outbox.c.sequence.in_(sent)))
+        if failed:
+            later = sa.update(outbox).where(outbox.c.sequence.in_(failed)).values(due_at=time.time() + RETRY_S)
+            await connection.execute(later)
+        return len(rows) == BATCH and not failed
+
+    async def _publish(self, row: sa.RowMapping) -> None:
+        event = EVENTS[row["event"]].model_validate(row["body"])
+        message = Message(
+            event,
+            source=SOURCE,
+            id=row["message_id"],
+            correlation_id=row["correlation_id"],
+            traceparent=row["traceparent"],
+        )
+        await self._bus.publish(message)

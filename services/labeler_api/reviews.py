@@ -1,0 +1,166 @@
+"""Reviews: a verdict on an image moves it, its slot and the counters; the last one can be undone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.labeler_api import campaigns, images, outbox
+from services.labeler_api.database import row_of
+from services.labeler_api.images import Status
+from services.labeler_api.settings import LabelerSettings
+from services.labeler_api.tables import reviews
+from shared.errors import Conflict, NotFound
+from shared.events import ImageLabeled, Labels, Verdict
+from shared.message import Message
+
+GATE = "gate"
+IMPORT = "import"
+
+
+class Review(BaseModel):
+    """What a reviewer says of an image. `labels` replaces the image's labels; confidence is 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verdict: Verdict
+    labels: Labels | None = None
+    reason: Annotated[str, Field(max_length=2000)] | None = None
+    reviewer: Annotated[str, Field(min_length=1, max_length=128)]
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+async def review(
+    connection: AsyncConnection, image_id: UUID, said: Review, message: Message | None, settings: LabelerSettings
+) -> None:
+    """Apply a review. `message`: what caused it, if an event did. Raises NotFound."""
+    row = await images.locked(connection, image_id)
+    if row is None:
+        raise NotFound(f"There is no image {image_id}.")
+    labels = row["labels"] if said.labels is None else images.dump_labels(said.labels)
+    await connection.execute(
+        sa.insert(reviews).values(
+            image_id=image_id,
+            verdict=said.verdict.value,
+            labels=labels,
+            reason=said.reason,
+            reviewer=said.reviewer,
+            confidence=said.confidence,
+            before={key: row[key] for key in ("status", "labels", "reviewer", "reason")},
+            created_at=time.time(),
+        )
+    )
+    await settle(
+        connection,
+        row,
+        Status(said.verdict.value),
+        labels,
+        settings,
+        reviewer=said.reviewer,
+        reason=said.reason,
+        message=message,
+    )
+
+
+async def undo(connection: AsyncConnection, reviewer: str, settings: LabelerSettings) -> UUID:
+    """Take back the reviewer's last review. Raises Conflict if there is none, or another came after it."""
+    mine = sa.select(reviews).where(reviews.c.reviewer == reviewer, reviews.c.undone_at.is_(None))
+    last = await row_of(connection, mine.order_by(reviews.c.sequence.desc()).limit(1))
+    if last is None:
+        raise Conflict(f"'{reviewer}' has no review to undo.")
+    later = sa.select(reviews.c.sequence).where(
+        reviews.c.image_id == last["image_id"], reviews.c.sequence > last["sequence"], reviews.c.undone_at.is_(None)
+    )
+    if (await connection.execute(later)).first() is not None:
+        raise Conflict("Somebody reviewed this image after you.", advice="Review it again instead.")
+    row = await images.locked(connection, last["image_id"])
+    if row is None:
+        raise NotFound(f"There is no image {last['image_id']}.")
+    await connection.execute(
+        sa.update(reviews).where(reviews.c.sequence == last["sequence"]).values(undone_at=time.time())
+    )
+    before = last["before"]
+    await settle(
+        connection,
+        row,
+        Status(before["status"]),
+        before["labels"],
+        settings,
+        reviewer=before["reviewer"],
+        reason=before["reason"],
+        message=None,
+    )
+    undone: UUID = last["image_id"]
+    return undone
+
+
+async def settle(
+    connection: AsyncConnection,
+    row: dict[str, Any],
+    status: Status,
+    labels: dict[str, int | None],
+    settings: LabelerSettings,
+    *,
+    reviewer: str | None,
+    reason: str | None,
+    message: Message | None,
+) -> None:
+    """Bring an image to a status and labels, its slot with it, and tell the augmenter."""
+    slot = await campaigns.locked_slot(connection, row["slot_id"]) if row["slot_id"] else None
+    augmented = row["augmented_at"] is not None
+    accepted = status is Status.ACCEPTED
+    due = time.time() + settings.augment_deadline_s if accepted and not augmented else None
+    await images.relabel(connection, row, status, labels, reviewer=reviewer, reason=reason, augment_due_at=due)
+    if slot is not None and slot["attempt"] == row["attempt"]:
+        await _settle_slot(connection, slot, status, labels, augmented, reason, settings)
+    if status is not Status.PENDING:
+        event = ImageLabeled(
+            image_id=row["id"],
+            key=row["key"],
+            verdict=Verdict(status.value),
+            labels=images.load_labels(labels),
+            complete=row["complete"],
+            reviewer=reviewer or GATE,
+            reason=reason,
+        )
+        cause = message or await _cause(connection, slot)
+        caused = cause.caused(event, source=outbox.SOURCE) if cause else Message(event, outbox.SOURCE)
+        await outbox.enqueue(connection, [caused])
+
+
+async def _cause(connection: AsyncConnection, slot: Mapping[str, Any] | None) -> Message | None:
+    """What a person's review of a slot's image belongs to: the campaign's request."""
+    if slot is None:
+        return None
+    campaign = await campaigns.campaign_row(connection, slot["campaign_id"])
+    return campaigns.request_message(campaign, slot)
+
+
+async def _settle_slot(
+    connection: AsyncConnection,
+    slot: Mapping[str, Any],
+    status: Status,
+    labels: Mapping[str, int | None],
+    augmented: bool,
+    reason: str | None,
+    settings: LabelerSettings,
+) -> None:
+    if slot["state"] == campaigns.COUNTED:
+        campaign = await campaigns.campaign_row(connection, slot["campaign_id"], lock=True)
+        if campaign["state"] != campaigns.RUNNING:
+            return  # its dataset is published: what changes now is part of the next one
+    if status is Status.PENDING:
+        await campaigns.move(connection, slot, campaigns.REVIEW)
+    elif status is Status.REJECTED:
+        await campaigns.reopen(connection, slot, reason or "rejected", settings)
+    elif labels.get(slot["condition"]) == slot["severity"]:
+        await campaigns.move(connection, slot, campaigns.COUNTED if augmented else campaigns.AUGMENTING)
+    else:  # a good image of something else: it stays in the dataset, and the slot still lacks its own
+        shown = ", ".join(labels) or "clear skin"
+        await campaigns.reopen(connection, slot, f"showed {shown} instead", settings)

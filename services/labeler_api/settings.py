@@ -1,0 +1,35 @@
+"""Settings of labeler-api."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from shared.settings import Settings
+
+
+class LabelerSettings(Settings):
+    """What labeler-api is told, beside what every service is."""
+
+    database_url: SecretStr | None = None
+    """Ledger's database; absent: SQLite in `ledger.sqlite3` under home."""
+    provider: str = "procedural"
+    """Provider named in plans."""
+    image_price_usd: float = Field(default=0.03, ge=0, le=100)
+    """Price of one generated image that plans and budgets reckon with, in US dollars."""
+    images_per_minute: float = Field(default=50.0, gt=0)
+    """Pace that plans reckon with: the provider's rate limit."""
+    request_deadline_s: float = Field(default=900.0, gt=0)
+    """Seconds after which an unanswered image request is sent again."""
+    augment_deadline_s: float = Field(default=120.0, gt=0)
+    """Seconds after which an accepted image without its variants is sent again."""
+    training_deadline_s: float = Field(default=3600.0, gt=0)
+    """Seconds without news of a training after which QuotaMet is sent again."""
+    reconcile_s: float = Field(default=10.0, gt=0)
+    """Seconds between two rounds of the reconciler."""
+
+    @property
+    def database(self) -> str:
+        """URL of the ledger's database."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.home.resolve() / 'ledger.sqlite3'}"
