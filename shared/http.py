@@ -18,7 +18,9 @@ from shared.message import first_problem
 log = structlog.get_logger(__name__)
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
+PAGE_PREFIX = "/static/"
+"""Where a service's page has its files. They and `/` hold no data: the page itself asks for the key."""
+_CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large"}
 
 
 def problem_response(error: EvenskinError) -> web.Response:
@@ -57,11 +59,12 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def api_key_guard(key: SecretStr | None) -> Any:
-    """Middleware that asks for `Authorization: Bearer <key>` (or `X-API-Key`) if a key is set."""
+    """Middleware that asks for `Authorization: Bearer <key>` (or `X-API-Key`) if a key is set; pages are open."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if key is not None and request.path not in PUBLIC_PATHS:
+        is_page = request.method in ("GET", "HEAD") and (request.path == "/" or request.path.startswith(PAGE_PREFIX))
+        if key is not None and request.path not in PUBLIC_PATHS and not is_page:
             sent = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(sent.encode(), key.get_secret_value().encode()):
                 raise Unauthorized("The request carries no valid API key.", advice="Send Authorization: Bearer <key>.")

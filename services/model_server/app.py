@@ -1,0 +1,61 @@
+"""Puts the model-server together."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from services.model_server.handlers import HANDLERS
+from services.model_server.http_api import HttpApi
+from services.model_server.metrics import ServerMetrics
+from services.model_server.models import ModelHolder
+from services.model_server.pool import PredictionPool
+from services.model_server.settings import ModelServerSettings
+from shared.adapters import open_blobs, open_bus
+from shared.blobs import Blobs
+from shared.bus import Bus, Subscription
+from shared.errors import NoModel
+from shared.service import Service
+
+NAME = "model-server"
+
+
+class ModelServer(Service):
+    """A service that is ready while it has a model: broker and store may be away, it answers all the same."""
+
+    async def check(self) -> None:
+        """Raise NoModel while no model is served, or rather why none can be loaded."""
+        assert self.ready is not None
+        try:
+            await self.ready()
+        except NoModel:
+            await super().check()
+
+
+def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | None = None) -> ModelServer:
+    """The service on the adapters handed in, or on those the settings name. Not started yet."""
+    bus = bus or open_bus(settings, service=NAME)
+    blobs = blobs or open_blobs(settings)
+    registry = CollectorRegistry()
+    metrics = ServerMetrics(registry)
+    models = ModelHolder(blobs, metrics, threads=settings.predict_threads, poll_s=settings.model_poll_s)
+    pool = PredictionPool(metrics, workers=settings.predict_workers, queue=settings.predict_queue)
+    api = HttpApi(models, pool, metrics, settings)
+    return ModelServer(
+        name=NAME,
+        settings=settings,
+        bus=bus,
+        blobs=blobs,
+        subscriptions=[
+            # Every replica serves the new model; what one misses, its poll finds.
+            Subscription(NAME, event, partial(handler, models=models), prefetch=1, every_replica=True)
+            for event, handler in HANDLERS.items()
+        ],
+        loops={"watch_live_model": models.watch},
+        configure_http=api.configure,
+        resources=[pool, models],
+        ready=models.check,
+        max_request_bytes=settings.max_image_bytes,
+        registry=registry,
+    )

@@ -1,0 +1,22 @@
+"""What the model-server does on an event."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from services.model_server.models import ModelHolder
+from shared.events import Event, ModelPromoted
+from shared.message import Message
+from shared.model_card import LiveModel
+
+
+async def serve_promoted_model(message: Message, models: ModelHolder) -> None:
+    """Swap to the promoted model. One that cannot be served is logged, and the one before stays."""
+    event = message.event
+    assert isinstance(event, ModelPromoted)
+    await models.promote(LiveModel.model_validate(event.model_dump()))
+
+
+HANDLERS: dict[type[Event], Callable[[Message, ModelHolder], Awaitable[None]]] = {
+    ModelPromoted: serve_promoted_model,
+}

@@ -1,0 +1,136 @@
+"""The HTTP API: views that read a request, call, and translate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from functools import partial
+from pathlib import Path
+
+from aiohttp import web
+
+from services.model_server.answers import CardSummary, ModelAnswer
+from services.model_server.inference_protocol import InferenceProtocol
+from services.model_server.metrics import ServerMetrics
+from services.model_server.models import ModelHolder
+from services.model_server.openapi import document
+from services.model_server.pool import PredictionPool
+from services.model_server.prediction import Limits, answer_picture
+from services.model_server.settings import ModelServerSettings
+from services.model_server.uploads import read_picture
+from shared.errors import EvenskinError, InvalidRequest
+
+STATIC = Path(__file__).parent / "static"
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # asked for again each time, and mostly answered 304
+}
+_TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"", "0", "false", "no"})
+
+
+class HttpApi:
+    """The model-server's views, over the model in service and the pool that predicts."""
+
+    def __init__(
+        self, models: ModelHolder, pool: PredictionPool, metrics: ServerMetrics, settings: ModelServerSettings
+    ) -> None:
+        self._models = models
+        self._pool = pool
+        self._metrics = metrics
+        self._settings = settings
+        self._limits = Limits(settings.max_image_bytes, settings.max_image_pixels, settings.heatmap_max_side)
+        self._document = document(settings)
+        self._protocol = InferenceProtocol(models, pool, settings)
+
+    def configure(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_post("/v1/predictions", self.predict)
+        app.router.add_get("/v1/model", self.model)
+        app.router.add_get("/openapi.json", self.openapi)
+        self._protocol.configure(app)
+        app.router.add_get("/", self.page)
+        app.router.add_static("/static/", STATIC)
+        app.on_response_prepare.append(_add_page_headers)
+
+    async def predict(self, request: web.Request) -> web.Response:
+        """`POST /v1/predictions`: what the model sees in the picture."""
+        return await self._counted(self._predict(request))
+
+    async def _predict(self, request: web.Request) -> web.Response:
+        arrived = time.perf_counter()
+        heatmap = flag(request, "heatmap")
+        _ = self._models.served  # without a model nobody uploads in vain
+        with self._pool.admitted():
+            data = await read_picture(
+                request, max_bytes=self._limits.max_bytes, timeout_s=self._settings.upload_timeout_s
+            )
+            predictor = self._models.served.predictor  # kept by this request, whatever is promoted meanwhile
+            answer = await self._pool.run(
+                partial(answer_picture, predictor, data, limits=self._limits, heatmap=heatmap, arrived=arrived)
+            )
+        for stage, milliseconds in answer.timing_ms:
+            self._metrics.seconds.labels(stage).observe(milliseconds / 1000)
+        # Without heatmaps the field is left out rather than null.
+        hidden = None if heatmap else {"conditions": {"__all__": {"heatmap"}}}
+        return _json(answer.model_dump_json(exclude=hidden))
+
+    async def _counted(self, work: Awaitable[web.Response]) -> web.Response:
+        outcome = "internal_error"
+        try:
+            response = await work
+            outcome = "ok"
+        except EvenskinError as error:
+            outcome = error.code
+            raise
+        except web.HTTPException as error:
+            outcome = f"http_{error.status}"
+            raise
+        finally:
+            self._metrics.predictions.labels(outcome).inc()
+        return response
+
+    async def model(self, _: web.Request) -> web.Response:
+        """`GET /v1/model`: the model in service and what its card says."""
+        served = self._models.served
+        card = served.card
+        answer = ModelAnswer(
+            version=served.live.version,
+            sha256=served.live.sha256,
+            promoted_at=served.live.promoted_at,
+            reason=served.live.reason,
+            loaded_at=served.loaded_at,
+            metadata=served.predictor.metadata,
+            card=None
+            if card is None
+            else CardSummary(**{name: getattr(card, name) for name in CardSummary.model_fields}),
+        )
+        return _json(answer.model_dump_json())
+
+    async def openapi(self, _: web.Request) -> web.Response:
+        """`GET /openapi.json`."""
+        return web.json_response(self._document)
+
+    async def page(self, _: web.Request) -> web.StreamResponse:
+        """`GET /`: the page to try a selfie on."""
+        return web.FileResponse(STATIC / "index.html")
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """A query parameter that is on or off. Raises InvalidRequest."""
+    value = request.query.get(name, "").lower()
+    if value not in _TRUE | _FALSE:
+        raise InvalidRequest(f"'{name}' is '{value[:40]}'.", advice=f"Use {name}=1 or {name}=0.")
+    return value in _TRUE
+
+
+def _json(body: str) -> web.Response:
+    return web.Response(text=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:
+    if request.path == "/" or request.path.startswith("/static/"):
+        response.headers.update(_PAGE_HEADERS)

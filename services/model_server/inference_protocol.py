@@ -1,0 +1,202 @@
+"""The Open Inference Protocol, version 2, over REST: tensors in, tensors out, for those who preprocess themselves.
+
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+Errors are problem documents like everywhere, with the member `error` that the protocol asks for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.model_server.models import ModelHolder
+from services.model_server.pool import PredictionPool
+from services.model_server.predictor import Predictor
+from services.model_server.settings import ModelServerSettings
+from services.model_server.uploads import read_body
+from shared.errors import EvenskinError, InvalidRequest, NotFound
+from shared.imaging import Pixels
+from shared.message import first_problem
+from shared.model_card import INPUT_NAME, OUTPUT_NAMES
+
+SERVER_NAME = "evenskin-model-server"
+MODEL_NAME = "evenskin"
+BYTES_PER_NUMBER = 6  # of JSON text for one uint8: three digits, comma, space, and a share of the nesting
+ENVELOPE_BYTES = 64 * 1024  # of JSON text around the numbers
+
+View = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class InputTensor(BaseModel):
+    """A tensor of the request: `data` flat in row-major order, or nested."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+
+
+class OutputName(BaseModel):
+    """An output that is asked for."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+
+
+class InferRequest(BaseModel):
+    """`POST /v2/models/evenskin/infer`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str | None = None
+    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    outputs: list[OutputName] | None = None
+
+
+class InferenceProtocol:
+    """The views under `/v2`."""
+
+    def __init__(self, models: ModelHolder, pool: PredictionPool, settings: ModelServerSettings) -> None:
+        self._models = models
+        self._pool = pool
+        self._max_batch = settings.infer_max_batch
+        self._upload_timeout_s = settings.upload_timeout_s
+
+    def configure(self, app: web.Application) -> None:
+        """Add the routes; each model route also with a version, as the protocol has it."""
+        app.router.add_get("/v2", _translated(self.server))
+        app.router.add_get("/v2/health/live", _translated(self.live))
+        app.router.add_get("/v2/health/ready", _translated(self.ready))
+        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            app.router.add_get(model, _translated(self.model))
+            app.router.add_get(f"{model}/ready", _translated(self.model_ready))
+            app.router.add_post(f"{model}/infer", _translated(self.infer))
+
+    async def server(self, _: web.Request) -> web.Response:
+        """Who answers, and which extensions of the protocol it speaks: none."""
+        return web.json_response({"name": SERVER_NAME, "version": "2", "extensions": []})
+
+    async def live(self, _: web.Request) -> web.Response:
+        """The process answers."""
+        return web.json_response({"live": True})
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """A model is in service. Raises NoModel."""
+        return web.json_response({"ready": self._models.served is not None})
+
+    async def model_ready(self, request: web.Request) -> web.Response:
+        """This model is in service. Raises NotFound, NoModel."""
+        return web.json_response({"name": MODEL_NAME, "ready": self._asked(request) is not None})
+
+    async def model(self, request: web.Request) -> web.Response:
+        """The tensors the model takes and gives. Raises NotFound, NoModel."""
+        predictor = self._asked(request)
+        conditions = len(predictor.metadata.conditions)
+        return web.json_response(
+            {
+                "name": MODEL_NAME,
+                "versions": [predictor.metadata.version],
+                "platform": "onnxruntime_onnx",
+                "inputs": [{"name": INPUT_NAME, "datatype": "UINT8", "shape": [-1, *predictor.input_shape]}],
+                "outputs": [
+                    {"name": OUTPUT_NAMES[0], "datatype": "FP32", "shape": [-1, conditions, 4]},
+                    {"name": OUTPUT_NAMES[1], "datatype": "FP32", "shape": [-1, conditions, -1, -1]},
+                ],
+            }
+        )
+
+    async def infer(self, request: web.Request) -> web.Response:
+        """Tensor in, tensors out. Raises InvalidRequest, ImageTooLarge, Overloaded, NotFound, NoModel."""
+        predictor = self._asked(request)
+        max_bytes = self._max_batch * int(np.prod(predictor.input_shape)) * BYTES_PER_NUMBER + ENVELOPE_BYTES
+        with self._pool.admitted():
+            body = await read_body(request, max_bytes=max_bytes, timeout_s=self._upload_timeout_s)
+            predictor = self._asked(request)
+            answer = await self._pool.run(partial(_infer, predictor, body, self._max_batch))
+        return web.Response(body=answer, content_type="application/json")
+
+    def _asked(self, request: web.Request) -> Predictor:
+        """The predictor of the model, and version where there is one, in the path."""
+        if request.match_info["model"] != MODEL_NAME:
+            raise NotFound(
+                f"There is no model '{request.match_info['model'][:80]}'.", advice=f"Ask for '{MODEL_NAME}'."
+            )
+        predictor = self._models.served.predictor
+        version = request.match_info.get("version", predictor.metadata.version)
+        if version != predictor.metadata.version:
+            raise NotFound(f"Version '{version[:80]}' is not served; {predictor.metadata.version} is.")
+        return predictor
+
+
+def _translated(view: View) -> View:
+    """Give every error the protocol's `error` member beside ours."""
+
+    async def translated(request: web.Request) -> web.Response:
+        try:
+            return await view(request)
+        except EvenskinError as error:
+            error.details["error"] = error.message
+            raise
+
+    return translated
+
+
+def _infer(predictor: Predictor, body: bytes, max_batch: int) -> bytes:
+    """JSON → tensors → JSON, on a worker's thread: a full batch is megabytes of text."""
+    try:
+        request = InferRequest.model_validate(json.loads(body))
+    except ValidationError as error:
+        raise InvalidRequest(first_problem(error) + ".") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The request's body is not JSON.") from error
+    names = [output.name for output in request.outputs] if request.outputs else list(OUTPUT_NAMES)
+    if unknown := set(names) - set(OUTPUT_NAMES):
+        raise InvalidRequest(
+            f"The model has no output '{min(unknown)[:80]}'.", advice=f"It has {', '.join(OUTPUT_NAMES)}."
+        )
+    prediction = predictor.predict(_tensor(request.inputs[0], predictor, max_batch))
+    arrays = dict(zip(OUTPUT_NAMES, (prediction.probabilities, prediction.activation), strict=True))
+    answer: dict[str, Any] = {
+        "model_name": MODEL_NAME,
+        "model_version": predictor.metadata.version,
+        "outputs": [
+            {"name": n, "datatype": "FP32", "shape": list(arrays[n].shape), "data": arrays[n].ravel().tolist()}
+            for n in names
+        ],
+    }
+    if request.id is not None:
+        answer["id"] = request.id
+    return json.dumps(answer).encode()
+
+
+def _tensor(sent: InputTensor, predictor: Predictor, max_batch: int) -> Pixels:
+    """The input tensor as uint8 (N, S, S, 3). Raises InvalidRequest, which names what is wrong with it."""
+    wanted = predictor.input_shape
+    if sent.name != INPUT_NAME or sent.datatype != "UINT8":
+        raise InvalidRequest(
+            f"The input is '{sent.name[:80]}' of {sent.datatype[:80]}.", advice=f"Send '{INPUT_NAME}' of UINT8."
+        )
+    if len(sent.shape) != 4 or tuple(sent.shape[1:]) != wanted or sent.shape[0] < 1:
+        raise InvalidRequest(
+            f"The input's shape is {sent.shape[:8]}.", advice=f"Send [n, {', '.join(map(str, wanted))}]."
+        )
+    if sent.shape[0] > max_batch:
+        raise InvalidRequest(f"The batch has {sent.shape[0]} pictures; at most {max_batch} are taken.")
+    try:
+        numbers = np.array(sent.data)
+    except (ValueError, OverflowError) as error:  # ragged nesting
+        raise InvalidRequest("The input's data is not a tensor of numbers.") from error
+    if numbers.dtype.kind not in "iu" or numbers.min(initial=0) < 0 or numbers.max(initial=0) > 255:
+        raise InvalidRequest("The input's data are not whole numbers from 0 to 255.")
+    if numbers.size != np.prod(sent.shape) or (numbers.ndim != 1 and numbers.shape != tuple(sent.shape)):
+        raise InvalidRequest(f"The input's data has shape {list(numbers.shape)}, not {sent.shape}.")
+    return numbers.astype(np.uint8).reshape(sent.shape)

@@ -1,0 +1,154 @@
+"""Which model is served, and how it is swapped without a dropped request.
+
+The truth is `models/live.json`; `ModelPromoted` only says that it changed. So the holder reads the file at
+start and every `poll_s` seconds, and a missed event or a store that was down heals by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import structlog
+from pydantic import ValidationError
+
+from services.model_server.metrics import ServerMetrics
+from services.model_server.predictor import Predictor
+from shared.blobs import Blobs
+from shared.errors import EvenskinError, ModelInvalid, NoModel
+from shared.live_model import read_live
+from shared.message import first_problem
+from shared.model_card import LIVE_KEY, LiveModel, ModelCard, card_key
+
+log = structlog.get_logger(__name__)
+
+START_WAIT_S = 10.0  # a store that hangs delays the start no longer; the poll goes on trying
+UNSERVED_POLL_S = 2.0  # while no model is served, look more often: everybody waits for the first one
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model in service: the pointer that promoted it, its predictor, and its card where the store has one."""
+
+    live: LiveModel
+    predictor: Predictor
+    card: ModelCard | None
+    loaded_at: datetime
+
+
+class ModelHolder:
+    """Holds the served model. Entered at the service's start, where it loads the live one.
+
+    A request takes `served` once and keeps it: the swap is one assignment on the event loop, and the old model
+    lives until the last request that holds it is answered.
+    """
+
+    def __init__(self, blobs: Blobs, metrics: ServerMetrics, *, threads: int = 1, poll_s: float = 30.0) -> None:
+        self._blobs = blobs
+        self._metrics = metrics
+        self._threads = threads
+        self._poll_s = poll_s
+        self._served: Served | None = None
+        self._swapping = asyncio.Lock()
+
+    @property
+    def served(self) -> Served:
+        """The model to answer with. Raises NoModel."""
+        if self._served is None:
+            raise NoModel("No model is live yet.", advice="Train and promote one; it is then served by itself.")
+        return self._served
+
+    async def __aenter__(self) -> Self:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_WAIT_S):
+                await self.refresh()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._served = None
+
+    async def check(self) -> None:
+        """Raise NoModel while no model is served."""
+        _ = self.served
+
+    async def watch(self) -> None:
+        """Look at `models/live.json` for ever."""
+        while True:
+            await asyncio.sleep(self._poll_s if self._served else min(self._poll_s, UNSERVED_POLL_S))
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Serve what `models/live.json` names, unless it is served already. Logs what goes wrong."""
+        try:
+            live = await read_live(self._blobs)
+        except ValidationError as error:
+            log.warning("live_model_unreadable", key=LIVE_KEY, error=first_problem(error))
+            return
+        except EvenskinError as error:
+            log.warning("live_model_unreadable", key=LIVE_KEY, code=error.code, error=error.message)
+            return
+        if live is None:
+            return  # nothing has been promoted yet; readiness says so
+        if self._served is None or _moment(live) > _moment(self._served.live):
+            await self.promote(live)
+
+    async def promote(self, live: LiveModel) -> bool:
+        """Load, check and warm up a model, then serve it. Returns whether it is served now.
+
+        The one before goes on answering until then, and stays if anything fails (`model_swap_failed`). A
+        promotion older than the served one is passed over: events may come late or twice.
+        """
+        async with self._swapping:
+            served = self._served
+            if served is not None and served.live.sha256 == live.sha256 and served.live.version == live.version:
+                if _moment(live) > _moment(served.live):
+                    self._served = replace(served, live=live)  # promoted anew: the same bytes, nothing to load
+                return True
+            if served is not None and _moment(live) <= _moment(served.live):
+                self._metrics.swaps.labels("ignored").inc()
+                log.info("model_promotion_ignored", version=live.version, served=served.live.version)
+                return False
+            try:
+                successor = await self._load(live)
+            except Exception as error:  # whatever it was, the model in service goes on
+                code = error.code if isinstance(error, EvenskinError) else "internal_error"
+                unexpected = not isinstance(error, EvenskinError)
+                log.warning("model_swap_failed", version=live.version, code=code, error=str(error), exc_info=unexpected)
+                self._metrics.swaps.labels("failed").inc()
+                return False
+            self._served = successor
+            self._metrics.serve(live.version, successor.predictor.metadata.dataset_version)
+            self._metrics.swaps.labels("done").inc()
+            log.info("model_served", version=live.version, before=served.live.version if served else None)
+            return True
+
+    async def _load(self, live: LiveModel) -> Served:
+        data = (await self._blobs.get(live.key)).data
+        predictor = await asyncio.to_thread(self._load_warm, data, live.sha256)
+        if predictor.metadata.version != live.version:
+            raise ModelInvalid(f"The file says it is version {predictor.metadata.version}, not {live.version}.")
+        return Served(live, predictor, await self._card(live), datetime.now(UTC))
+
+    def _load_warm(self, data: bytes, sha256: str) -> Predictor:
+        predictor = Predictor.load(data, sha256=sha256, threads=self._threads)
+        predictor.warm_up()
+        return predictor
+
+    async def _card(self, live: LiveModel) -> ModelCard | None:
+        """The card is for people: without one the model answers all the same."""
+        try:
+            return ModelCard.model_validate_json((await self._blobs.get(card_key(live.version))).data)
+        except (EvenskinError, ValidationError) as error:
+            log.info("model_card_missing", version=live.version, error=type(error).__name__)
+            return None
+
+
+def _moment(live: LiveModel) -> datetime:
+    """When it was promoted; a time without a zone is taken as UTC."""
+    return live.promoted_at if live.promoted_at.tzinfo else live.promoted_at.replace(tzinfo=UTC)

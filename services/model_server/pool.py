@@ -1,0 +1,55 @@
+"""The bounded pool that decodes and predicts off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeVar
+
+from services.model_server.metrics import ServerMetrics
+from shared.errors import Overloaded
+
+T = TypeVar("T")
+
+
+class PredictionPool:
+    """`workers` threads, and at most `queue` requests more in hand; the next is turned away at once.
+
+    Threads, not processes: Pillow and ONNX Runtime release the interpreter's lock where they work.
+    """
+
+    def __init__(self, metrics: ServerMetrics, *, workers: int, queue: int) -> None:
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="predict")
+        self._metrics = metrics
+        self._limit = workers + queue
+        self._in_hand = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+
+    @contextlib.contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Hold a place from the upload's first byte to the answer: this bounds memory too. Raises Overloaded."""
+        if self._in_hand >= self._limit:
+            raise Overloaded(
+                f"{self._limit} requests are in hand, as many as are taken.", advice="Try again in a moment."
+            )
+        self._in_hand += 1
+        self._metrics.in_hand.set(self._in_hand)
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+            self._metrics.in_hand.set(self._in_hand)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` on a worker's thread; it waits its turn."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

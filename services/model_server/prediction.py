@@ -1,0 +1,137 @@
+"""From a selfie's bytes to the answer. Runs on a worker's thread; keeps nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from services.model_server.answers import (
+    ConditionAnswer,
+    Crop,
+    ImageAnswer,
+    PredictionAnswer,
+    SeverityProbabilities,
+    Timing,
+)
+from services.model_server.predictor import LEVELS, Prediction, Predictor
+from shared.errors import EvenskinError, ModelInvalid
+from shared.imaging import Decoded, decode, square
+
+DIGITS = 6  # decimals of a probability: finer than the parity of 1e-4 that the trainer proves
+ELONGATED = 1.8  # sides' ratio from which the square crop leaves out most of what phones frame; 16:9 is still usual
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture may be, in bytes and pixels, and how large a heatmap is at most, in pixels."""
+
+    max_bytes: int
+    max_pixels: int
+    heatmap_max_side: int
+
+
+def answer_picture(
+    predictor: Predictor, data: bytes, *, limits: Limits, heatmap: bool, arrived: float
+) -> PredictionAnswer:
+    """Decode an encoded picture, predict, and put the answer together.
+
+    `arrived`: `time.perf_counter()` at the request's arrival. Raises the ImageErrors of `shared.imaging.decode`.
+    """
+    started = time.perf_counter()
+    decoded = decode(data, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
+    batch = square(decoded.image, predictor.metadata.input_size)[np.newaxis]
+    read = time.perf_counter()
+    try:
+        prediction = predictor.predict(batch)
+    except ModelInvalid as error:  # after its warm-up: our fault, not the picture's
+        raise EvenskinError(f"The model gave no usable answer: {error.message}") from error
+    predicted = time.perf_counter()
+    conditions = [
+        _condition(predictor, prediction, index, limits.heatmap_max_side if heatmap else None)
+        for index in range(len(predictor.metadata.conditions))
+    ]
+    return PredictionAnswer(
+        model_version=predictor.metadata.version,
+        conditions=conditions,
+        image=ImageAnswer.model_validate(
+            {
+                "width": decoded.width,
+                "height": decoded.height,
+                "format": decoded.format,
+                "orientation": decoded.orientation,
+                "crop": crop_of(decoded.width, decoded.height),
+            }
+        ),
+        warnings=[*predictor.metadata.warnings, *picture_warnings(decoded, predictor.metadata.input_size)],
+        timing_ms=Timing(
+            decode=_milliseconds(read - started),
+            inference=_milliseconds(predicted - read),
+            total=_milliseconds(time.perf_counter() - arrived),
+        ),
+    )
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)
+
+
+def _condition(predictor: Predictor, prediction: Prediction, index: int, heatmap_side: int | None) -> ConditionAnswer:
+    condition = predictor.metadata.conditions[index]
+    levels = prediction.probabilities[0, index].astype(float)
+    probability = float(np.clip(1 - levels[0], 0, 1))
+    present = probability >= predictor.metadata.thresholds[condition]
+    rounded = {name: round(float(level), DIGITS) for name, level in zip(LEVELS, levels, strict=True)}
+    return ConditionAnswer.model_validate(
+        {
+            "condition": condition,
+            "present": present,
+            "probability": round(probability, DIGITS),
+            "severity": LEVELS[1 + int(levels[1:].argmax())] if present else None,
+            "severity_probabilities": SeverityProbabilities(**rounded),
+            "heatmap": None if heatmap_side is None else heatmap_png(prediction.activation[0, index], heatmap_side),
+        }
+    )
+
+
+def crop_of(width: int, height: int) -> Crop:
+    """The square that `shared.imaging.square` cuts from the middle, in pixels of the upright picture."""
+    side = min(width, height)
+    return Crop(left=(width - side) / 2, top=(height - side) / 2, width=side, height=side)
+
+
+def picture_warnings(decoded: Decoded, input_size: int) -> list[str]:
+    """What about this picture makes the answer less certain, in sentences."""
+    found = []
+    shorter, longer = sorted((decoded.width, decoded.height))
+    if shorter < input_size:
+        found.append(
+            f"Low resolution: the picture's shorter side has {shorter} pixels and the model looks at {input_size}; "
+            "fine detail such as pores cannot be seen."
+        )
+    if longer > ELONGATED * shorter:
+        found.append(
+            f"Long picture: only the square in the middle is looked at, {shorter} of {longer} pixels; "
+            "check that the face is in it."
+        )
+    return found
+
+
+def heatmap_png(activation: npt.NDArray[np.float32], max_side: int) -> str:
+    """One activation map (h, w) as base64 of a greyscale PNG, stretched from its least (0) to its greatest (255).
+
+    A map that is the same everywhere points nowhere and becomes black.
+    """
+    values = activation.astype(np.float64)
+    low, high = values.min(), values.max()
+    scaled = (values - low) / (high - low) if high - low > np.finfo(np.float32).eps else np.zeros_like(values)
+    picture = Image.fromarray(np.round(scaled * 255).astype(np.uint8))
+    picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()

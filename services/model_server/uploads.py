@@ -1,0 +1,106 @@
+"""Reads an upload into memory, bounded in bytes and time. Nothing here touches the disk.
+
+aiohttp's own `request.post()` would spool files into temporary ones; a selfie is never stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from shared.errors import ImageTooLarge, ImageUnsupported, InvalidRequest
+
+FIELD = "image"
+CHUNK_BYTES = 64 * 1024
+MULTIPART_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and small other fields around the picture
+MAX_PARTS = 16
+
+_BROKEN = (web.RequestPayloadError, HttpProcessingError, aiohttp.ClientError, ConnectionError)
+
+
+async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The picture's encoded bytes: the body of an image or octet-stream request, or the field `image`.
+
+    Raises ImageTooLarge (before reading where Content-Length says so), ImageUnsupported for another content
+    type, InvalidRequest for a multipart body that is broken or lacks the field, HTTPRequestTimeout.
+    """
+    media_type = request.content_type.lower()
+    is_form = media_type == "multipart/form-data"
+    if not is_form and not media_type.startswith("image/") and media_type != "application/octet-stream":
+        raise ImageUnsupported(
+            f"A body of type '{media_type[:80]}' is not read.",
+            advice=f"Send it as image/jpeg (or png, webp, heic), or as multipart/form-data with a field '{FIELD}'.",
+        )
+    if not is_form:
+        return await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s)
+    _check_length(request, max_bytes + MULTIPART_OVERHEAD_BYTES, max_bytes)
+    async with _received(timeout_s):
+        return await _form_field(request, max_bytes)
+
+
+async def read_body(request: web.Request, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The request's body. Raises ImageTooLarge, InvalidRequest, HTTPRequestTimeout."""
+    _check_length(request, max_bytes, max_bytes)
+    async with _received(timeout_s):
+        return await _joined(request.content.iter_chunked(CHUNK_BYTES), max_bytes)
+
+
+def _check_length(request: web.Request, allowed: int, max_bytes: int) -> None:
+    if request.content_length is not None and request.content_length > allowed:
+        raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> ImageTooLarge:
+    return ImageTooLarge(f"The upload has more than {max_bytes} bytes.", advice="Send a smaller picture.")
+
+
+@contextlib.asynccontextmanager
+async def _received(timeout_s: float) -> AsyncIterator[None]:
+    """Around reading: a stalled client is told so, and one that broke off is no crash of ours."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except _BROKEN as error:
+        raise InvalidRequest("The upload broke off or its encoding is damaged.", advice="Send it again.") from error
+
+
+async def _joined(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+    return bytes(body)
+
+
+async def _form_field(request: web.Request, max_bytes: int) -> bytes:
+    skipped = 0
+    try:
+        reader = await request.multipart()
+        for _ in range(MAX_PARTS):
+            part = await reader.next()
+            if part is None:
+                break
+            if not isinstance(part, aiohttp.BodyPartReader):
+                raise InvalidRequest("The form nests one multipart body in another.")
+            if part.name == FIELD:
+                return await _joined(_chunks(part), max_bytes)
+            async for chunk in _chunks(part):
+                skipped += len(chunk)
+                if skipped > MULTIPART_OVERHEAD_BYTES:
+                    raise InvalidRequest(f"The form has large fields other than '{FIELD}'.")
+    except (ValueError, AssertionError, RuntimeError, LookupError) as error:  # what aiohttp's parser raises
+        raise InvalidRequest("The multipart body is malformed.", advice="Let your HTTP client build it.") from error
+    raise InvalidRequest(f"The form has no field '{FIELD}'.", advice=f"Send the picture in the field '{FIELD}'.")
+
+
+async def _chunks(part: aiohttp.BodyPartReader) -> AsyncIterator[bytes]:
+    while chunk := await part.read_chunk(CHUNK_BYTES):
+        yield chunk
