@@ -1,0 +1,276 @@
+"""The training loop, read from top to bottom: sample, augment, fit, validate, keep the best, checkpoint.
+
+Deterministic by seed: order, augmentation and dropout of an epoch follow from (seed, epoch) alone. So a run
+that is killed and resumed from its last checkpoint ends with the same weights as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from services.trainer.augment import augment
+from services.trainer.data import UNGRADED, UNKNOWN, FoldData
+from services.trainer.model import LEVELS, ModelConfig, SkinNet, severity_probabilities
+from services.trainer.spec import TrainingConfig
+from shared.errors import TrainingFailed
+
+MAX_POSITIVE_WEIGHT = 20.0  # a condition with three positives must not drown all others
+EVALUATION_BATCH = 64  # pictures; bounds memory, has no influence on results
+
+
+@dataclass
+class Epoch:
+    """What one epoch measured. Losses are mean weighted binary cross-entropies per known threshold."""
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    validation_loss: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Trained:
+    """The best network by validation loss, in evaluation mode, and how training went."""
+
+    net: SkinNet
+    history: list[Epoch]
+    best_epoch: int
+
+
+def use_threads(threads: int) -> int:
+    """Take this many cores (0: all), and give up what is not deterministic. Returns the number taken."""
+    chosen = threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(chosen)
+    torch.use_deterministic_algorithms(True)
+    return chosen
+
+
+def ordinal_targets(severity: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels (N, C) → targets and mask (N, C, 3) of severity >= 1, 2, 3.
+
+    Ungraded: only the first threshold is known, and true. Unknown: none is.
+    """
+    levels = torch.arange(1, LEVELS + 1)
+    graded = severity[..., None]
+    targets = torch.where(graded == UNGRADED, levels == 1, graded >= levels).float()
+    mask = ((graded >= 0) | ((graded == UNGRADED) & (levels == 1))) & (graded != UNKNOWN)
+    return targets, mask.float()
+
+
+def positive_weights(severity: npt.NDArray[np.int8]) -> Tensor:
+    """Weight of a positive answer per condition and threshold (C, 3): negatives over positives, so both count alike."""
+    targets, mask = ordinal_targets(torch.from_numpy(severity))
+    positives = (targets * mask).sum(0)
+    negatives = mask.sum(0) - positives
+    return (negatives / positives.clamp_min(1)).clamp(1 / MAX_POSITIVE_WEIGHT, MAX_POSITIVE_WEIGHT)
+
+
+def ordinal_loss(logits: Tensor, severity: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Balanced binary cross-entropy over the known thresholds; each condition and threshold counts alike.
+
+    Positives weigh w and negatives 1, scaled so that a batch of the training distribution weighs what an
+    unweighted one does.
+    """
+    targets, mask = ordinal_targets(severity)
+    smooth = targets * (1 - 2 * smoothing) + smoothing
+    share = 1 / (1 + weights)  # of positives in training, per condition and threshold
+    scale = torch.where(targets > 0.5, 0.5 / share, 0.5 / (1 - share))
+    losses = F.binary_cross_entropy_with_logits(logits, smooth, reduction="none") * scale * mask
+    return losses.sum() / mask.sum().clamp_min(1)
+
+
+def train(
+    training: FoldData,
+    validation: FoldData,
+    config: TrainingConfig,
+    checkpoint: Path,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Trained:
+    """Train to the end, from `checkpoint` on if there is one of this very run.
+
+    Calls `on_epoch` after each epoch is safely on disk. Raises TrainingFailed where the loss is not finite.
+    """
+    use_threads(config.threads)
+    torch.manual_seed(config.seed)
+    net = SkinNet(ModelConfig(**config.model))
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # pixels are NHWC; a third quicker
+    average = copy.deepcopy(net)
+    epochs = config.epochs(len(training))
+    batches = max(1, math.ceil(len(training) / config.batch_size))
+    optimiser = torch.optim.AdamW(_groups(net, config.weight_decay), lr=config.learning_rate, foreach=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_cosine(epochs * batches, config.warmup))
+    weights = positive_weights(training.severity)
+    state = _State(net, average, optimiser, schedule, fingerprint(training, validation, config))
+    state.restore(checkpoint)
+
+    while state.epoch < epochs and state.epoch - state.best_epoch < config.patience:
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + state.epoch)
+        torch.manual_seed(config.seed * 100_003 + state.epoch)  # dropout
+        order = _order(len(training), batches * config.batch_size, generator)
+        total = 0.0
+        net.train()
+        for indices in order.reshape(batches, -1).numpy():
+            pixels = augment(torch.from_numpy(training.batch(indices)), generator)
+            severity = torch.from_numpy(training.severity[indices])
+            logits, _ = net(pixels)
+            loss = ordinal_loss(logits, severity, weights, config.label_smoothing)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+            state.step += 1
+            _follow(average, net, min(config.ema_decay, state.step / (state.step + 10)))
+            total += loss.item()
+        if not math.isfinite(total):
+            raise TrainingFailed(
+                f"The loss of epoch {state.epoch + 1} is not a number.", advice="Lower the learning rate."
+            )
+        state.finish(Epoch(state.epoch + 1, epochs, total / batches, *_validate(average, validation, weights)))
+        state.save(checkpoint)
+        on_epoch(state.history[-1])
+    return state.result()
+
+
+def predict(net: SkinNet, data: FoldData) -> tuple[npt.NDArray[np.float32], Tensor]:
+    """Severity probabilities (N, C, 4) and cumulative logits (N, C, 3) of a fold, in evaluation mode."""
+    net.eval()
+    with torch.inference_mode():
+        logits = torch.cat(
+            [
+                net(torch.from_numpy(data.batch(indices)))[0]
+                for indices in np.split(np.arange(len(data)), range(EVALUATION_BATCH, len(data), EVALUATION_BATCH))
+            ]
+        )
+        return severity_probabilities(logits).numpy(), logits
+
+
+def fingerprint(training: FoldData, validation: FoldData, config: TrainingConfig) -> str:
+    """Names everything a run's weights follow from: another dataset or setting must not be resumed into."""
+    digest = hashlib.sha256(config.model_dump_json(exclude={"threads"}).encode())
+    for fold in (training, validation):
+        digest.update("".join(fold.image_ids).encode() + fold.severity.tobytes())
+    return digest.hexdigest()
+
+
+def _validate(net: SkinNet, data: FoldData, weights: Tensor) -> tuple[float, dict[str, float]]:
+    probabilities, logits = predict(net, data)
+    severity = torch.from_numpy(data.severity)
+    loss = ordinal_loss(logits, severity, weights).item()
+    targets, mask = ordinal_targets(severity)
+    right = torch.from_numpy(probabilities[..., 0] < 0.5) == (targets[..., 0] > 0.5)
+    known = mask[..., 0].sum().clamp_min(1)
+    return loss, {"validation_accuracy": float((right * mask[..., 0]).sum() / known)}
+
+
+def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices and kernels only: scales, shifts and cut points have their own sizes."""
+    kernels = [module.weight for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    chosen = {id(parameter) for parameter in kernels}
+    others = [parameter for parameter in net.parameters() if id(parameter) not in chosen]
+    return [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _warm_cosine(steps: int, warmup: float) -> Callable[[int], float]:
+    """Linear warm-up, then half a cosine to zero (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983)."""
+    rising = max(1, round(steps * warmup))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, steps - rising))))
+
+    return factor
+
+
+def _order(count: int, needed: int, generator: torch.Generator) -> Tensor:
+    """Every sample once in random order, and some again, so that all batches are full."""
+    order = torch.randperm(count, generator=generator)
+    repeats = math.ceil(needed / count)
+    return order.repeat(repeats)[:needed]
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """Move averaged weights and statistics towards the current ones (Polyak & Juditsky, 1992)."""
+    targets = [tensor for tensor in average.state_dict().values() if tensor.is_floating_point()]
+    sources = [tensor for tensor in net.state_dict().values() if tensor.is_floating_point()]
+    torch._foreach_lerp_(targets, sources, 1 - decay)
+
+
+class _State:
+    """Everything a resumed run needs, and the checkpoint file it lives in."""
+
+    def __init__(
+        self,
+        net: SkinNet,
+        average: SkinNet,
+        optimiser: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        run: str,
+    ) -> None:
+        self._parts: dict[str, Any] = {"net": net, "average": average, "optimiser": optimiser, "schedule": schedule}
+        self._average = average
+        self._run = run
+        self.epoch = self.step = self.best_epoch = 0
+        self.best_loss = math.inf
+        self.best: dict[str, Tensor] = copy.deepcopy(average.state_dict())
+        self.history: list[Epoch] = []
+
+    def finish(self, epoch: Epoch) -> None:
+        """Count an epoch, and keep its weights if they are the best so far."""
+        self.epoch = epoch.epoch
+        self.history.append(epoch)
+        if epoch.validation_loss < self.best_loss:
+            self.best_loss, self.best_epoch = epoch.validation_loss, epoch.epoch
+            self.best = copy.deepcopy(self._average.state_dict())
+
+    def save(self, path: Path) -> None:
+        """Write whole or not at all."""
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            torch.save(
+                {name: part.state_dict() for name, part in self._parts.items()}
+                | {"best": self.best, "history": [asdict(epoch) for epoch in self.history]}
+                | {name: getattr(self, name) for name in ("epoch", "step", "best_epoch", "best_loss")}
+                | {"run": self._run, "random": torch.get_rng_state(), "config": asdict(self._average.config)},
+                file,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+    def restore(self, path: Path) -> None:
+        """Go on where the checkpoint ends; one that is damaged or of another run is passed over."""
+        try:
+            stored = torch.load(path, weights_only=True)
+            if stored["run"] != self._run:
+                return
+        except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
+            return
+        for name, part in self._parts.items():
+            part.load_state_dict(stored[name])
+        self.best, self.history = stored["best"], [Epoch(**epoch) for epoch in stored["history"]]
+        for name in ("epoch", "step", "best_epoch", "best_loss"):
+            setattr(self, name, stored[name])
+
+    def result(self) -> Trained:
+        """The best weights, in a network of their own."""
+        net = SkinNet(self._average.config)
+        net.load_state_dict(self.best)
+        return Trained(net.eval(), self.history, self.best_epoch)

@@ -1,0 +1,138 @@
+"""One training run as a process of its own: `python -m services.trainer.worker SPEC.json`.
+
+Memory and cores stay the service's own until a run asks for them, and a run can be stopped like any
+process. Standard output is the protocol: one JSON object a line, `{"epoch": …}` after each epoch, at the
+end `{"done": …}`, or `{"failed": …}` with exit status 3 for an error that has a code of ours. The model
+and `result.json` are left in the run's directory, the latter last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from services.trainer.baseline import measure_baseline
+from services.trainer.data import check_folds, load_folds, parity_pictures
+from services.trainer.evaluate import ExportedModel, balanced_fold
+from services.trainer.export import check_parity, export, metadata_of
+from services.trainer.metrics import choose_thresholds
+from services.trainer.model import ModelConfig
+from services.trainer.promotion import FOLD, decide
+from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model_path, result_path
+from services.trainer.train import Epoch, predict, train, use_threads
+from shared.errors import EvenskinError, ModelInvalid
+from shared.manifest import ManifestImage, parse_manifest
+from shared.taxonomy import Fold
+
+
+def run(spec: RunSpec) -> dict[str, Any]:
+    """Train, export, prove and measure; returns what `result.json` holds.
+
+    Raises DatasetTooSmall, TrainingFailed, ParityFailed.
+    """
+    clock = _Clock()
+    threads = use_threads(spec.config.threads)
+    images = list(parse_manifest(spec.manifest.read_bytes()))
+    check_folds(images)
+    config = ModelConfig(**spec.config.model)
+    folds = load_folds(images, spec.encoded, spec.cache, config.input_size, threads)
+    validation, testing = folds[Fold.VALIDATION], folds[Fold.TEST]
+    clock.lap("decode")
+
+    trained = train(folds[Fold.TRAIN], validation, spec.config, checkpoint_path(spec.run_dir), _tell_epoch)
+    clock.lap("train")
+
+    thresholds = choose_thresholds(validation.severity, predict(trained.net, validation)[0])
+    metadata = metadata_of(spec.version, spec.dataset_version, images, thresholds, config.input_size)
+    path = model_path(spec.run_dir)
+    export(trained.net, metadata, path)
+    candidate = ExportedModel.load(path, threads)
+    files = [(spec.encoded / picture.sha256).read_bytes() for picture in parity_pictures(images)]
+    parity = check_parity(trained.net, candidate, files)
+    clock.lap("export")
+
+    chosen = balanced_fold(images)
+    balanced = testing.subset(chosen)
+    measured = {"test": candidate.measure(testing), FOLD: candidate.measure(balanced)}
+    baseline = measure_baseline(folds[Fold.TRAIN], validation, {"test": testing, FOLD: balanced})
+    live = _measure_live(spec, images, chosen, threads)
+    decision = decide(measured[FOLD], live)
+    clock.lap("evaluate")
+    return {
+        "metadata": metadata.model_dump(mode="json"),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "metrics": {
+            **measured,
+            "baseline": baseline,
+            "history": [asdict(epoch) for epoch in trained.history],
+            "best_epoch": trained.best_epoch,
+        },
+        "comparison": None
+        if live is None
+        else {"fold": FOLD, "candidate": measured[FOLD], "live": live, "live_version": spec.live_version},
+        "parity": parity,
+        "promoted": decision.promoted,
+        "reason": decision.reason,
+        "config": {**spec.config.model_dump(mode="json"), "model": asdict(config), "threads": threads},
+        "seconds": clock.laps,
+    }
+
+
+def _measure_live(spec: RunSpec, images: list[ManifestImage], chosen: list[str], threads: int) -> dict[str, Any] | None:
+    """The live model's metrics on the same balanced fold, decoded at its own input size; None without one."""
+    if spec.live is None:
+        return None
+    try:
+        model = ExportedModel.load(spec.live, threads)
+    except ModelInvalid:
+        return None  # a live model that cannot be opened serves nobody: it must not stand in the way
+    size = model.metadata.input_size
+    testing = load_folds(images, spec.encoded, spec.cache, size, threads, [Fold.TEST])[Fold.TEST]
+    return model.measure(testing.subset(chosen))
+
+
+def _tell(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _tell_epoch(epoch: Epoch) -> None:
+    _tell(asdict(epoch))
+
+
+class _Clock:
+    """Seconds of each stage, by the wall."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """End a stage."""
+        now = time.monotonic()
+        self.laps[name], self._last = round(now - self._last, 3), now
+
+
+def main(arguments: list[str]) -> int:
+    """Run the spec named on the command line; returns the exit status."""
+    spec = RunSpec.model_validate_json(Path(arguments[0]).read_bytes())
+    try:
+        result = run(spec)
+    except EvenskinError as error:
+        _tell({"failed": error.code, "message": error.message, "advice": error.advice})
+        return FAILED_STATUS
+    partial = result_path(spec.run_dir).with_suffix(".partial")
+    partial.write_text(json.dumps(result))
+    os.replace(partial, result_path(spec.run_dir))
+    _tell({"done": spec.version})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

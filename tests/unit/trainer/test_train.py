@@ -1,0 +1,172 @@
+"""Targets and masks, determinism, resuming, early stopping, the network's form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from services.trainer import train as training_module
+from services.trainer.augment import augment
+from services.trainer.data import UNGRADED, UNKNOWN, FoldData, load_folds
+from services.trainer.model import ModelConfig, SkinNet, severity_probabilities
+from services.trainer.spec import TrainingConfig
+from services.trainer.train import Epoch, Trained, ordinal_loss, ordinal_targets, positive_weights, predict, train
+from shared.errors import TrainingFailed
+from shared.taxonomy import Fold
+from tests.unit.trainer.squares import TINY, Dataset, dataset_of
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory: pytest.TempPathFactory) -> dict[Fold, FoldData]:
+    directory = tmp_path_factory.mktemp("folds")
+    dataset: Dataset = dataset_of(16)
+    dataset.write_encoded(directory / "encoded")
+    return load_folds(dataset.images, directory / "encoded", directory / "cache", 32, 1)
+
+
+def fit(folds: dict[Fold, FoldData], checkpoint: Path, config: TrainingConfig = TINY, **options: Any) -> Trained:
+    return train(folds[Fold.TRAIN], folds[Fold.VALIDATION], config, checkpoint, **options)
+
+
+def weights_of(trained: Trained) -> list[np.ndarray[Any, Any]]:
+    return [tensor.numpy() for tensor in trained.net.state_dict().values()]
+
+
+def same(one: Trained, other: Trained) -> bool:
+    return one.history == other.history and all(
+        np.array_equal(a, b) for a, b in zip(weights_of(one), weights_of(other), strict=True)
+    )
+
+
+def test_targets_and_masks() -> None:
+    targets, mask = ordinal_targets(torch.tensor([[0, 1, 2, 3, UNGRADED, UNKNOWN]]))
+    assert (targets * mask)[0].tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert mask[0].tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 0, 0], [0, 0, 0]]
+
+
+def test_what_is_unknown_teaches_nothing() -> None:
+    severity = torch.tensor([[1, UNKNOWN, UNGRADED]])
+    logits = torch.zeros(1, 3, 3, requires_grad=True)
+    ordinal_loss(logits, severity, torch.ones(3, 3)).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    touched = logits.grad[0] != 0
+    assert touched.tolist() == [[True, True, True], [False, False, False], [True, False, False]]
+
+
+def test_rare_and_common_answers_weigh_alike() -> None:
+    severity = np.array([[1]] * 2 + [[0]] * 8, np.int8)
+    weights = positive_weights(severity)
+    assert weights[0, 0] == 4
+    at_even_odds = torch.zeros(10, 1, 3, requires_grad=True)
+    ordinal_loss(at_even_odds, torch.from_numpy(severity), weights).backward()  # type: ignore[no-untyped-call]
+    assert at_even_odds.grad is not None
+    assert at_even_odds.grad[:, 0, 0].sum().abs() < 1e-7
+
+
+def test_severities_never_contradict_each_other() -> None:
+    torch.manual_seed(0)
+    net = SkinNet(ModelConfig(input_size=32, widths=(4, 8), depths=(1, 1))).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_()
+        logits, evidence = net(torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8))
+    probabilities = severity_probabilities(logits)
+    assert probabilities.shape == (5, 7, 4)
+    assert evidence.shape[:2] == (5, 7)
+    assert (logits.diff(dim=-1) < 0).all()
+    assert (probabilities >= 0).all()
+    assert torch.allclose(probabilities.sum(-1), torch.ones(5, 7), atol=1e-6)
+
+
+def test_it_learns_the_coloured_squares(folds: dict[Fold, FoldData], tmp_path: Path) -> None:
+    longer = TINY.model_copy(update={"images_seen": 6000, "max_epochs": 40, "patience": 40})
+    trained = fit(folds, tmp_path / "checkpoint.pt", longer)
+    assert trained.history[-1].validation_loss < 0.6 * trained.history[0].validation_loss
+    assert trained.history[-1].metrics["validation_accuracy"] > 0.8
+
+
+def test_the_same_seed_gives_the_same_model_and_another_another(folds: dict[Fold, FoldData], tmp_path: Path) -> None:
+    first = fit(folds, tmp_path / "first.pt")
+    assert same(first, fit(folds, tmp_path / "second.pt"))
+    assert not same(first, fit(folds, tmp_path / "third.pt", TINY.model_copy(update={"seed": 4})))
+
+
+def test_a_run_killed_in_mid_epoch_ends_as_an_undisturbed_one(
+    folds: dict[Fold, FoldData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = fit(folds, tmp_path / "undisturbed.pt")
+    calls = 0
+
+    def dying(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 15:  # the second epoch has begun and is not through
+            raise KeyboardInterrupt
+        return augment(pixels, generator)
+
+    monkeypatch.setattr(training_module, "augment", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fit(folds, tmp_path / "killed.pt")
+    monkeypatch.undo()
+    torch.rand(17)  # whatever the process did meanwhile
+    told: list[Epoch] = []
+    resumed = fit(folds, tmp_path / "killed.pt", on_epoch=told.append)
+    assert same(resumed, undisturbed)
+    assert 0 < len(told) < len(undisturbed.history)  # it went on, it did not start over
+
+
+def test_a_finished_run_is_not_trained_again(folds: dict[Fold, FoldData], tmp_path: Path) -> None:
+    finished = fit(folds, tmp_path / "checkpoint.pt")
+    told: list[Epoch] = []
+    assert same(fit(folds, tmp_path / "checkpoint.pt", on_epoch=told.append), finished)
+    assert not told
+
+
+@pytest.mark.parametrize("damage", ["other run", "torn"])
+def test_a_checkpoint_that_does_not_fit_is_passed_over(
+    folds: dict[Fold, FoldData], tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    if damage == "torn":
+        fit(folds, path)
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        fit(folds, path, TINY.model_copy(update={"seed": 4}))
+    assert same(fit(folds, path), fit(folds, tmp_path / "fresh.pt"))
+
+
+def test_it_stops_early_and_keeps_the_best(folds: dict[Fold, FoldData], tmp_path: Path) -> None:
+    wild = TINY.model_copy(update={"learning_rate": 3.0, "patience": 1, "images_seen": 4000, "ema_decay": 0.0})
+    trained = fit(folds, tmp_path / "checkpoint.pt", wild)
+    losses = [epoch.validation_loss for epoch in trained.history]
+    assert len(trained.history) < trained.history[0].epochs
+    assert trained.best_epoch == losses.index(min(losses)) + 1
+    weights = positive_weights(folds[Fold.TRAIN].severity)
+    _, logits = predict(trained.net, folds[Fold.VALIDATION])
+    severity = torch.from_numpy(folds[Fold.VALIDATION].severity)
+    assert ordinal_loss(logits, severity, weights).item() == pytest.approx(min(losses))
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run(folds: dict[Fold, FoldData], tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match="not a number"):
+        fit(folds, tmp_path / "checkpoint.pt", TINY.model_copy(update={"learning_rate": 1e30}))
+
+
+def test_epochs_follow_from_the_budget() -> None:
+    config = TrainingConfig(images_seen=1000, min_epochs=2, max_epochs=20)
+    assert [config.epochs(images) for images in (10, 100, 250, 5000)] == [20, 10, 4, 2]
+
+
+def test_augmentation_is_by_its_generator_alone() -> None:
+    pixels = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
+    one, two = (augment(pixels, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one, two)
+    assert one.shape == pixels.shape
+    assert one.dtype == torch.float32
+    assert not torch.equal(one, augment(pixels, torch.Generator().manual_seed(6)))
+    assert one.min() >= 0
+    assert one.max() <= 255
