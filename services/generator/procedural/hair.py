@@ -1,0 +1,238 @@
+"""Hair: styles by their outlines, strands by noise drawn out along the direction they grow in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from services.generator.procedural.canvas import (
+    Picture,
+    Plane,
+    Points,
+    as_plane,
+    blank,
+    blur,
+    box_around,
+    coverage,
+    curve,
+    fill,
+    over,
+    random_stream,
+    smooth_noise,
+    smoothstep,
+    stroke,
+)
+from services.generator.procedural.traits import Traits
+
+_TILE = 512  # side of the strand texture in pixels
+
+
+@dataclass(frozen=True)
+class Style:
+    """One way to wear hair, in face units."""
+
+    volume: float  # how far it stands off the skull
+    length: float  # v down to which the locks at the sides hang
+    fringe: float  # how far the fringe comes down from the hairline; 0 none
+    sides: float  # u of the inner edge of the side locks at the height of the eyes
+    curl: float  # 0 straight to 1 tight curls
+    part: float  # u of the parting
+    cropped: bool  # so short that the skin shines through
+
+
+def sample_style(traits: Traits, rng: np.random.Generator) -> Style:
+    """Sample a style; both sexes share most, at other odds."""
+    names = ("cropped", "short", "side", "fringe", "long", "wavy", "tied", "curly")
+    odds = np.array((0.2, 2, 1, 1.6, 3, 2.4, 2, 1.6) if traits.female else (2.6, 4, 2.2, 0.9, 0.5, 0.4, 0.4, 1.4))
+    name = str(rng.choice(names, p=odds / odds.sum()))
+    part = float(rng.uniform(-0.45, 0.45))
+    tight = float(rng.uniform(0.75, 1.0) if name == "curly" else rng.uniform(0.3, 0.55) if name == "wavy" else 0.0)
+    hangs = {"long": 2.6, "wavy": rng.uniform(1.2, 2.6), "fringe": rng.choice((0.25, 1.3, 2.6)), "curly": 0.7}
+    length = float(hangs.get(name, rng.uniform(-0.05, 0.25)))
+    return Style(
+        volume={"cropped": 0.02, "tied": 0.06, "curly": float(rng.uniform(0.2, 0.42))}.get(name, rng.uniform(0.1, 0.22)),
+        length=length if not (name == "curly" and traits.female) else float(rng.uniform(0.7, 2.0)),
+        fringe=float({"fringe": rng.uniform(0.45, 0.62), "side": rng.uniform(0.12, 0.35)}.get(name, 0.0)),
+        sides=float(rng.uniform(0.80, 0.93)) if length > 0.5 else 0.93,
+        curl=tight,
+        part=part,
+        cropped=name == "cropped",
+    )
+
+
+@lru_cache(maxsize=1)
+def _strand_tile() -> tuple[Plane, Plane]:
+    """Textures (512, 512) that repeat: long strands, x across them, and curls."""
+    rng = random_stream(0, "strands")
+    strands = np.zeros((_TILE, _TILE), dtype=np.float32)
+    for across, along, weight in ((0.8, 80.0, 1.0), (2.0, 110.0, 0.8), (8.0, 170.0, 0.55)):
+        noise = rng.standard_normal((_TILE, _TILE), dtype=np.float32)
+        wide = cv2.GaussianBlur(np.tile(noise, (3, 3)), (0, 0), sigmaX=across, sigmaY=along)[_TILE:-_TILE, _TILE:-_TILE]
+        strands += np.float32(weight) * as_plane(wide) / np.float32(wide.std())
+    noise = np.tile(rng.standard_normal((_TILE, _TILE), dtype=np.float32), (3, 3))
+    curls = as_plane(cv2.GaussianBlur(noise, (0, 0), 5.0) - cv2.GaussianBlur(noise, (0, 0), 9.0))
+    curls = as_plane(curls[_TILE:-_TILE, _TILE:-_TILE] / curls.std())
+    ridges = as_plane(1.0 - 1.6 * np.abs(curls))
+    for tile in (strands, ridges):
+        tile.setflags(write=False)
+    return as_plane(strands / strands.std()), ridges
+
+
+def _texture(traits: Traits, style: Style, rng: np.random.Generator) -> tuple[Plane, Plane]:
+    """Strand texture, about standard normal, and the distance from the crown in face units, both at full size."""
+    pose = traits.pose
+    u, v = pose.grid
+    crown = np.float32(style.part * 0.8)
+    swell = np.float32(0.05 + 0.34 * style.curl) * np.sin(v * 5.5 + rng.uniform(0, 6)) * np.float32(0.12)
+    radius = np.hypot(u - crown, v + 1.75)
+    angle = np.arctan2(u - crown, v + 1.75) + swell + np.float32(style.part) * np.exp(-((v + 0.9) ** 2))
+    fields = pose.enlarge(np.stack([as_plane(angle), as_plane(radius)], axis=-1))
+    strands, curls = _strand_tile()
+    offset = rng.uniform(0, _TILE, 2)
+    zoom = np.float32(1.15 * _TILE * 0.5 / 200 * 200)
+    map_x = as_plane(fields[..., 0] * zoom + np.float32(offset[0]))
+    map_y = as_plane(fields[..., 1] * np.float32(150) + np.float32(offset[1]))
+    straight = cv2.remap(strands, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    if style.curl > 0.6:
+        grid = np.float32(200.0 / pose.scale)
+        index = np.arange(pose.size, dtype=np.float32) * grid * np.float32(0.9)
+        bend_x = np.broadcast_to(index[None, :] + np.float32(offset[0]), (pose.size, pose.size))
+        bend_y = np.broadcast_to(index[:, None] + np.float32(offset[1]), (pose.size, pose.size))
+        ridges = cv2.remap(
+            curls, np.ascontiguousarray(bend_x), np.ascontiguousarray(bend_y), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+        )
+        return as_plane(0.3 * as_plane(straight) + 1.1 * as_plane(ridges)), as_plane(fields[..., 1])
+    return as_plane(straight), as_plane(fields[..., 1])
+
+
+def _hairline(traits: Traits, style: Style, rng: np.random.Generator) -> Points:
+    """Inner edge in face units from the lower left, over the forehead, to the lower right."""
+    top, shape = traits.shape.hairline, traits.shape
+    recede = 0.0 if traits.female else float(rng.uniform(0.0, 0.16) * (0.4 + traits.age))
+    bottom = style.length
+    inner = style.sides * shape.width / 0.93
+    left = [(-0.93 * shape.width / 0.93, min(bottom, 0.16)), (-0.915, -0.15), (-0.84, -0.42)]
+    if bottom > 0.5:
+        flare = rng.uniform(-0.06, 0.1)
+        left = [(-inner - flare, bottom), (-inner - 0.03, 0.9), (-inner, 0.3), (-inner + 0.03, -0.15), (-0.82, -0.45)]
+    over_top = [(-0.70, -0.74), (-0.45, top + 0.06 - recede), (0.0, top + rng.normal(0, 0.02)), (0.45, top + 0.06 - recede)]
+    if style.fringe > 0.4:
+        low = top + style.fringe
+        over_top = [(-0.74, low + 0.04), (-0.4, low), (0.0, low + rng.normal(0, 0.03)), (0.4, low), (0.74, low + 0.04)]
+    elif style.fringe > 0:
+        heavy = float(np.sign(style.part) or 1.0)
+        over_top = [(u, v + style.fringe * np.clip(0.5 - 0.75 * heavy * u, 0, 1)) for u, v in over_top]
+    right = [(-u, v) for u, v in reversed(left)]
+    if style.fringe <= 0.4:
+        over_top.append((0.70, -0.74))
+    return curve(np.array(left + over_top + right), 6)
+
+
+def _outer(traits: Traits, style: Style, rng: np.random.Generator) -> Points:
+    """Outer edge in face units from the lower right, over the crown, to the lower left."""
+    width, volume = traits.shape.width, style.volume
+    side = [(width + volume * 0.75, -0.35), (width * 0.9 + volume, -0.85), (0.55, -1.3 - volume), (0.0, -1.42 - volume)]
+    if style.length > 0.5:
+        wide = rng.uniform(0.1, 0.3) + 0.3 * style.curl
+        low = [(width + volume + wide, style.length), (width + volume + wide * 0.8, 0.7), (width + volume, 0.1)]
+    else:
+        low = [(width + 0.01, style.length), (width + 0.03 + volume * 0.4, -0.1)]
+    right = low + side
+    return curve(np.array(right + [(-u, v) for u, v in reversed(right[:-1])]), 6)
+
+
+def _head_points(traits: Traits, points: Points) -> Points:
+    """Outline points of the hair to pixels: what is far from the middle lies further back."""
+    rim = np.clip(np.abs(points[:, 0]) / 0.95, 0, 1.1) ** 3
+    far = np.sign(points[:, 0]) * np.sin(traits.pose.yaw) > 0.05
+    depth = 0.75 - np.where(far, 0.62, 0.85) * rim - 0.35 * np.clip(-points[:, 1] - 0.9, 0, 1)
+    return traits.pose.place(points[:, 0], points[:, 1], depth)
+
+
+@dataclass(frozen=True)
+class Hair:
+    """Covers (size, size): `behind` lies behind the neck, `front` over the forehead and the sides of the face."""
+
+    behind: Plane
+    front: Plane
+    colour: Picture
+
+
+def shape_hair(traits: Traits, style: Style, rng: np.random.Generator, light: Plane) -> Hair:
+    """Lay out and colour the hair; `light` (size, size) is how brightly the head is lit there."""
+    pose, unit, size = traits.pose, traits.pose.scale, traits.pose.size
+    strands, radius = _texture(traits, style, rng)
+    outer, inner = _outer(traits, style, rng), _hairline(traits, style, rng)
+    mask = blank(size)
+    fill(mask, _head_points(traits, np.concatenate([outer, inner])))
+    front = coverage(mask)
+    behind = blank(size)
+    fill(behind, _head_points(traits, outer))
+    softness, ragged = (0.045, 0.12) if style.cropped else (0.022, 0.15) if style.curl < 0.6 else (0.045, 0.22)
+    front = blur(front, softness * unit)
+    front = _frayed(front, strands, ragged)
+    if style.cropped:
+        front *= np.float32(rng.uniform(0.55, 0.9))
+    back = blur(coverage(behind), 0.02 * unit)
+    back = _frayed(back, strands, ragged)
+    band = np.exp(-(((radius - np.float32(rng.uniform(1.05, 1.3))) / np.float32(0.16)) ** 2))
+    sheen = np.float32(rng.uniform(0.2, 0.9) * (0.4 if style.curl > 0.6 else 1.0)) * band
+    contrast = np.float32(0.26 - 0.12 * min(1.0, 3 * traits.hair[1]))
+    tone = np.clip(0.72 + contrast * strands, 0.2, 1.6) * light
+    gleam = sheen * np.clip(0.45 + 0.4 * strands, 0, 1.5) * light
+    colour = np.empty((3, size, size), dtype=np.float32)
+    for channel in range(3):
+        base = traits.hair[channel]
+        colour[channel] = np.float32(base) * tone + np.float32(0.04 + 0.45 * base) * gleam
+    return Hair(behind=back, front=front, colour=colour)
+
+
+def _frayed(cover: Plane, strands: Plane, amount: float) -> Plane:
+    """A soft cover whose edge follows the strands."""
+    return smoothstep(0.3, 0.7, as_plane(cover + np.float32(4 * amount) * strands * cover * (1 - cover)))
+
+
+def draw_behind(picture: Picture, hair: Hair, style: Style) -> None:
+    """Hair behind the head: what hangs beside the neck, in shadow."""
+    if style.cropped:
+        return
+    picture += (hair.colour * np.float32(0.5) - picture) * hair.behind
+
+
+def draw_front(picture: Picture, hair: Hair, traits: Traits, unit: float) -> None:
+    """Hair over the face, with the shadow it throws."""
+    shadow = blur(hair.front, 0.035 * unit)
+    picture *= 1.0 - np.float32(0.38) * np.clip(shadow - hair.front * np.float32(0.5), 0, 1)
+    over(picture, hair.colour, hair.front)
+
+
+def draw_stray(picture: Picture, traits: Traits, style: Style, rng: np.random.Generator) -> None:
+    """Single strands that fall over the face, on some people."""
+    if style.cropped or rng.random() > 0.45:
+        return
+    pose, unit = traits.pose, traits.pose.scale
+    mask = blank(pose.size)
+    lines = []
+    for _ in range(int(rng.integers(2, 9))):
+        side = float(rng.choice((-1.0, 1.0)))
+        start = np.array([side * rng.uniform(0.2, 0.85), rng.uniform(-1.05, -0.6)])
+        reach = rng.uniform(0.3, 1.3 if style.length > 0.5 else 0.6)
+        end = start + np.array([side * rng.uniform(-0.15, 0.25), reach])
+        bend = reach * np.array([side * rng.uniform(-0.05, 0.16), 0.0])
+        points = curve(np.array([start, (start + end) / 2 + bend, end]), 12)
+        points[:, 0] = 0.95 * np.tanh(points[:, 0] / 0.95)
+        line = pose.project(points)
+        lines.append(line)
+        stroke(mask, line, 0.005 * unit * rng.uniform(0.6, 1.5), rng.uniform(110, 220))
+    box = box_around(np.concatenate(lines), 4, pose.size)
+    if box is not None:
+        tone = np.array(traits.hair) * 0.8
+        over(picture, (float(tone[0]), float(tone[1]), float(tone[2])), coverage(mask, 0.3), box)
+
+
+def stubble_noise(rng: np.random.Generator, size: int) -> Plane:
+    """Patchiness of a beard (size, size)."""
+    return smooth_noise(rng, size, size / 14)
