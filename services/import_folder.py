@@ -1,0 +1,172 @@
+"""A folder tree of labelled pictures, read without sending anything.
+
+`<condition>/<severity>/…`, `<condition>/…` (severity unknown) and `clear/…` (no condition); synonyms are
+understood. Deeper folders are the user's own order and mean nothing. The whole tree is checked before
+the first file is yielded, so that a typo in a folder's name imports nothing rather than half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.errors import InvalidRequest, UnknownCondition, UnknownSeverity
+from shared.taxonomy import Condition, Severity, parse_condition, parse_severity
+
+CLEAR = frozenset({"clear", "clear_skin", "healthy", "none"})
+READ = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif"})
+NOT_READ = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"})
+ENDINGS = READ | NOT_READ  # what is a picture but not read is sent too: its refusal is told, not passed over
+MAX_FILE_BYTES = 20 * 1024 * 1024  # bytes of one picture; the server reads no more either
+
+Labels = dict[Condition, Severity | None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file to import and what its folders say of it; `also` are further files with the same bytes."""
+
+    path: Path
+    labels: Labels
+    also: tuple[Path, ...] = ()
+
+
+@dataclass
+class Folder:
+    """What a tree holds. `passed_over` counts hidden files, other endings and links that lead out of it."""
+
+    root: Path
+    pictures: list[Picture] = field(default_factory=list)
+    passed_over: int = 0
+
+    def __iter__(self) -> Iterator[tuple[Path, Labels]]:
+        return ((picture.path, picture.labels) for picture in self.pictures)
+
+
+def read_folder(root: Path) -> Folder:
+    """Read a tree's names (and, of files that may be copies, the bytes). Sends and changes nothing.
+
+    Raises InvalidRequest, UnknownCondition or UnknownSeverity, which name the folder.
+    """
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise InvalidRequest(f"'{root}' {what}.", advice="Name a folder that holds <condition>/<severity>/ folders.")
+    folder = Folder(root)
+    found: list[tuple[Path, Labels]] = []
+    for path in _files(root, folder):
+        if path.parent == root:
+            if path.suffix.lower() in ENDINGS:
+                raise InvalidRequest(
+                    f"'{path.name}' lies directly in '{root}', which says nothing about its condition.",
+                    advice="Put it into a folder named after its condition, such as acne/mild, or clear.",
+                )
+            folder.passed_over += 1
+        elif path.suffix.lower() in ENDINGS:
+            found.append((path, _labels_of(path.relative_to(root), root)))
+        else:
+            folder.passed_over += 1
+    for name in sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        _check_names(root / name, root)  # a wrong name is told even where nothing lies below it
+    if not found:
+        raise InvalidRequest(
+            f"'{root}' holds no pictures.", advice="Use .jpg, .png, .webp or .heic files in <condition>/<severity>/."
+        )
+    folder.pictures = _merged(found)
+    return folder
+
+
+def _files(root: Path, folder: Folder) -> Iterator[Path]:
+    """Every plain file below the root in a stable order; what is hidden or leads out is counted, not given."""
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InvalidRequest(f"'{root}' cannot be read: {error.strerror}.") from error
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            folder.passed_over += 1
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _files(path, folder)
+        elif entry.is_symlink() and not (path.is_file() and path.resolve().is_relative_to(folder.root.resolve())):
+            folder.passed_over += 1  # a link to a folder, to nothing, or out of the tree
+        elif entry.is_file():
+            yield path
+        else:
+            folder.passed_over += 1
+
+
+def _labels_of(relative: Path, root: Path) -> Labels:
+    condition = _condition(relative.parts[0], root)
+    if condition is None:
+        return {}
+    if len(relative.parts) == 2:
+        return {condition: None}
+    return {condition: _severity(relative.parts[1], root / relative.parts[0])}
+
+
+def _check_names(folder: Path, root: Path) -> None:
+    if _condition(folder.name, root) is not None and not folder.is_symlink():
+        for entry in sorted(folder.iterdir()):
+            if entry.is_dir() and not entry.name.startswith("."):
+                _severity(entry.name, folder)
+
+
+def _condition(name: str, root: Path) -> Condition | None:
+    if name.strip().lower().replace("-", "_").replace(" ", "_") in CLEAR:
+        return None
+    try:
+        return parse_condition(name)
+    except UnknownCondition as error:
+        raise UnknownCondition(
+            f"The folder '{root / name}' is not named after a condition.", advice=f"{error.advice} Or: clear."
+        ) from None
+
+
+def _severity(name: str, folder: Path) -> Severity:
+    try:
+        return parse_severity(name)
+    except UnknownSeverity as error:
+        raise UnknownSeverity(
+            f"The folder '{folder / name}' is not named after a severity.", advice=error.advice
+        ) from None
+
+
+def _merged(found: list[tuple[Path, Labels]]) -> list[Picture]:
+    """One picture per content: a face that shows two conditions may lie in both folders."""
+    by_size: dict[int, list[tuple[Path, Labels]]] = defaultdict(list)
+    for path, labels in found:
+        by_size[path.stat().st_size].append((path, labels))
+    merged: dict[object, Picture] = {}
+    for path, labels in found:
+        size = path.stat().st_size
+        # Only files of equal size can be copies: most are never read here.
+        key: object = path if len(by_size[size]) == 1 or not 0 < size <= MAX_FILE_BYTES else _digest(path)
+        first = merged.get(key)
+        merged[key] = Picture(path, labels) if first is None else _both(first, path, labels)
+    return list(merged.values())
+
+
+def _both(first: Picture, path: Path, labels: Labels) -> Picture:
+    if bool(first.labels) != bool(labels):
+        raise InvalidRequest(f"'{first.path}' and '{path}' are the same picture, once as clear skin and once not.")
+    merged = dict(first.labels)
+    for condition, severity in labels.items():
+        known = merged.get(condition)
+        if known is not None and severity is not None and known != severity:
+            raise InvalidRequest(
+                f"'{first.path}' and '{path}' are the same picture with two severities of {condition}.",
+                advice="Keep the one that is right.",
+            )
+        merged[condition] = known if severity is None else severity
+    return Picture(first.path, merged, (*first.also, path))
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InvalidRequest(f"'{path}' cannot be read: {error.strerror}.") from error

@@ -1,0 +1,198 @@
+"""Tables for the console: plan, balance, models compared, prediction. They return renderables, and print nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from services.client_documents import Balance, Campaign, DeadLetterDocument, Models, Plan, Prediction
+from services.report.document import Evaluation, Metrics
+from services.report.text import METRIC_NAMES, NONE, condition_text, count, duration, interval, percent, severity_word
+from services.report.text import usd as dollars
+from shared.taxonomy import Condition, Severity
+
+BAR = 24  # cells of the longest bar
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    """What a rebalance would generate, per condition and severity, with its cost and duration."""
+    if plan["total"] == 0:
+        return Text("Nothing is missing: nothing is generated, and a rebalance trains on what there is.")
+    table = _table("What is missing", "condition", "target", "missing", *(s.label for s in Severity), "cost")
+    by_condition: dict[str, dict[str, int]] = {}
+    for quota in plan["quotas"]:
+        by_condition.setdefault(quota["condition"], {})[quota["severity"]] = quota["count"]
+    for condition, target in plan["targets"].items():
+        parts = by_condition.get(condition, {})
+        missing = sum(parts.values())
+        table.add_row(
+            condition_text(condition),
+            f"{target:,}",
+            *(f"{number:,}" for number in (missing, *(parts.get(severity.label, 0) for severity in Severity))),
+            dollars(missing * plan["price_usd"]),
+            style="" if missing else "dim",
+        )
+    table.columns[0].footer, table.columns[2].footer = "total", f"{plan['total']:,}"
+    table.columns[-1].footer = dollars(plan["cost_usd"])
+    table.show_footer = True
+    attempts = count(plan["max_attempts"], "attempt")
+    summary = (
+        f"{count(plan['total'], 'image')} from {plan['provider']}: {dollars(plan['cost_usd'])} at "
+        f"{dollars(plan['price_usd'])} each, at most {dollars(plan['worst_cost_usd'])} with {attempts} each; "
+        f"about {duration(plan['duration_s'])} at {plan['images_per_minute']:g} a minute."
+    )
+    return Group(table, Text(summary))
+
+
+def balance_table(balance: Balance) -> RenderableType:
+    """The dataset per condition, with bars that make an imbalance visible."""
+    table = _table(
+        "Dataset", "condition", "accepted", "", *(s.label for s in Severity), "not graded", "pending", "rejected"
+    )
+    table.columns[2].justify = "left"
+    longest = max((entry["accepted"] for entry in balance["conditions"].values()), default=0) or 1
+    for condition, entry in balance["conditions"].items():
+        severities = cast(Mapping[str, int], entry["severities"])
+        table.add_row(
+            condition_text(condition),
+            f"{entry['accepted']:,}",
+            Text(bar(entry["accepted"] / longest), style="cyan"),
+            *(f"{severities.get(name, 0):,}" for name in (*(s.label for s in Severity), "unknown")),
+            f"{entry['pending']:,}",
+            f"{entry['rejected']:,}",
+        )
+    images = balance["images"]
+    summary = (
+        f"{count(images['accepted'], 'accepted image')}, {count(balance['variants'], 'variant')}"
+        f" ({balance['unaugmented']:,} still without), {images['pending']:,} pending, {images['rejected']:,} rejected."
+        " An image counts for every condition it shows."
+    )
+    return Group(table, Text(summary))
+
+
+def campaigns_table(campaigns: Sequence[Campaign]) -> RenderableType:
+    """Rebalances, the newest first."""
+    table = _table("Rebalances", "id", "state", "images", "failed", "spent", "model", "note")
+    for column in (0, 1, 5, 6):
+        table.columns[column].justify = "left"
+    for campaign in campaigns:
+        slots, model = campaign["slots"], campaign.get("model")
+        table.add_row(
+            campaign["id"][:8],
+            campaign["state"],
+            f"{slots['counted']:,}/{slots['total']:,}",
+            f"{slots['failed']:,}",
+            dollars(campaign["spent_usd"]),
+            NONE if not model else escape(model["version"]) + (" (live)" if model["promoted"] else ""),
+            escape(campaign.get("reason") or ""),
+        )
+    return table
+
+
+def models_table(models: Models) -> RenderableType:
+    """Model versions, and which one is live."""
+    table = _table("Models", "version", "made", "live", *(f"{name} %" for name in METRIC_NAMES.values()))
+    table.columns[1].justify = table.columns[2].justify = "left"
+    for model in models["models"]:
+        metrics = model.get("metrics") or {}
+        overall = metrics.get("overall", metrics)
+        table.add_row(
+            escape(model["version"]),
+            str(model["created_at"])[:16].replace("T", " "),
+            "live" if model["live"] else "",
+            *(percent(_number(overall.get(name))) for name in METRIC_NAMES),
+            style="bold" if model["live"] else "",
+        )
+    return table
+
+
+def dead_letters_table(letters: Iterable[DeadLetterDocument]) -> RenderableType:
+    """What was given up, with its error."""
+    table = _table("Dead letters", "queue", "died", "tries", "error")
+    for column in (1, 3):
+        table.columns[column].justify = "left"
+    for letter in letters:
+        died = str(letter["died_at"])[:19].replace("T", " ")
+        table.add_row(escape(letter["queue"]), died, str(letter["tries"]), escape(letter["error"]))
+    return table
+
+
+def comparison_table(
+    before: Evaluation | None, after: Evaluation | None, *, baseline: Evaluation | None = None
+) -> RenderableType:
+    """The models on the same test pictures, per condition and overall: percent with 95% intervals, and counts."""
+    rows = [(name, model) for name, model in (("before", before), ("after", after), ("baseline", baseline)) if model]
+    table = _table(
+        "On the test fold, in percent [95% interval]", "condition", "model", "n", "shown", *METRIC_NAMES.values()
+    )
+    table.columns[1].justify = "left"
+    conditions = [c for c in Condition if any(c in model.conditions for _, model in rows)]
+    for condition in (*conditions, None):
+        table.add_section()
+        for index, (name, model) in enumerate(rows):
+            metrics = model.overall if condition is None else model.conditions.get(condition)
+            if metrics is not None:
+                title = "overall" if condition is None else condition_text(condition)
+                table.add_row(title if index == 0 else "", name, *_cells(metrics), style=_style(name))
+    return table
+
+
+def prediction_table(prediction: Prediction, *, title: str) -> RenderableType:
+    """One answer of the model-server."""
+    table = _table(title, "condition", "present", "probability", "", "severity", *(s.label for s in Severity))
+    for column in (1, 3, 4):
+        table.columns[column].justify = "left"
+    for entry in prediction["conditions"]:
+        present, probabilities = entry["present"], entry["severity_probabilities"]
+        table.add_row(
+            condition_text(entry["condition"]),
+            "yes" if present else "no",
+            f"{percent(entry['probability'])} %",
+            Text(bar(entry["probability"], 12), style="cyan" if present else "dim"),
+            severity_word(entry["condition"], entry["severity"]) if present else NONE,
+            *(percent(probabilities.get(severity.label)) for severity in Severity),
+            style="" if present else "dim",
+        )
+    notes = [Text(f"Model {prediction['model_version']}.", style="dim")]
+    return Group(table, *notes, *(Text(f"! {warning}", style="yellow") for warning in prediction["warnings"]))
+
+
+def bar(share: float, cells: int = BAR) -> str:
+    """A bar in eighths of a cell; something that is not zero is never invisible."""
+    eighths = round(min(max(share, 0.0), 1.0) * cells * 8)
+    if share > 0:
+        eighths = max(eighths, 1)
+    whole, rest = divmod(eighths, 8)
+    return "█" * whole + " ▏▎▍▌▋▊▉"[rest].strip()
+
+
+def _cells(metrics: Metrics) -> list[str]:
+    cells = [f"{metrics.n:,}", NONE if metrics.positives is None else f"{metrics.positives:,}"]
+    for name in METRIC_NAMES:
+        bounds = metrics.intervals.get(name)
+        value = percent(getattr(metrics, name))
+        cells.append(f"{value} \\[{interval(bounds)}]" if bounds else value)
+    return cells
+
+
+def _style(model: str) -> str:
+    return {"after": "bold", "baseline": "dim"}.get(model, "")
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    """A table whose first column is text and whose others are numbers."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
