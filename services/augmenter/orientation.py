@@ -1,0 +1,51 @@
+"""EXIF orientation: how a stored picture is turned to be displayed, and how to mirror what is displayed."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+TAG = 0x0112  # EXIF 2.3, table 4: Orientation
+
+_SWAPS = frozenset({5, 6, 7, 8})  # stored lying down: rows are displayed as columns
+# A mirror after the display's turn. Each of the eight turns is "swap the axes, then turn rows and columns
+# round"; a mirror changes only the last of these three.
+_COLUMNS_REVERSED = frozenset({1, 4, 5, 8})
+_ROWS_REVERSED = frozenset({3, 4, 7, 8})
+
+Samples = npt.NDArray[np.uint8]
+
+
+def of(image: Image.Image) -> int:
+    """EXIF orientation of an opened picture, 1 to 8; 1 where it has none or one that makes no sense.
+
+    Raises whatever Pillow raises for damaged EXIF data.
+    """
+    value = image.getexif().get(TAG, 1)
+    return int(value) if value in range(1, 9) else 1
+
+
+def swaps_sides(orientation: int) -> bool:
+    """Whether width and height change places when the picture is displayed."""
+    return orientation in _SWAPS
+
+
+def mirror_displayed(samples: Samples, orientation: int) -> Samples:
+    """Stored samples (rows, columns, …) → the mirrored picture as displayed, upright: a view, nothing is copied."""
+    if orientation in _SWAPS:
+        samples = np.swapaxes(samples, 0, 1)
+    if orientation in _COLUMNS_REVERSED:
+        samples = samples[:, ::-1]
+    if orientation in _ROWS_REVERSED:
+        samples = samples[::-1]
+    return samples
+
+
+def tag_only(orientation: int) -> bytes:
+    """An EXIF block that holds the orientation and nothing private; empty for 1, which needs no tag."""
+    if orientation == 1:
+        return b""
+    exif = Image.Exif()
+    exif[TAG] = orientation
+    return exif.tobytes()
