@@ -1,6 +1,6 @@
 """A service's life: start, serve health and metrics, handle events, drain on SIGTERM.
 
-`Service` is put together by a service's `app.py`; `run` is what its `__main__` calls. The all-in-one
+`Service` is put together by a service's `app.py`; `main` is what its `__main__` calls. The all-in-one
 process starts several on one bus.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import structlog
 from aiohttp import web
@@ -19,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from shared.blobs import Blobs
 from shared.bus import Bus, Subscription
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, EvenskinError
 from shared.http import add_operations_routes, api_key_guard, problems
 from shared.logs import configure_logs
 from shared.message import Message
@@ -28,6 +30,7 @@ from shared.settings import Settings
 log = structlog.get_logger(__name__)
 
 Loop = Callable[[], Awaitable[None]]
+S = TypeVar("S", bound=Settings)
 
 
 @dataclass
@@ -166,11 +169,21 @@ def stop_signal() -> asyncio.Event:
     return stop
 
 
-def run(name: str, build: Callable[[], Service], settings: Settings) -> None:
-    """Entry of `python -m services.<service>`."""
-    configure_logs(name, level=settings.log_level, format=settings.log_format)
+def main(name: str, settings_class: type[S], build: Callable[[S], Service]) -> None:
+    """Entry of `python -m services.<service>`: read the settings, build, run; an error is one line, no traceback."""
+    try:
+        settings = settings_class.load()
+        configure_logs(name, level=settings.log_level, format=settings.log_format)
+        # Built inside the loop: what it holds may belong to the loop that runs it.
+        asyncio.run(_build_and_run(settings, build))
+    except EvenskinError as error:
+        sys.exit(_complain(error))
 
-    async def main() -> None:
-        await run_service(build())
 
-    asyncio.run(main())
+async def _build_and_run(settings: S, build: Callable[[S], Service]) -> None:
+    await run_service(build(settings))
+
+
+def _complain(error: EvenskinError) -> int:
+    sys.stderr.write(f"error[{error.code}]: {error.message}\n" + (f"  → {error.advice}\n" if error.advice else ""))
+    return error.exit_status

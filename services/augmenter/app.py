@@ -1,0 +1,50 @@
+"""Puts the augmenter together; the only place here that chooses adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from services.augmenter.handlers import HANDLERS, SOURCE, Augmentation
+from services.augmenter.settings import AugmenterSettings
+from shared.adapters import open_blobs, open_bus
+from shared.blobs import Blobs
+from shared.bus import Bus, Subscription
+from shared.service import Service
+
+
+def build(settings: AugmenterSettings, *, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:
+    """The service, not yet started. `bus` and `blobs` are given where several services share them."""
+    bus = bus or open_bus(settings, service=SOURCE)
+    blobs = blobs or open_blobs(settings)
+    pool = ThreadPoolExecutor(settings.flip_threads, thread_name_prefix="flip")
+    augmentation = Augmentation(bus, blobs, pool)
+
+    @contextlib.asynccontextmanager
+    async def pool_open() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(pool.shutdown)
+
+    return Service(
+        name=SOURCE,
+        settings=settings,
+        bus=bus,
+        blobs=blobs,
+        subscriptions=[
+            Subscription(
+                SOURCE,
+                event,
+                partial(handler, augmentation),
+                prefetch=2 * settings.flip_threads,  # one waits in memory for each that is flipped
+                max_tries=settings.max_tries,
+                retry_delay_s=settings.retry_delay_s,
+            )
+            for event, handler in HANDLERS.items()
+        ],
+        resources=[pool_open()],
+    )

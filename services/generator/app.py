@@ -1,0 +1,79 @@
+"""Puts the generator together; the only place here that chooses adapters and the provider."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+
+from services.generator.handlers import HANDLERS, SOURCE, Generation
+from services.generator.pacing import Pacer
+from services.generator.provider import Provider
+from services.generator.settings import GeneratorSettings
+from shared.adapters import open_blobs, open_bus
+from shared.blobs import Blobs
+from shared.bus import Bus, Subscription
+from shared.errors import ConfigurationError
+from shared.service import Service
+
+OPENAI_IMAGES_PER_MINUTE = 50.0  # of a tier-3 account (platform.openai.com/docs/guides/rate-limits)
+
+
+def open_provider(settings: GeneratorSettings) -> Provider:
+    """The provider that the settings name. Raises ConfigurationError where its key is missing."""
+    if settings.provider == "procedural":
+        from services.generator.procedural_provider import ProceduralProvider  # OpenCV: only where it draws
+
+        return ProceduralProvider(threads=settings.draw_threads, images_per_minute=settings.images_per_minute)
+    if settings.openai_api_key is None:
+        raise ConfigurationError(
+            "EVENSKIN_PROVIDER is openai, and OPENAI_API_KEY is not set.",
+            advice="Set OPENAI_API_KEY (or OPENAI_API_KEY_FILE), or use EVENSKIN_PROVIDER=procedural.",
+        )
+    from services.generator.openai_provider import OpenAIProvider  # its client: only where it is called
+
+    return OpenAIProvider(
+        api_key=settings.openai_api_key.get_secret_value(),
+        base_url=settings.openai_base_url,
+        model=settings.image_model,
+        size=settings.image_size,
+        price_usd=settings.image_price_usd,
+        images_per_minute=settings.images_per_minute or OPENAI_IMAGES_PER_MINUTE,
+        concurrency=settings.generator_concurrency,
+    )
+
+
+def build(
+    settings: GeneratorSettings, *, bus: Bus | None = None, blobs: Blobs | None = None, provider: Provider | None = None
+) -> Service:
+    """The service, not yet started. What is not given is chosen by the settings."""
+    bus = bus or open_bus(settings, service=SOURCE)
+    blobs = blobs or open_blobs(settings)
+    chosen = provider or open_provider(settings)
+    generation = Generation(chosen, bus, blobs, Pacer(chosen.images_per_minute))
+
+    @contextlib.asynccontextmanager
+    async def provider_open() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await chosen.close()
+
+    return Service(
+        name=SOURCE,
+        settings=settings,
+        bus=bus,
+        blobs=blobs,
+        subscriptions=[
+            Subscription(
+                SOURCE,
+                event,
+                partial(handler, generation),
+                prefetch=chosen.concurrency,
+                max_tries=settings.max_tries,
+                retry_delay_s=settings.retry_delay_s,
+            )
+            for event, handler in HANDLERS.items()
+        ],
+        resources=[provider_open()],
+    )

@@ -1,0 +1,35 @@
+"""Settings of the generator."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from shared.settings import Settings
+
+
+class GeneratorSettings(Settings):
+    """What the generator is told, beside what every service is."""
+
+    port: int = 8001
+    """Port of health and metrics; 0 takes a free one."""
+    provider: Literal["procedural", "openai"] = "procedural"
+    """Who makes the pictures."""
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    """Key of the OpenAI API."""
+    openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    """Another endpoint that speaks the OpenAI API."""
+    image_model: str = "gpt-image-2"
+    """Model of the OpenAI provider."""
+    image_size: str = "1024x1024"
+    """Size asked of the OpenAI provider, in pixels."""
+    image_price_usd: float = Field(default=0.03, ge=0, le=100)
+    """Price of one generated image, in US dollars."""
+    images_per_minute: float | None = Field(default=None, gt=0)
+    """Most pictures started a minute; absent: 50 for OpenAI, none for the procedural provider."""
+    generator_concurrency: int = Field(default=32, ge=1, le=500)
+    """Most requests under way at OpenAI: 50 a minute at 30 seconds each are 25."""
+    draw_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
+    """Threads that the procedural provider draws with."""

@@ -1,0 +1,66 @@
+"""Puts labeler-api together; the only place here that chooses adapters."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+
+from services.labeler_api.database import Database
+from services.labeler_api.datasets import Closer
+from services.labeler_api.handlers import HANDLERS, Ledger
+from services.labeler_api.http_api import LabelerHttp
+from services.labeler_api.outbox import SOURCE, Relay
+from services.labeler_api.reconciler import Reconciler
+from services.labeler_api.settings import LabelerSettings
+from shared.adapters import open_blobs, open_bus
+from shared.blobs import Blobs
+from shared.bus import Bus, Subscription
+from shared.imaging import MAX_BYTES
+from shared.service import Service
+
+PREFETCH = 20  # events in hand at a time: as many as the database has connections for
+
+
+def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:
+    """The service, not yet started. `bus` and `blobs` are given where several services share them."""
+    bus = bus or open_bus(settings, service=SOURCE)
+    blobs = blobs or open_blobs(settings)
+    database = Database(settings.database)
+    relay = Relay(database, bus)
+    closer = Closer(database, blobs, settings, relay)
+    reconciler = Reconciler(database, settings, relay)
+    ledger = Ledger(database, blobs, settings, relay, closer)
+
+    @contextlib.asynccontextmanager
+    async def ledger_open() -> AsyncIterator[None]:
+        await database.migrate()
+        if settings.amqp_url is None:
+            await reconciler.expect_nothing()
+        try:
+            yield
+        finally:
+            await database.close()
+
+    return Service(
+        name=SOURCE,
+        settings=settings,
+        bus=bus,
+        blobs=blobs,
+        subscriptions=[
+            Subscription(
+                SOURCE,
+                event,
+                partial(handler, ledger),
+                prefetch=PREFETCH,
+                max_tries=settings.max_tries,
+                retry_delay_s=settings.retry_delay_s,
+            )
+            for event, handler in HANDLERS.items()
+        ],
+        loops={"relay": relay.run, "closer": closer.run, "reconciler": reconciler.run},
+        configure_http=LabelerHttp(ledger, bus).configure,
+        resources=[ledger_open()],
+        ready=database.check,
+        max_request_bytes=MAX_BYTES + 1024 * 1024,
+    )
