@@ -256,13 +256,15 @@ def invoke(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit status; nothing that a user can cause ends in a traceback."""
     json_output = "--json" in arguments
     try:
-        return _guarded(lambda: app(args=list(arguments), prog_name=NAME, standalone_mode=False), json_output)
+        status = _guarded(lambda: app(args=list(arguments), prog_name=NAME, standalone_mode=False), json_output)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("Interrupted.\n")
-        return INTERRUPTED
+        status = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    if status == INTERRUPTED:  # newer Typers return it, older ones raise Abort
+        sys.stderr.write("Interrupted.\n")
+    return status
 
 
 def _guarded(command: Callable[[], Any], json_output: bool) -> int:
