@@ -85,7 +85,7 @@ def decode(wire: Wire) -> Message:
         return _from_bare(wire)
     try:
         cloud_event = from_rabbitmq_event(RabbitMQMessage(headers, wire.content_type or "application/json", wire.body))
-    except (BaseCloudEventException, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (BaseCloudEventException, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MalformedEvent(f"The message is not a CloudEvent: {error}.") from error
     data: object = cloud_event.get_data()
     if isinstance(data, str | bytes):

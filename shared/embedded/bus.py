@@ -7,7 +7,6 @@ do: they are kept as files, if a directory is given.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections import deque
 from collections.abc import Iterator
@@ -18,10 +17,11 @@ from uuid import uuid4
 
 import structlog
 
-from shared.bus import DeadLetter, RetryLater, Subscription, Undeliverable
-from shared.errors import BusUnavailable, EvenskinError, MalformedEvent, UnroutableEvent
+from shared.bus import DeadLetter, Subscription
+from shared.errors import BusUnavailable, UnroutableEvent
 from shared.events import EVENTS
-from shared.message import Message, Wire, decode, encode
+from shared.message import Message, Wire, encode
+from shared.outcomes import Dead, Done, Retry, attempt, failed, letter_id, read
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,19 @@ class _Delivery:
 class _Queue:
     subscriptions: list[Subscription] = field(default_factory=list)
     waiting: deque[_Delivery] = field(default_factory=deque)
-    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, delivery: _Delivery, *, first: bool = False) -> None:
+        """Append a delivery, or return it to the head, and wake the consumers."""
+        self.waiting.insert(0 if first else len(self.waiting), delivery)
+        self.arrived.set()
+
+    async def take(self) -> _Delivery:
+        """The next delivery; waits for one."""
+        while not self.waiting:
+            self.arrived.clear()
+            await self.arrived.wait()
+        return self.waiting.popleft()
 
 
 class InProcessBus:
@@ -55,11 +67,11 @@ class InProcessBus:
         """Read the dead letters of earlier processes."""
         if self._directory is not None:
             for path in sorted(self._directory.glob("*.json")):
-                stored = json.loads(path.read_text())
-                letter = DeadLetter(
-                    **{**stored["letter"], "died_at": datetime.fromisoformat(stored["letter"]["died_at"])}
-                )
-                wire = Wire(letter.event, stored["content_type"], stored["headers"], letter.body.encode())
+                try:
+                    letter, wire = _stored(path)
+                except (OSError, ValueError, KeyError, TypeError) as error:
+                    log.warning("dead_letter_unreadable", path=str(path), error=str(error))
+                    continue
                 self._dead[letter.id] = (letter, wire)
         self._open = True
 
@@ -76,12 +88,7 @@ class InProcessBus:
         if not bound and not (model is not None and model.announcement):
             raise UnroutableEvent(f"No queue takes {wire.routing_key}.", advice="Start the service that handles it.")
         for queue in bound:
-            await self._put(queue, _Delivery(wire))
-
-    async def _put(self, queue: _Queue, delivery: _Delivery) -> None:
-        async with queue.arrived:
-            queue.waiting.append(delivery)
-            queue.arrived.notify()
+            queue.put(_Delivery(wire))
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Start consuming; every_replica subscriptions get a queue of their own."""
@@ -96,9 +103,7 @@ class InProcessBus:
         slots = asyncio.Semaphore(subscription.prefetch)
         while True:
             await slots.acquire()
-            async with queue.arrived:
-                await queue.arrived.wait_for(lambda: bool(queue.waiting))
-                delivery = queue.waiting.popleft()
+            delivery = await queue.take()
             task = asyncio.create_task(self._handle(queue, subscription, delivery), name=f"handle {subscription.queue}")
             self._at_work.add(task)
             task.add_done_callback(self._at_work.discard)
@@ -106,44 +111,37 @@ class InProcessBus:
 
     async def _handle(self, queue: _Queue, subscription: Subscription, delivery: _Delivery) -> None:
         try:
-            message = decode(delivery.wire)
-            with structlog.contextvars.bound_contextvars(
-                correlation_id=message.correlation_id, event_id=message.id, consumer=subscription.queue
-            ):
-                await subscription.handler(message)
+            outcome = await attempt(subscription, read(subscription, delivery.wire), delivery.tries)
         except asyncio.CancelledError:
-            queue.waiting.appendleft(delivery)  # unacknowledged: it comes again
+            queue.put(delivery, first=True)  # unacknowledged: it comes again
             raise
-        except (MalformedEvent, Undeliverable) as error:
-            self._bury(subscription, delivery, error)
-        except Exception as error:
-            counted = not (isinstance(error, RetryLater) and not error.counted)
-            tried = replace(delivery, tries=delivery.tries + counted)
-            if tried.tries >= subscription.max_tries or subscription.every_replica:
-                self._bury(subscription, tried, error)
-                return
-            expected = isinstance(error, RetryLater | EvenskinError)
-            log.warning("event_retried", queue=subscription.queue, error=str(error), exc_info=not expected)
-            task = asyncio.create_task(self._put_later(queue, tried, subscription.retry_delay_s), name="retry")
-            self._delayed.add(task)
-            task.add_done_callback(self._delayed.discard)
+        except Exception as error:  # no message, whatever is in it, may end without an outcome
+            outcome = failed(subscription, error, delivery.tries)
+        match outcome:
+            case Done():
+                pass
+            case Retry(tries):
+                later = self._put_later(queue, replace(delivery, tries=tries), subscription.retry_delay_s)
+                task = asyncio.create_task(later, name=f"retry {subscription.queue}")
+                self._delayed.add(task)
+                task.add_done_callback(self._delayed.discard)
+            case Dead():
+                self._bury(subscription, delivery, outcome)
 
     async def _put_later(self, queue: _Queue, delivery: _Delivery, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        await self._put(queue, delivery)
+        try:
+            await asyncio.sleep(delay_s)
+        finally:
+            queue.put(delivery)  # a drain ends the delay, not the message
 
-    def _bury(self, subscription: Subscription, delivery: _Delivery, error: BaseException) -> None:
-        described = f"{type(error).__name__}: {error}"
-        log.error("event_dead", queue=subscription.queue, error=described)
-        if subscription.every_replica:
-            return
+    def _bury(self, subscription: Subscription, delivery: _Delivery, outcome: Dead) -> None:
         body = delivery.wire.body
         letter = DeadLetter(
-            id=hashlib.sha256(subscription.queue.encode() + body).hexdigest()[:16],
+            id=letter_id(subscription.queue, body),
             queue=subscription.queue,
             event=delivery.wire.routing_key,
-            error=described,
-            tries=max(delivery.tries, 1),
+            error=outcome.error,
+            tries=max(outcome.tries, 1),
             died_at=datetime.now(UTC),
             body=body.decode(errors="replace"),
         )
@@ -154,8 +152,10 @@ class InProcessBus:
                 "content_type": delivery.wire.content_type,
                 "headers": dict(delivery.wire.headers),
             }
-            self._directory.mkdir(parents=True, exist_ok=True)
-            (self._directory / f"{letter.id}.json").write_text(json.dumps(stored, default=str))
+            try:
+                _write(self._directory / f"{letter.id}.json", json.dumps(stored, default=str))
+            except OSError as error:  # a full disk must not take the consumer down; the letter stays in memory
+                log.error("dead_letter_not_written", queue=subscription.queue, error=str(error))
 
     async def drain(self, timeout_s: float) -> None:
         """Stop consuming; wait for handlers at work, then cancel what is left."""
@@ -188,7 +188,7 @@ class InProcessBus:
             del self._dead[letter.id]
             if self._directory is not None:
                 (self._directory / f"{letter.id}.json").unlink(missing_ok=True)
-            await self._put(self._queues[letter.queue], _Delivery(wire))
+            self._queues[letter.queue].put(_Delivery(wire))
             replayed += 1
         return replayed
 
@@ -201,3 +201,17 @@ class InProcessBus:
         """Cancel consumers and handlers."""
         self._open = False
         await self.drain(0)
+
+
+def _stored(path: Path) -> tuple[DeadLetter, Wire]:
+    stored = json.loads(path.read_text())
+    letter = DeadLetter(**{**stored["letter"], "died_at": datetime.fromisoformat(stored["letter"]["died_at"])})
+    return letter, Wire(letter.event, stored["content_type"], stored["headers"], letter.body.encode())
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(path)

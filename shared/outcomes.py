@@ -1,0 +1,82 @@
+"""What becomes of a delivered message: decided here once, for both adapters of the bus.
+
+An adapter reads a message with `read`, lets the handler work on it with `attempt`, and then only has to
+carry out the outcome: forget the message, keep it for later, or bury it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import structlog
+
+from shared.bus import RetryLater, Subscription, Undeliverable
+from shared.errors import EvenskinError, MalformedEvent
+from shared.message import Message, Wire, decode
+
+log = structlog.get_logger(__name__)
+
+_MAX_ERROR_CHARACTERS = 2000  # of an error kept beside its dead letter: a broker's header is no log file
+
+
+@dataclass(frozen=True)
+class Done:
+    """The message is handled, or nobody will ever want it again."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The message comes again after the subscription's delay. `tries`: those used up by now."""
+
+    tries: int
+
+
+@dataclass(frozen=True)
+class Dead:
+    """The message goes to the dead-letter queue, with its error."""
+
+    tries: int
+    error: str
+
+
+Outcome = Done | Retry | Dead
+
+
+def read(subscription: Subscription, wire: Wire) -> Message:
+    """Decode a message for its consumer. Raises MalformedEvent."""
+    message = decode(wire)
+    if not isinstance(message.event, subscription.event):
+        raise MalformedEvent(f"'{message.event.name()}' came to {subscription.queue}, which takes another event.")
+    return message
+
+
+async def attempt(subscription: Subscription, message: Message, tries: int) -> Outcome:
+    """Let the handler work; its error becomes an outcome. `tries`: those used up before. Cancellation passes."""
+    with structlog.contextvars.bound_contextvars(
+        correlation_id=message.correlation_id, event_id=message.id, consumer=subscription.queue
+    ):
+        try:
+            await subscription.handler(message)
+        except Exception as error:
+            return failed(subscription, error, tries)
+    return Done()
+
+
+def failed(subscription: Subscription, error: Exception, tries: int) -> Outcome:
+    """The outcome of an error, which is logged."""
+    hopeless = isinstance(error, MalformedEvent | Undeliverable) or subscription.every_replica
+    counted = not (isinstance(error, RetryLater) and not error.counted)
+    tries += counted
+    if hopeless or tries >= subscription.max_tries:
+        described = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS]
+        log.error("event_dead", queue=subscription.queue, error=described, tries=tries)
+        return Done() if subscription.every_replica else Dead(tries, described)
+    expected = isinstance(error, RetryLater | EvenskinError)
+    log.warning("event_retried", queue=subscription.queue, error=str(error), tries=tries, exc_info=not expected)
+    return Retry(tries)
+
+
+def letter_id(queue: str, body: bytes) -> str:
+    """Name of a dead letter: the same body given up twice by one consumer is one letter."""
+    return hashlib.sha256(queue.encode() + body).hexdigest()[:16]

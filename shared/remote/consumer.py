@@ -1,0 +1,241 @@
+"""One consumer: its channel, its messages in hand, and what becomes of them.
+
+A handler runs in a task of its own that outlives the channel its message came on. If the channel drops, the
+broker delivers the message again while the work still runs; that delivery joins the work instead of
+starting it twice, and is acknowledged in place of the lost one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from aio_pika import DeliveryMode
+from aio_pika import Message as AmqpMessage
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, HeadersType
+from aio_pika.exceptions import ChannelPreconditionFailed
+
+from shared.bus import Subscription
+from shared.errors import ConfigurationError, EvenskinError
+from shared.message import Message, Wire
+from shared.outcomes import Dead, Done, Outcome, Retry, attempt, failed, read
+from shared.remote.link import BROKER_ERRORS, Backoff, Link
+from shared.remote.publisher import Publisher
+from shared.remote.topology import dead_name, declare_for, retry_name
+
+log = structlog.get_logger(__name__)
+
+HEADER_PREFIX = "x-evenskin-"
+TRIES, ERROR, DIED_AT, QUEUE = (HEADER_PREFIX + name for name in ("tries", "error", "died-at", "queue"))
+_BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+
+
+@dataclass(eq=False)
+class _Work:
+    """A handler at work, and the deliveries that wait for it: the first, and those that joined it."""
+
+    deliveries: list[AbstractIncomingMessage] = field(default_factory=list)
+
+
+class Consumer:
+    """Consumes one subscription's queue, again after every loss of channel or connection."""
+
+    def __init__(self, subscription: Subscription, link: Link, publisher: Publisher) -> None:
+        self._subscription = subscription
+        self._link = link
+        self._publisher = publisher
+        self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._keeper: asyncio.Task[None] | None = None
+        self._channel: AbstractChannel | None = None
+        self._queue: AbstractQueue | None = None
+        self._tag: str | None = None
+        self._draining = False
+        self._by_id: dict[tuple[str, str], _Work] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Return once messages may come. Raises ConfigurationError if a queue with other arguments is there."""
+        self._keeper = asyncio.create_task(self._keep(), name=f"consume {self._subscription.queue}")
+        await asyncio.shield(self._started)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no new messages, wait for the handlers at work, cancel and return what is left."""
+        self._draining = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._queue is not None and self._tag is not None and self._channel is not None:
+            with contextlib.suppress(*BROKER_ERRORS):
+                await self._queue.cancel(self._tag, timeout=5.0)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._close_channel()
+
+    async def _keep(self) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                gone = await self._consume()
+                backoff.reset()
+                if not self._started.done():
+                    self._started.set_result(None)
+                await gone.wait()
+                log.warning("consumer_lost", queue=self._subscription.queue)
+            except ChannelPreconditionFailed as error:
+                self._report(error)
+            except BROKER_ERRORS as error:
+                log.warning(
+                    "consumer_retried", queue=self._subscription.queue, error=f"{type(error).__name__}: {error}"
+                )
+            await self._close_channel()
+            await asyncio.sleep(backoff.pause_s())
+
+    def _report(self, error: ChannelPreconditionFailed) -> None:
+        problem = ConfigurationError(
+            f"The broker has a queue of {self._subscription.queue} with other arguments: {error}.",
+            advice="Empty and delete that queue; it is declared anew.",
+        )
+        log.error("topology_differs", queue=self._subscription.queue, error=str(error))
+        if not self._started.done():
+            self._started.set_exception(problem)
+
+    async def _consume(self) -> asyncio.Event:
+        """Open a channel and consume; the event is set when the channel or the consumer is gone."""
+        connection = await self._link.connection()
+        self._channel = connection.channel(publisher_confirms=False)
+        await self._channel.initialize()
+        await self._channel.set_qos(self._subscription.prefetch)  # per consumer: quorum queues refuse a global one
+        gone = asyncio.Event()
+        self._channel.close_callbacks.add(lambda *_: gone.set())
+        underlay = await self._channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())  # somebody deleted the queue
+        self._queue = await declare_for(self._channel, self._subscription)
+        self._tag = await self._queue.consume(self._received)
+        return gone
+
+    async def _close_channel(self) -> None:
+        """Close the channel; the broker takes back what was not acknowledged."""
+        channel, self._channel, self._queue, self._tag = self._channel, None, None, None
+        if channel is not None and channel.is_initialized and not channel.is_closed:
+            with contextlib.suppress(*BROKER_ERRORS):
+                await channel.close()
+
+    async def _received(self, delivery: AbstractIncomingMessage) -> None:
+        if self._draining:
+            await self._give_back(delivery)
+            return
+        tries = _tries(delivery.headers)
+        try:
+            message = read(self._subscription, wire_of(delivery, self._subscription.event.name()))
+        except Exception as error:  # no message, whatever is in it, may end without an outcome
+            self._spawn(self._settle(_Work([delivery]), failed(self._subscription, error, tries)))
+            return
+        key = (message.source, message.id)
+        work = self._by_id.get(key)
+        if work is not None:
+            log.info("delivery_joined", queue=self._subscription.queue, event_id=message.id)
+            work.deliveries.append(delivery)
+            return
+        work = self._by_id[key] = _Work([delivery])
+        self._spawn(self._work(message, work, tries), finally_=lambda: self._by_id.pop(key, None))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], *, finally_: Callable[[], object] | None = None) -> None:
+        task = asyncio.create_task(work, name=f"handle {self._subscription.queue}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if finally_ is not None:
+            task.add_done_callback(lambda _: finally_())
+
+    async def _work(self, message: Message, work: _Work, tries: int) -> None:
+        try:
+            outcome = await attempt(self._subscription, message, tries)
+            await self._settle(work, outcome)
+        except asyncio.CancelledError:
+            for delivery in work.deliveries:
+                await self._give_back(delivery)
+            raise
+
+    async def _settle(self, work: _Work, outcome: Outcome) -> None:
+        """Carry out an outcome for all deliveries of a message: the copy first, confirmed, then the acknowledgement."""
+        try:
+            await self._keep_copy(work.deliveries[0], outcome)
+        except Exception as error:  # whatever it is, the message must not stay in hand for ever
+            expected = isinstance(error, EvenskinError)
+            log.warning("settling_failed", queue=self._subscription.queue, error=str(error), exc_info=not expected)
+            while work.deliveries:
+                await self._give_back(work.deliveries.pop())
+            return
+        while work.deliveries:  # more may join while one is acknowledged
+            await self._acknowledge(work.deliveries.pop())
+
+    async def _keep_copy(self, delivery: AbstractIncomingMessage, outcome: Outcome) -> None:
+        queue = self._subscription.queue
+        match outcome:
+            case Done():
+                pass
+            case Retry(tries):
+                copy = copy_of(delivery, {TRIES: tries}, expiration_s=self._subscription.retry_delay_s)
+                await self._publisher.send(copy, retry_name(queue))
+            case Dead(tries, error):
+                headers: HeadersType = {
+                    TRIES: tries,
+                    ERROR: error,
+                    DIED_AT: datetime.now(UTC).isoformat(),
+                    QUEUE: queue,
+                }
+                await self._publisher.send(copy_of(delivery, headers), dead_name(queue))
+
+    async def _acknowledge(self, delivery: AbstractIncomingMessage) -> None:
+        try:
+            await delivery.ack()
+        except BROKER_ERRORS:
+            # The channel is gone and the message comes again; handlers are idempotent.
+            log.info("acknowledgement_lost", queue=self._subscription.queue)
+
+    async def _give_back(self, delivery: AbstractIncomingMessage) -> None:
+        with contextlib.suppress(*BROKER_ERRORS):  # a lost channel has given it back already
+            await delivery.nack(requeue=True)
+
+
+def wire_of(delivery: AbstractIncomingMessage, event: str) -> Wire:
+    """A delivery as both adapters know it. By way of the retry queue the routing key is a queue: `event` is given."""
+    headers = {key: _text(value) for key, value in delivery.headers.items()}
+    return Wire(event, delivery.content_type or "", headers, delivery.body)
+
+
+def copy_of(
+    delivery: AbstractIncomingMessage, headers: HeadersType, *, expiration_s: float | None = None
+) -> AmqpMessage:
+    """The message again, as it came but for our headers and the broker's."""
+    ours = (*_BROKER_HEADERS, HEADER_PREFIX)
+    # As text: some of what clients can send cannot be sent again, and a message must never get stuck for a header.
+    kept = {key: _text(value) for key, value in delivery.headers.items() if not key.startswith(ours)}
+    return AmqpMessage(
+        delivery.body,
+        headers={**kept, **headers},
+        content_type=delivery.content_type,
+        content_encoding=delivery.content_encoding,
+        correlation_id=delivery.correlation_id,
+        type=delivery.type,
+        app_id=delivery.app_id,
+        timestamp=delivery.timestamp,
+        delivery_mode=DeliveryMode.PERSISTENT,
+        expiration=expiration_s,
+    )
+
+
+def _tries(headers: HeadersType) -> int:
+    value = headers.get(TRIES, 0)
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes | bytearray) else str(value)

@@ -1,0 +1,105 @@
+"""Dead letters on the broker: read without losing them, and sent back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import ChannelNotFoundEntity
+
+from shared.bus import DeadLetter
+from shared.outcomes import letter_id
+from shared.remote.consumer import DIED_AT, ERROR, TRIES, copy_of
+from shared.remote.publisher import Publisher
+from shared.remote.topology import dead_name
+
+
+@asynccontextmanager
+async def _channel(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    """A channel for one purpose; what it holds unacknowledged returns to its queue when it closes."""
+    channel = connection.channel(publisher_confirms=False)
+    await channel.initialize()
+    try:
+        yield channel
+    finally:
+        if not channel.is_closed:
+            await channel.close()
+
+
+async def depth(connection: AbstractConnection, queue: str) -> int:
+    """Messages ready in a queue; 0 if there is no such queue."""
+    async with _channel(connection) as channel:
+        try:
+            declared = await channel.declare_queue(queue, passive=True)
+        except ChannelNotFoundEntity:
+            return 0
+        return declared.declaration_result.message_count or 0
+
+
+async def letters(connection: AbstractConnection, queue: str) -> list[DeadLetter]:
+    """The dead letters of one consumer queue; they stay there."""
+    found = []
+    async with _channel(connection) as channel:
+        async for delivery in _each(channel, queue):
+            found.append(_letter(queue, delivery))
+    return found
+
+
+async def replay(connection: AbstractConnection, publisher: Publisher, queue: str) -> int:
+    """Send the dead letters of one consumer queue back to it, as new. Returns how many."""
+    replayed = 0
+    async with _channel(connection) as channel:
+        async for delivery in _each(channel, queue):
+            await publisher.send(copy_of(delivery, {}), queue)  # confirmed, and only then removed here
+            await delivery.ack()
+            replayed += 1
+    return replayed
+
+
+async def _each(channel: AbstractChannel, queue: str) -> AsyncIterator[AbstractIncomingMessage]:
+    """What is in the dead-letter queue now: not what a replayed message adds while we read."""
+    try:
+        dead = await channel.declare_queue(dead_name(queue), passive=True)
+    except ChannelNotFoundEntity:
+        return
+    for _ in range(dead.declaration_result.message_count or 0):
+        delivery = await dead.get(fail=False)
+        if delivery is None:
+            return
+        yield delivery
+
+
+def _letter(queue: str, delivery: AbstractIncomingMessage) -> DeadLetter:
+    headers = delivery.headers
+    tries = headers.get(TRIES, 0)
+    died_at = _time(headers.get(DIED_AT)) or _died_by_broker(headers.get("x-death")) or datetime.now(UTC)
+    error = headers.get(ERROR)
+    if isinstance(error, bytes):
+        error = error.decode(errors="replace")
+    return DeadLetter(
+        id=letter_id(queue, delivery.body),
+        queue=queue,
+        event=queue.rpartition(".")[2],
+        error=str(error) if error else "The consumer went away again and again with this message in hand.",
+        tries=max(tries if isinstance(tries, int) else 0, 1),
+        died_at=died_at,
+        body=delivery.body.decode(errors="replace"),
+    )
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value)) if value else None
+    except ValueError:
+        return None
+
+
+def _died_by_broker(deaths: object) -> datetime | None:
+    """When the broker buried a message itself, past the delivery limit."""
+    if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict):
+        time = deaths[0].get("time")
+        if isinstance(time, datetime):
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return None

@@ -1,0 +1,1 @@
+"""Contract tests: one behaviour suite per port, run on the embedded and the remote adapter."""

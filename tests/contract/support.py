@@ -1,0 +1,124 @@
+"""Where the adapters under test come from, and waiting for what they do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import aio_pika
+
+from shared.bus import Bus
+from shared.embedded.bus import InProcessBus
+from shared.message import Wire
+from shared.remote.bus import RabbitBus
+
+
+class BusSetup(Protocol):
+    """Where buses of one adapter come from."""
+
+    async def replica(self) -> Bus:
+        """A started bus of one more process."""
+        ...
+
+    async def reopened(self) -> Bus:
+        """Close all, and open one again on what they left."""
+        ...
+
+    async def unopened(self) -> Bus:
+        """A bus that was not started."""
+        ...
+
+    async def send(
+        self, routing_key: str, body: bytes, *, content_type: str = "", headers: Mapping[str, object] | None = None
+    ) -> None:
+        """Publish as somebody else's client would."""
+        ...
+
+    async def close(self) -> None:
+        """Close all buses."""
+        ...
+
+
+class EmbeddedSetup:
+    """One bus, which is all processes there are."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._bus: InProcessBus | None = None
+
+    async def replica(self) -> Bus:
+        if self._bus is None:
+            self._bus = InProcessBus(self._directory)
+            await self._bus.start()
+        return self._bus
+
+    async def reopened(self) -> Bus:
+        await self.close()
+        return await self.replica()
+
+    async def unopened(self) -> Bus:
+        return InProcessBus(self._directory)
+
+    async def send(
+        self, routing_key: str, body: bytes, *, content_type: str = "", headers: Mapping[str, object] | None = None
+    ) -> None:
+        assert self._bus is not None
+        texts = {key: str(value) for key, value in (headers or {}).items()}
+        await self._bus.publish_wire(Wire(routing_key, content_type, texts, body))
+
+    async def close(self) -> None:
+        if self._bus is not None:
+            await self._bus.close()
+            self._bus = None
+
+
+class RemoteSetup:
+    """A virtual host of a real RabbitMQ."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._buses: list[RabbitBus] = []
+
+    async def replica(self) -> Bus:
+        bus = RabbitBus(self._url, connection_name="tests")
+        await bus.start()
+        self._buses.append(bus)
+        return bus
+
+    async def reopened(self) -> Bus:
+        await self.close()
+        return await self.replica()
+
+    async def unopened(self) -> Bus:
+        return RabbitBus(self._url, connection_name="tests")
+
+    async def send(
+        self, routing_key: str, body: bytes, *, content_type: str = "", headers: Mapping[str, object] | None = None
+    ) -> None:
+        async with await aio_pika.connect(self._url) as connection, connection.channel() as channel:
+            exchange = await channel.get_exchange("evenskin")
+            message = aio_pika.Message(body, content_type=content_type or None, headers=dict(headers or {}))  # type: ignore[arg-type]
+            await exchange.publish(message, routing_key)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(bus.close() for bus in self._buses))
+        self._buses.clear()
+
+
+async def eventually(condition: Callable[[], object], *, within_s: float = 15.0) -> None:
+    """Wait until a condition holds; fails if it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "It did not happen in time."
+        await asyncio.sleep(0.01)
+
+
+async def never(condition: Callable[[], object], *, for_s: float = 0.3) -> None:
+    """Fail if a condition comes to hold within some time."""
+    with contextlib.suppress(AssertionError):
+        await eventually(condition, within_s=for_s)
+    assert not condition()
