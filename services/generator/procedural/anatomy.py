@@ -83,7 +83,16 @@ def neck_outline(traits: Traits) -> Points:
 def ear_outline(traits: Traits, side: int) -> Points:
     """One ear in pixels."""
     around = np.array(
-        [(0.88, -0.10), (0.95, -0.17), (1.035, -0.15), (1.06, -0.02), (1.03, 0.16), (0.99, 0.32), (0.92, 0.38), (0.86, 0.3)]
+        [
+            (0.88, -0.10),
+            (0.95, -0.17),
+            (1.035, -0.15),
+            (1.06, -0.02),
+            (1.03, 0.16),
+            (0.99, 0.32),
+            (0.92, 0.38),
+            (0.86, 0.3),
+        ]
     )
     u = side * around[:, 0] * traits.shape.width / 0.93
     return curve(traits.pose.place(u, around[:, 1] + 0.03, np.full(8, -0.02)), 6, closed=True)

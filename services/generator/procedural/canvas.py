@@ -7,7 +7,7 @@ values are its square root (gamma 2.0: close enough to sRGB here, and far cheape
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -59,9 +59,14 @@ def resize(plane: Plane, width: int, height: int) -> Plane:
 
 
 def blur(plane: Plane, sigma: float) -> Plane:
-    """Gaussian blur; a sigma too small to matter returns the plane itself."""
+    """Gaussian blur; one too small to matter returns the plane itself, a wide one is done at reduced size."""
     if sigma < 0.25:
         return plane
+    if sigma > 3.0 and min(plane.shape) >= 64:
+        height, width = plane.shape
+        step = 2 if sigma < 6.0 else 4
+        small = as_plane(cv2.resize(plane, (width // step, height // step), interpolation=cv2.INTER_AREA))
+        return as_plane(cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / step), (width, height)))
     return as_plane(cv2.GaussianBlur(plane, (0, 0), sigma))
 
 
@@ -73,13 +78,12 @@ def _white_tile(index: int) -> Plane:
 
 
 def white_noise(rng: np.random.Generator, size: int, tile: int = 0) -> Plane:
-    """Standard normal noise (size, size): a random window, turned and mirrored, of a tile that is made once."""
+    """Standard normal noise (size, size): a random window, perhaps mirrored, of a tile that is made once."""
     source = _white_tile(tile)
     y, x = (int(value) for value in rng.integers(0, _TILE - size + 1, 2))
     turn = int(rng.integers(0, 8))
     rolled = source[y : y + size, x : x + size] if size < _TILE else np.roll(source, (y + turn * 97, x + 31), (0, 1))
-    turned = np.rot90(rolled, turn % 4)
-    return as_plane(turned if turn < 4 else turned[:, ::-1])
+    return as_plane(rolled[:: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1])
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cell: float) -> Plane:
@@ -151,7 +155,13 @@ def tapered(mask: Mask8, points: Points, width: float, value: float = 255.0, sha
 
 def coverage(mask: Mask8, softness: float = 0.0) -> Plane:
     """An 8-bit mask as 0..1, blurred by `softness` pixels."""
-    return blur(as_plane(mask) * np.float32(1.0 / 255.0), softness)
+    plane = np.zeros(mask.shape, dtype=np.float32)
+    x, y, width, height = cv2.boundingRect(mask)
+    if width:
+        reach = int(3 * softness) + 2
+        rows, columns = slice(max(y - reach, 0), y + height + reach), slice(max(x - reach, 0), x + width + reach)
+        plane[rows, columns] = blur(as_plane(mask[rows, columns]) * np.float32(1.0 / 255.0), softness)
+    return plane
 
 
 def polygon_coverage(size: int, polygon: Points, softness: float = 0.0) -> Plane:
@@ -219,9 +229,25 @@ def splat(size: int, points: Points, amounts: npt.NDArray[np.float64], sigma: fl
     return blur(np.ascontiguousarray(impulses[:size, :size]), sigma) * np.float32(peak)
 
 
+def extent(mask: Plane) -> tuple[slice, slice]:
+    """Rows and columns in which a mask shows."""
+    spans = []
+    for axis in (1, 0):
+        where = np.flatnonzero(mask.max(axis=axis) > 1e-3)
+        spans.append(slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0))
+    return spans[0], spans[1]
+
+
+def strips(box: tuple[slice, slice], height: int = 48) -> Iterator[tuple[slice, slice]]:
+    """The box in strips of a few rows: what is computed pixel by pixel stays in the cache."""
+    rows, columns = box
+    for start in range(rows.start, rows.stop, height):
+        yield slice(start, min(start + height, rows.stop)), columns
+
+
 def over(picture: Picture, colour: Colour | Picture, mask: Plane, box: tuple[slice, slice] | None = None) -> None:
-    """Blend a colour, or a picture, over the picture in place by a mask; `box` limits the work to where it matters."""
-    rows, columns = box or (slice(None), slice(None))
+    """Blend a colour, or a picture, over the picture in place by a mask; nothing happens outside `box`."""
+    rows, columns = box or extent(mask)
     weight = mask[rows, columns]
     for channel in range(3):
         target = picture[channel, rows, columns]

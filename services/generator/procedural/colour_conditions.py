@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.generator.procedural.canvas import as_plane, blank, coverage, curve, fractal_noise, smoothstep, stamp, stroke
+from services.generator.procedural.canvas import (
+    as_plane,
+    blank,
+    coverage,
+    curve,
+    fractal_noise,
+    smoothstep,
+    stamp,
+    stroke,
+)
 from services.generator.procedural.skin import Skin, cheeks_weight
 from shared.taxonomy import Severity
 
@@ -34,7 +43,9 @@ def _draw_vessels(skin: Skin, count: int, rng: np.random.Generator) -> None:
     if not count:
         return
     mask, pose = blank(skin.size), skin.traits.pose
-    starts = skin.places(rng, count, lambda u, v: cheeks_weight(u, v) + np.exp(-((u / 0.15) ** 2 + ((v - 0.45) / 0.15) ** 2)))
+    starts = skin.places(
+        rng, count, lambda u, v: cheeks_weight(u, v) + np.exp(-((u / 0.15) ** 2 + ((v - 0.45) / 0.15) ** 2))
+    )
     for start in starts:
         heading = rng.uniform(0, 2 * np.pi)
         for branch in range(int(rng.integers(1, 4))):
@@ -64,7 +75,10 @@ def _draw_melasma(skin: Skin, strength: float, rng: np.random.Generator) -> None
     cheek, brow, lip = rng.uniform((0.7, 0.0, 0.0), (1.0, 0.95, 0.8))
     high = float(rng.uniform(0.2, 0.42))
     zones = [(-0.55, high, 0.2, 0.15, cheek), (0.55, high, 0.2, 0.15, cheek), (0, 0.72, 0.2, 0.06, lip)]
-    zones += [(float(rng.uniform(-0.3, 0)), -0.6, 0.25, 0.14, brow), (float(rng.uniform(0, 0.3)), -0.6, 0.25, 0.14, brow)]
+    zones += [
+        (float(rng.uniform(-0.3, 0)), -0.6, 0.25, 0.14, brow),
+        (float(rng.uniform(0, 0.3)), -0.6, 0.25, 0.14, brow),
+    ]
     area = skin.field([(float(a), float(b), float(c), float(d), float(e)) for a, b, c, d, e in zones])
     ragged = area + 0.27 * fractal_noise(rng, grid, grid / 11, 4)
     full = skin.detail_field(smoothstep(0.42, 0.80, as_plane(ragged)) * np.clip(area * 2.5, 0, 1))
@@ -75,7 +89,9 @@ def _draw_melasma(skin: Skin, strength: float, rng: np.random.Generator) -> None
 def _draw_spots(skin: Skin, count: int, strength: float, rng: np.random.Generator, *, sharp: bool) -> None:
     pose, unit = skin.traits.pose, skin.unit
     middle = rng.uniform(0.2, 0.8)
-    places = skin.places(rng, count, lambda u, v: np.clip(cheeks_weight(u, v) + 0.35 * np.exp(-(((v - middle) / 0.4) ** 2)), 0, 1), 0.05)
+    places = skin.places(
+        rng, count, lambda u, v: np.clip(cheeks_weight(u, v) + 0.35 * np.exp(-(((v - middle) / 0.4) ** 2)), 0, 1), 0.05
+    )
     for (u, v), (x, y) in zip(places, pose.project(places), strict=True):
         radius = unit * float(rng.uniform(0.016, 0.042))
         squeeze = float(max(pose.facing(np.array(u)), 0.4))

@@ -10,7 +10,7 @@ import numpy as np
 from services.generator.procedural import colour_conditions, line_conditions, nuisances, relief_conditions
 from services.generator.procedural.anatomy import coarse_relief, face_outline, grid_cover
 from services.generator.procedural.camera import photograph
-from services.generator.procedural.canvas import Picture, as_plane, over, polygon_coverage, random_stream
+from services.generator.procedural.canvas import as_plane, extent, over, polygon_coverage, random_stream
 from services.generator.procedural.features import crease_features, eye_highlights, paint_features, shape_features
 from services.generator.procedural.hair import draw_behind, draw_front, draw_stray, sample_style, shape_hair
 from services.generator.procedural.lighting import light_skin, sample_lamp
@@ -50,10 +50,8 @@ def draw(labels: Mapping[Condition, Severity], subject: Subject, seed: int, size
     crease_features(skin, droop)
     face = polygon_coverage(size, face_outline(traits, aging), 0.6 * size / 512)
     bare = face * (1 - features.eyes) * (1 - features.brows) * (1 - 0.92 * features.lips) * (1 - features.nostrils)
-    albedo: Picture = np.empty((3, size, size), dtype=np.float32)
-    for channel in range(3):
-        albedo[channel] = traits.skin[channel]
-    skin.albedo(bare, albedo)
+    box = extent(face)
+    albedo = skin.albedo(bare, box)
     for plane in (skin.shade, skin.gloss):
         plane *= 1 - features.eyes
     skin.relief *= face * (1 - features.eyes)
@@ -61,7 +59,7 @@ def draw(labels: Mapping[Condition, Severity], subject: Subject, seed: int, size
 
     coarse = coarse_relief(traits, grid_cover(face, traits.pose.grid_size)) + skin.coarse_relief
     shade = skin.shade + traits.pose.enlarge(skin.coarse_shade)
-    lit = light_skin(albedo, traits.pose, as_plane(coarse), skin.relief, shade, skin.gloss, lamp)
+    lit = light_skin(albedo, traits.pose, as_plane(coarse), skin.relief, shade, skin.gloss, lamp, box)
     eye_highlights(lit, traits, features, (lamp.direction[0], lamp.direction[1]))
 
     picture = draw_background(size, lamp, random_stream(seed, "background"))
@@ -71,12 +69,12 @@ def draw(labels: Mapping[Condition, Severity], subject: Subject, seed: int, size
     hair = shape_hair(traits, style, random_stream(seed, "hair"), traits.pose.enlarge(as_plane(dome)))
     draw_behind(picture, hair, style)
     draw_body(picture, traits, lamp, random_stream(seed, "clothes"))
-    draw_ears(picture, traits, lamp)
-    over(picture, lit, face)
+    draw_ears(picture, traits, lamp, before=False)
+    over(picture, lit, face, box)
+    draw_ears(picture, traits, lamp, before=True)
     draw_front(picture, hair, traits, traits.pose.scale)
     nuisances.glasses(picture, traits, random_stream(seed, "glasses"))
     draw_stray(picture, traits, style, random_stream(seed, "stray hair"))
-    nuisances.veil(picture, random_stream(seed, "veil"), size)
     return photograph(picture, traits, random_stream(seed, "camera"))
 
 

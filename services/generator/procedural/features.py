@@ -78,9 +78,7 @@ def shape_features(traits: Traits, rng: np.random.Generator, droop: float = 0.0)
     )
 
 
-def _lashes(
-    mask: Mask8, traits: Traits, side: int, upper: Points, lower: Points, rng: np.random.Generator
-) -> None:
+def _lashes(mask: Mask8, traits: Traits, side: int, upper: Points, lower: Points, rng: np.random.Generator) -> None:
     pose, unit = traits.pose, traits.pose.scale
     line = pose.project(curve(upper, 3))
     heavy = (1.25 if traits.female else 0.8) * rng.uniform(0.85, 1.2)
@@ -120,16 +118,15 @@ def _brows(traits: Traits, rng: np.random.Generator) -> Plane:
         fill(base, pose.project(outline * (side, 1.0)), int(120 * min(shape.brow_weight, 1.0)))
         at = rng.random(count) ** 0.9
         offset = rng.uniform(-1, 1, count)
-        lines = []
-        for fraction, across in zip(at.tolist(), offset.tolist(), strict=True):
-            width = float(np.interp(fraction, t, half))
-            root = np.array([np.interp(fraction, t, u), np.interp(fraction, t, arch) + across * width])
-            lean = np.interp(fraction, (0, 0.25, 0.6, 1), (-1.25, -0.85, -0.25, 0.25)) + rng.normal(0, 0.16)
-            length = 0.062 * rng.uniform(0.7, 1.2)
-            tip = root + length * np.array([np.cos(lean), np.sin(lean)])
-            lines.append((root, (root + tip) / 2 + (0.0, -0.005), tip))
-        for line in pose.project(np.array(lines) * (side, 1.0)):
-            stroke(hairs, line, 0.0075 * unit, rng.uniform(120, 225))
+        root = np.stack([np.interp(at, t, u), np.interp(at, t, arch) + offset * np.interp(at, t, half)], axis=1)
+        lean = np.interp(at, (0, 0.25, 0.6, 1), (-1.25, -0.85, -0.25, 0.25)) + rng.normal(0, 0.16, count)
+        length = 0.062 * rng.uniform(0.7, 1.2, count)
+        tip = root + np.stack([length * np.cos(lean), length * np.sin(lean)], axis=1)
+        lines = np.stack([root, (root + tip) / 2 + (0.0, -0.005), tip], axis=1)
+        for line, strength in zip(
+            pose.project(lines * (side, 1.0)), rng.uniform(120, 225, count).tolist(), strict=True
+        ):
+            stroke(hairs, line, 0.0075 * unit, strength)
     return as_plane(np.clip(coverage(base, 0.022 * unit) * 0.5 + coverage(hairs, 0.3), 0.0, 0.96))
 
 
@@ -170,7 +167,11 @@ def _paint_lips(picture: Picture, skin: Skin, features: Features, rng: np.random
         return
     bare = np.array(traits.skin) * np.exp(-np.array([0.22, 0.78, 0.55]) * rng.uniform(0.75, 1.15))
     deep = 1 - 0.25 * traits.darkness
-    colour = np.array(features.lip_colour) if features.lip_colour else bare * (deep, deep * 0.95, deep)
+    colour = (
+        np.array(features.lip_colour) * (1 - 0.6 * traits.darkness)
+        if features.lip_colour
+        else bare * (deep, deep * 0.95, deep)
+    )
     cover = features.lips * np.float32(0.9 if features.lip_colour else 0.8)
     over(picture, (float(colour[0]), float(colour[1]), float(colour[2])), cover, box)
     mask = blank(pose.size)
@@ -178,16 +179,17 @@ def _paint_lips(picture: Picture, skin: Skin, features: Features, rng: np.random
     dark = tuple(float(0.22 * channel) for channel in colour)
     over(picture, (dark[0], dark[1], dark[2]), coverage(mask, 0.005 * unit) * np.float32(0.85), box)
     # Fine vertical furrows of the lips, in the relief.
-    furrows = blank(pose.size)
+    furrows, spans = blank(pose.size), []
     for fraction in np.linspace(0.08, 0.92, 24):
         i = fraction * (len(line) - 1)
         jitter = rng.normal(0, 0.006)
         ends = [np.array([np.interp(i, range(len(e)), e[:, k]) for k in (0, 1)]) for e in (top, line, bottom)]
         start, end = (ends[0], ends[1]) if rng.random() < 0.45 else (ends[1], ends[2])
-        span = np.array([start + (end - start) * 0.15, start + (end - start) * 0.85 + (jitter, 0.0)])
-        stroke(furrows, pose.project(span), 0.006 * unit, rng.uniform(40, 150))
-    skin.relief -= coverage(furrows, 0.006 * unit) * features.lips * np.float32(0.010 * unit)
-    skin.gloss += features.lips * np.float32(0.7 * features.lip_gloss)
+        spans.append((start + (end - start) * 0.15, start + (end - start) * 0.85 + (jitter, 0.0)))
+    for span in pose.project(np.array(spans)):
+        stroke(furrows, span, 0.006 * unit, rng.uniform(40, 150))
+    skin.relief[box] -= (coverage(furrows, 0.006 * unit) * features.lips)[box] * np.float32(0.010 * unit)
+    skin.gloss[box] += features.lips[box] * np.float32(0.7 * features.lip_gloss)
 
 
 def _paint_eye(
@@ -204,7 +206,10 @@ def _paint_eye(
     centre = pose.project(np.array([[side * traits.shape.eye_gap + gaze[0], -0.018 + gaze[1]]]))[0]
     radius = 0.088 * unit
     squeeze = max(float(pose.facing(np.array(side * traits.shape.eye_gap))), 0.55) ** 0.7
-    dx, dy = (x - np.float32(centre[0])) / np.float32(radius * squeeze), (y - np.float32(centre[1])) / np.float32(radius)
+    dx, dy = (
+        (x - np.float32(centre[0])) / np.float32(radius * squeeze),
+        (y - np.float32(centre[1])) / np.float32(radius),
+    )
     distance = np.sqrt(dx * dx + dy * dy)
     angle = np.arctan2(dy, dx)
     soft = np.float32(1.2 / radius)
@@ -239,13 +244,14 @@ def rng_gaze(traits: Traits) -> tuple[float, float]:
 def eye_highlights(picture: Picture, traits: Traits, features: Features, toward: tuple[float, float]) -> None:
     """Catch lights on both eyes after lighting; `toward` is the direction of the light in the picture."""
     unit, pose = traits.pose.scale, traits.pose
-    plane = np.zeros((pose.size, pose.size), dtype=np.float32)
+    plane = np.zeros_like(features.eyes)
     gaze = rng_gaze(traits)
     for side in (-1, 1):
         x, y = pose.project(np.array([[side * traits.shape.eye_gap + gaze[0], -0.018 + gaze[1]]]))[0]
         place = (x + toward[0] * 0.035 * unit, y + (toward[1] * 0.03 - 0.012) * unit)
         stamp(plane, place, (0.014 * unit, 0.016 * unit), 0.95, flatness=4)
         stamp(plane, (x - toward[0] * 0.03 * unit, y + 0.035 * unit), (0.012 * unit, 0.008 * unit), 0.12)
-    plane *= features.eyes
-    for channel in range(3):
-        picture[channel] += plane
+    for polygon in features.eye_polygons:
+        box = box_around(polygon, 0.02 * unit, pose.size)
+        if box is not None:
+            picture[:, box[0], box[1]] += plane[box] * features.eyes[box]

@@ -18,11 +18,13 @@ from services.generator.procedural.canvas import (
     box_around,
     coverage,
     curve,
+    extent,
     fill,
     over,
     random_stream,
     smooth_noise,
     smoothstep,
+    strips,
     stroke,
 )
 from services.generator.procedural.traits import Traits
@@ -53,7 +55,9 @@ def sample_style(traits: Traits, rng: np.random.Generator) -> Style:
     hangs = {"long": 2.6, "wavy": rng.uniform(1.2, 2.6), "fringe": rng.choice((0.25, 1.3, 2.6)), "curly": 0.7}
     length = float(hangs.get(name, rng.uniform(-0.05, 0.25)))
     return Style(
-        volume={"cropped": 0.02, "tied": 0.06, "curly": float(rng.uniform(0.2, 0.42))}.get(name, rng.uniform(0.1, 0.22)),
+        volume={"cropped": 0.02, "tied": 0.06, "curly": float(rng.uniform(0.2, 0.42))}.get(
+            name, rng.uniform(0.1, 0.22)
+        ),
         length=length if not (name == "curly" and traits.female) else float(rng.uniform(0.7, 2.0)),
         fringe=float({"fringe": rng.uniform(0.45, 0.62), "side": rng.uniform(0.12, 0.35)}.get(name, 0.0)),
         sides=float(rng.uniform(0.80, 0.93)) if length > 0.5 else 0.93,
@@ -68,14 +72,14 @@ def _strand_tile() -> tuple[Plane, Plane]:
     """Textures (512, 512) that repeat: long strands, x across them, and curls."""
     rng = random_stream(0, "strands")
     strands = np.zeros((_TILE, _TILE), dtype=np.float32)
-    for across, along, weight in ((0.8, 80.0, 1.0), (2.0, 110.0, 0.8), (8.0, 170.0, 0.55)):
+    for across, along, weight in ((0.8, 80.0, 1.0), (2.0, 110.0, 0.8), (6.0, 170.0, 0.35)):
         noise = rng.standard_normal((_TILE, _TILE), dtype=np.float32)
         wide = cv2.GaussianBlur(np.tile(noise, (3, 3)), (0, 0), sigmaX=across, sigmaY=along)[_TILE:-_TILE, _TILE:-_TILE]
         strands += np.float32(weight) * as_plane(wide) / np.float32(wide.std())
     noise = np.tile(rng.standard_normal((_TILE, _TILE), dtype=np.float32), (3, 3))
-    curls = as_plane(cv2.GaussianBlur(noise, (0, 0), 5.0) - cv2.GaussianBlur(noise, (0, 0), 9.0))
+    curls = as_plane(cv2.GaussianBlur(noise, (0, 0), 2.8) - cv2.GaussianBlur(noise, (0, 0), 5.5))
     curls = as_plane(curls[_TILE:-_TILE, _TILE:-_TILE] / curls.std())
-    ridges = as_plane(1.0 - 1.6 * np.abs(curls))
+    ridges = as_plane(0.9 - 1.25 * np.abs(curls))
     for tile in (strands, ridges):
         tile.setflags(write=False)
     return as_plane(strands / strands.std()), ridges
@@ -89,12 +93,12 @@ def _texture(traits: Traits, style: Style, rng: np.random.Generator) -> tuple[Pl
     swell = np.float32(0.05 + 0.34 * style.curl) * np.sin(v * 5.5 + rng.uniform(0, 6)) * np.float32(0.12)
     radius = np.hypot(u - crown, v + 1.75)
     angle = np.arctan2(u - crown, v + 1.75) + swell + np.float32(style.part) * np.exp(-((v + 0.9) ** 2))
-    fields = pose.enlarge(np.stack([as_plane(angle), as_plane(radius)], axis=-1))
+    angles, radii = pose.enlarge(as_plane(angle)), pose.enlarge(as_plane(radius))
     strands, curls = _strand_tile()
     offset = rng.uniform(0, _TILE, 2)
-    zoom = np.float32(1.15 * _TILE * 0.5 / 200 * 200)
-    map_x = as_plane(fields[..., 0] * zoom + np.float32(offset[0]))
-    map_y = as_plane(fields[..., 1] * np.float32(150) + np.float32(offset[1]))
+    zoom = np.float32(295.0)  # texture pixels per radian: strands about a pixel wide at 512
+    map_x = as_plane(angles * zoom + np.float32(offset[0]))
+    map_y = as_plane(radii * np.float32(150) + np.float32(offset[1]))
     straight = cv2.remap(strands, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     if style.curl > 0.6:
         grid = np.float32(200.0 / pose.scale)
@@ -102,10 +106,14 @@ def _texture(traits: Traits, style: Style, rng: np.random.Generator) -> tuple[Pl
         bend_x = np.broadcast_to(index[None, :] + np.float32(offset[0]), (pose.size, pose.size))
         bend_y = np.broadcast_to(index[:, None] + np.float32(offset[1]), (pose.size, pose.size))
         ridges = cv2.remap(
-            curls, np.ascontiguousarray(bend_x), np.ascontiguousarray(bend_y), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+            curls,
+            np.ascontiguousarray(bend_x),
+            np.ascontiguousarray(bend_y),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_WRAP,
         )
-        return as_plane(0.3 * as_plane(straight) + 1.1 * as_plane(ridges)), as_plane(fields[..., 1])
-    return as_plane(straight), as_plane(fields[..., 1])
+        return as_plane(0.5 * as_plane(straight) + 0.9 * as_plane(ridges)), radii
+    return as_plane(straight), radii
 
 
 def _hairline(traits: Traits, style: Style, rng: np.random.Generator) -> Points:
@@ -118,7 +126,12 @@ def _hairline(traits: Traits, style: Style, rng: np.random.Generator) -> Points:
     if bottom > 0.5:
         flare = rng.uniform(-0.06, 0.1)
         left = [(-inner - flare, bottom), (-inner - 0.03, 0.9), (-inner, 0.3), (-inner + 0.03, -0.15), (-0.82, -0.45)]
-    over_top = [(-0.70, -0.74), (-0.45, top + 0.06 - recede), (0.0, top + rng.normal(0, 0.02)), (0.45, top + 0.06 - recede)]
+    over_top = [
+        (-0.70, -0.74),
+        (-0.45, top + 0.06 - recede),
+        (0.0, top + rng.normal(0, 0.02)),
+        (0.45, top + 0.06 - recede),
+    ]
     if style.fringe > 0.4:
         low = top + style.fringe
         over_top = [(-0.74, low + 0.04), (-0.4, low), (0.0, low + rng.normal(0, 0.03)), (0.4, low), (0.74, low + 0.04)]
@@ -178,15 +191,16 @@ def shape_hair(traits: Traits, style: Style, rng: np.random.Generator, light: Pl
         front *= np.float32(rng.uniform(0.55, 0.9))
     back = blur(coverage(behind), 0.02 * unit)
     back = _frayed(back, strands, ragged)
-    band = np.exp(-(((radius - np.float32(rng.uniform(1.05, 1.3))) / np.float32(0.16)) ** 2))
-    sheen = np.float32(rng.uniform(0.2, 0.9) * (0.4 if style.curl > 0.6 else 1.0)) * band
+    ring = np.float32(rng.uniform(1.05, 1.3))
+    strength = np.float32(rng.uniform(0.2, 0.9) * (0.4 if style.curl > 0.6 else 1.0))
     contrast = np.float32(0.26 - 0.12 * min(1.0, 3 * traits.hair[1]))
-    tone = np.clip(0.72 + contrast * strands, 0.2, 1.6) * light
-    gleam = sheen * np.clip(0.45 + 0.4 * strands, 0, 1.5) * light
     colour = np.empty((3, size, size), dtype=np.float32)
-    for channel in range(3):
-        base = traits.hair[channel]
-        colour[channel] = np.float32(base) * tone + np.float32(0.04 + 0.45 * base) * gleam
+    for part in strips(extent(back + front)):
+        band = np.maximum(1.0 - ((radius[part] - ring) * np.float32(3.4)) ** 2, 0.0) ** 2
+        tone = np.clip(0.72 + contrast * strands[part], 0.2, 1.6) * light[part]
+        gleam = strength * band * np.clip(0.45 + 0.4 * strands[part], 0, 1.5) * light[part]
+        for channel, base in enumerate(traits.hair):
+            colour[channel][part] = np.float32(base) * tone + np.float32(0.04 + 0.45 * base) * gleam
     return Hair(behind=back, front=front, colour=colour)
 
 
@@ -199,19 +213,19 @@ def draw_behind(picture: Picture, hair: Hair, style: Style) -> None:
     """Hair behind the head: what hangs beside the neck, in shadow."""
     if style.cropped:
         return
-    picture += (hair.colour * np.float32(0.5) - picture) * hair.behind
+    over(picture, hair.colour * np.float32(0.5), hair.behind)
 
 
 def draw_front(picture: Picture, hair: Hair, traits: Traits, unit: float) -> None:
     """Hair over the face, with the shadow it throws."""
     shadow = blur(hair.front, 0.035 * unit)
-    picture *= 1.0 - np.float32(0.38) * np.clip(shadow - hair.front * np.float32(0.5), 0, 1)
+    over(picture, (0.0, 0.0, 0.0), np.float32(0.38) * np.maximum(shadow - hair.front * np.float32(0.5), 0.0))
     over(picture, hair.colour, hair.front)
 
 
 def draw_stray(picture: Picture, traits: Traits, style: Style, rng: np.random.Generator) -> None:
     """Single strands that fall over the face, on some people."""
-    if style.cropped or rng.random() > 0.45:
+    if style.cropped or rng.random() > 0.3:
         return
     pose, unit = traits.pose, traits.pose.scale
     mask = blank(pose.size)
@@ -221,12 +235,12 @@ def draw_stray(picture: Picture, traits: Traits, style: Style, rng: np.random.Ge
         start = np.array([side * rng.uniform(0.2, 0.85), rng.uniform(-1.05, -0.6)])
         reach = rng.uniform(0.3, 1.3 if style.length > 0.5 else 0.6)
         end = start + np.array([side * rng.uniform(-0.15, 0.25), reach])
-        bend = reach * np.array([side * rng.uniform(-0.05, 0.16), 0.0])
+        bend = reach * np.array([side * rng.uniform(0.08, 0.3), 0.0])
         points = curve(np.array([start, (start + end) / 2 + bend, end]), 12)
         points[:, 0] = 0.95 * np.tanh(points[:, 0] / 0.95)
         line = pose.project(points)
         lines.append(line)
-        stroke(mask, line, 0.005 * unit * rng.uniform(0.6, 1.5), rng.uniform(110, 220))
+        stroke(mask, line, 0.005 * unit * rng.uniform(0.6, 1.5), rng.uniform(90, 200))
     box = box_around(np.concatenate(lines), 4, pose.size)
     if box is not None:
         tone = np.array(traits.hair) * 0.8

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from services.generator.procedural.canvas import Colour, Picture, Plane, as_plane
+from services.generator.procedural.canvas import Colour, Picture, Plane, as_plane, strips
 from services.generator.procedural.pose import Pose
 from shared.taxonomy import Light
 
@@ -61,20 +61,37 @@ def slopes(plane: Plane) -> tuple[Plane, Plane]:
 
 
 def light_skin(
-    albedo: Picture, pose: Pose, coarse: Plane, relief: Plane, shade: Plane, gloss: Plane, lamp: Lamp
+    albedo: Picture,
+    pose: Pose,
+    coarse: Plane,
+    relief: Plane,
+    shade: Plane,
+    gloss: Plane,
+    lamp: Lamp,
+    box: tuple[slice, slice],
 ) -> Picture:
-    """Light the unlit colour in place and return it.
+    """Light the unlit colour inside the box in place and return it.
 
     `coarse` is the head's height in face units on the coarse grid, `relief` the skin's in pixels at full size,
     `shade` (full size) the part of light that does not reach a place, `gloss` the strength of the highlight.
     """
     ratio = np.float32(pose.scale * coarse.shape[0] / pose.size)  # grid steps per face unit
     big_x, big_y = slopes(coarse)
-    big = pose.enlarge(np.stack([big_x * ratio, big_y * ratio, _openness(coarse, ratio)], axis=-1))
+    slope_x, slope_y = pose.enlarge(big_x * ratio), pose.enlarge(big_y * ratio)
+    openness = pose.enlarge(_openness(coarse, ratio))
     fine_x, fine_y = slopes(relief)
-    # A relief steeper than this is the seam of two maps, not skin.
-    nx = np.clip(big[..., 0], -2.6, 2.6) + np.clip(fine_x, -1.2, 1.2)
-    ny = np.clip(big[..., 1], -2.6, 2.6) + np.clip(fine_y, -1.2, 1.2)
+    for part in strips(box):
+        # A relief steeper than this is the seam of two maps, not skin.
+        nx = np.clip(slope_x[part], -2.6, 2.6) + np.clip(fine_x[part], -1.2, 1.2)
+        ny = np.clip(slope_y[part], -2.6, 2.6) + np.clip(fine_y[part], -1.2, 1.2)
+        _light_part(albedo[:, part[0], part[1]], nx, ny, openness[part], shade[part], gloss[part], lamp)
+    return albedo
+
+
+def _light_part(
+    colour: Picture, nx: Plane, ny: Plane, openness: Plane, shade: Plane, gloss: Plane, lamp: Lamp
+) -> None:
+    """Light a part of the picture in place; `nx` and `ny` are the slopes of the surface."""
     length = 1.0 / np.sqrt(1.0 + nx * nx + ny * ny)
     lx, ly, lz = (np.float32(value) for value in lamp.direction)
     facing = (lz - nx * lx - ny * ly) * length
@@ -82,16 +99,15 @@ def light_skin(
     hx, hy, hz = lx, ly, lz + 1.0
     half = np.float32(1.0 / np.sqrt(hx * hx + hy * hy + hz * hz))
     shine = np.exp(_SHARPNESS * ((hz - nx * hx - ny * hy) * length * half - 1.0)) * gloss
-    open_sky = big[..., 2] * np.clip(1.0 - shade, 0.15, 1.0)
+    open_sky = openness * np.clip(1.0 - shade, 0.15, 1.0)
     diffuse *= np.clip(1.0 - 0.6 * shade, 0.2, 1.0)
     # Light that entered the skin leaves it red where the direct light fades.
-    terminator = np.exp(-(((facing - 0.05) / 0.22) ** 2)) * np.float32(0.07)
+    terminator = np.maximum(1.0 - ((facing - 0.05) * np.float32(2.6)) ** 2, 0.0) ** 2 * np.float32(0.07)
     for channel, bleed in enumerate((1.0, 0.12, 0.0)):
-        plane = albedo[channel]
+        plane = colour[channel]
         light = diffuse * np.float32(lamp.key[channel]) + open_sky * np.float32(lamp.ambient[channel])
         plane *= light + terminator * np.float32(bleed * lamp.key[0])
         plane += shine * np.float32(lamp.key[channel])
-    return albedo
 
 
 def _openness(height: Plane, ratio: np.float32) -> Plane:

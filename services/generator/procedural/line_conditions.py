@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.generator.procedural.canvas import Mask8, Points, as_plane, bell, blank, coverage, curve, stroke, tapered
+from services.generator.procedural.canvas import Mask8, Points, as_plane, bell, blank, coverage, curve, extent, stroke, tapered
 from services.generator.procedural.skin import Skin
 from services.generator.procedural.traits import Traits
 from shared.taxonomy import Severity
@@ -16,16 +16,18 @@ AGING = {Severity.MILD: 0.30, Severity.MODERATE: 0.62, Severity.SEVERE: 1.0}
 
 def press_lines(skin: Skin, mask: Mask8, softness: float, depth: float, dark: float) -> None:
     """Press the strokes of a mask into the relief; `softness` and `depth` in face units, `dark` the light they lose."""
-    cover = coverage(mask, max(softness * skin.unit, 0.45))
-    skin.relief -= cover * np.float32(depth * skin.unit)
-    skin.shade += cover * np.float32(dark)
-    skin.melanin += cover * np.float32(0.3 * dark)
+    plane = coverage(mask, max(softness * skin.unit, 0.45))
+    box = extent(plane)
+    cover = plane[box]
+    skin.relief[box] -= cover * np.float32(depth * skin.unit)
+    skin.shade[box] += cover * np.float32(dark)
+    skin.melanin[box] += cover * np.float32(0.16 * dark)
 
 
 def _wavy(start: Points, bend: Points, end: Points, jitter: float, rng: np.random.Generator) -> Points:
-    points = curve(np.array([start, bend, end]), 6)
+    points = curve(np.array([start, bend, end]), 5)
     points[1:-1] += rng.normal(0, jitter, (len(points) - 2, 2))
-    return curve(points, 2)
+    return points
 
 
 def draw_fine_lines(skin: Skin, amount: float, rng: np.random.Generator) -> None:
@@ -36,14 +38,14 @@ def draw_fine_lines(skin: Skin, amount: float, rng: np.random.Generator) -> None
     traits, pose, unit = skin.traits, skin.traits.pose, skin.unit
     mask = blank(skin.size)
     gap, wide = traits.shape.eye_gap, traits.shape.eye_width
-    width = (0.006 + 0.0055 * amount) * unit
+    width = (0.0055 + 0.0035 * amount) * unit
 
     def draw(points: Points, strength: float) -> None:
         tapered(mask, pose.project(points), width * float(rng.uniform(0.8, 1.3)), float(np.clip(strength, 0, 1) * 255))
 
     level = 0.45 + 0.55 * amount
     for side in (-1, 1):
-        for angle in np.linspace(-0.75, 0.85, round(3 + 6 * amount)) + rng.normal(0, 0.06):
+        for angle in np.linspace(-0.75, 0.85, round(3 + 8 * amount)) + rng.normal(0, 0.06):
             near = np.array([gap + wide + rng.uniform(0.03, 0.06), -0.01 + 0.085 * angle])
             reach = rng.uniform(0.10, 0.17) + 0.10 * amount
             end = near + reach * np.array([np.cos(angle * 0.9), np.sin(angle * 0.9)])
@@ -60,18 +62,18 @@ def draw_fine_lines(skin: Skin, amount: float, rng: np.random.Generator) -> None
             end = start + (0.015 + rng.normal(0, 0.006), rng.uniform(0.11, 0.2))
             line = _wavy(start, (start + end) / 2 + (0.02, 0.0), end, 0.002, rng)
             draw(line * (side, 1), level * rng.uniform(0.4, 0.9))
-    for u in np.linspace(-0.22, 0.22, round(3 + 10 * amount)):
-        top = traits.shape.mouth_height - traits.shape.upper_lip - 0.02
-        start = np.array([u + rng.normal(0, 0.006), top])
-        end = start + (u * 0.12, -rng.uniform(0.05, 0.10))
-        draw(np.linspace(start, end, 6), level * rng.uniform(0.3, 0.8))
+    for u in np.linspace(-0.25, 0.25, round(3 + 8 * amount)):
+        top = traits.shape.mouth_height - traits.shape.upper_lip * (1 - (u / traits.shape.mouth_width) ** 2)
+        start = np.array([u + rng.normal(0, 0.012), top - rng.uniform(0.012, 0.03)])
+        end = start + (u * 0.2 + rng.normal(0, 0.008), -rng.uniform(0.03, 0.095))
+        draw(np.linspace(start, end, 6), level * rng.uniform(0.15, 0.65))
     for row in range(round(1 + 3 * amount)):
         v = -0.42 - 0.11 * row + rng.normal(0, 0.015)
         for _ in range(3):
             u, half = rng.uniform(-0.42, 0.42), rng.uniform(0.1, 0.22)
             line = _wavy(np.array([u - half, v]), np.array([u, v - 0.012]), np.array([u + half, v]), 0.003, rng)
             draw(line, level * rng.uniform(0.25, 0.6))
-    press_lines(skin, mask, 0.0022, (0.004 + 0.012 * amount), 0.16 + 0.44 * amount)
+    press_lines(skin, mask, 0.0022, (0.004 + 0.012 * amount), 0.14 + 0.36 * amount)
 
 
 def draw_aging(skin: Skin, amount: float, rng: np.random.Generator) -> None:
@@ -88,7 +90,7 @@ def draw_aging(skin: Skin, amount: float, rng: np.random.Generator) -> None:
         tapered(deep, pose.project(line), (0.018 + 0.016 * fold) * unit, 255 * min(0.35 + 0.65 * fold, 1), 0.4)
         corner = np.array([(mouth + 0.025, 0.915), (mouth + 0.05, 1.0), (mouth + 0.035, 1.11)])
         line = curve(corner + rng.normal(0, 0.006, (3, 2)), 6) * (side, 1)
-        tapered(deep, pose.project(line), (0.012 + 0.016 * fold) * unit, 200 * min(fold, 1))
+        tapered(deep, pose.project(line), (0.012 + 0.016 * fold) * unit, 150 * min(fold, 1))
         gap, wide = shape.eye_gap, shape.eye_width
         trough = np.array([(gap - wide * 0.95, 0.09), (gap - 0.02, 0.185 + 0.02 * bag), (gap + wide * 0.9, 0.15)])
         tapered(deep, pose.project(curve(trough, 6) * (side, 1)), (0.014 + 0.012 * bag) * unit, 190 * min(bag, 1))
@@ -99,7 +101,7 @@ def draw_aging(skin: Skin, amount: float, rng: np.random.Generator) -> None:
         v = shape.brow_height - 0.14 - row * (0.40 / count) + rng.normal(0, 0.012)
         u = np.linspace(-0.52, 0.52, 9) * rng.uniform(0.75, 1.0) + rng.normal(0, 0.03)
         wave = 0.022 * np.cos(u * 5.5 + rng.normal(0, 0.5)) + rng.normal(0, 0.004, 9)
-        line = curve(np.stack([u, v + wave], axis=1), 3)
+        line = curve(np.stack([u, v + wave], axis=1), 2)
         tapered(furrows, pose.project(line), (0.010 + 0.012 * furrow) * unit, 240 * min(0.3 + 0.7 * furrow, 1), 0.5)
     press_lines(skin, deep, 0.010, 0.010 + 0.030 * amount, 0.10 + 0.42 * amount)
     press_lines(skin, furrows, 0.0055, 0.006 + 0.020 * amount, 0.10 + 0.36 * amount)
@@ -130,7 +132,8 @@ def baseline_age(skin: Skin, rng: np.random.Generator) -> None:
     lines, folds = rng.uniform(0.0, 0.06, 2) + age * rng.uniform(0.02, 0.13, 2)
     if lines > 0.03:
         draw_fine_lines(skin, float(lines), rng)
-    draw_aging(skin, float(folds) + 0.02, rng)
+    if folds > 0.05:
+        draw_aging(skin, float(folds), rng)
 
 
 def droop(traits: Traits, amount: float) -> float:

@@ -36,10 +36,22 @@ def complexion(skin: Skin, rng: np.random.Generator) -> None:
     skin.coarse_melanin += np.float32(traits.unevenness) * fractal_noise(rng, grid, grid / 7)
     skin.coarse_blood += np.float32(traits.unevenness) * fractal_noise(rng, grid, grid / 9)
     skin.coarse_blood += np.float32(traits.ruddiness)
-    flush = [(-0.55, 0.4, 0.2, 0.2, 1.0), (0.55, 0.4, 0.2, 0.2, 1.0), (0, 0.48, 0.12, 0.14, 1.0), (0, 1.2, 0.2, 0.15, 0.5)]
+    flush = [
+        (-0.55, 0.4, 0.2, 0.2, 1.0),
+        (0.55, 0.4, 0.2, 0.2, 1.0),
+        (0, 0.48, 0.12, 0.14, 1.0),
+        (0, 1.2, 0.2, 0.15, 0.5),
+    ]
     skin.coarse_blood += np.float32(traits.flush) * skin.field(flush)
     gap = traits.shape.eye_gap
-    rings = skin.field([(-gap, 0.12, 0.15, 0.055, 1), (gap, 0.12, 0.15, 0.055, 1), (-gap, -0.1, 0.16, 0.05, 0.6), (gap, -0.1, 0.16, 0.05, 0.6)])
+    rings = skin.field(
+        [
+            (-gap, 0.12, 0.15, 0.055, 1),
+            (gap, 0.12, 0.15, 0.055, 1),
+            (-gap, -0.1, 0.16, 0.05, 0.6),
+            (gap, -0.1, 0.16, 0.05, 0.6),
+        ]
+    )
     skin.coarse_melanin += np.float32(traits.under_eye) * rings
     skin.coarse_blood += np.float32(0.6 * traits.under_eye) * rings
     grain = white_noise(rng, size, 0)
@@ -49,7 +61,9 @@ def complexion(skin: Skin, rng: np.random.Generator) -> None:
     skin.relief += smooth_noise(rng, size, max(0.035 * unit, 2.0)) * np.float32(0.0009 * unit) * rough
     skin.melanin += soft * np.float32(0.035) + smooth_noise(rng, size, max(0.05 * unit, 2.0)) * np.float32(0.02)
     # Everybody has pores; the condition is about enlarged ones.
-    dots = skin.places(rng, 420, lambda u, v: np.clip(np.exp(-((u / 0.35) ** 2)) + 0.4 * cheeks_weight(u, v), 0, 1), tries=4)
+    dots = skin.places(
+        rng, 420, lambda u, v: np.clip(np.exp(-((u / 0.35) ** 2)) + 0.4 * cheeks_weight(u, v), 0, 1), tries=4
+    )
     depth = rng.uniform(0.4, 1.0, len(dots)) * rng.uniform(0.3, 1.0)
     pits = splat(size, traits.pose.project(dots), depth, 0.0048 * unit)
     skin.melanin += pits * np.float32(0.12)
@@ -158,7 +172,8 @@ def glasses(picture: Picture, traits: Traits, rng: np.random.Generator) -> None:
     cover = coverage(mask)
     shadow = np.roll(blur(cover, 0.02 * unit), round(0.035 * unit), axis=0)
     over(picture, (0.0, 0.0, 0.0), shadow * np.float32(0.35), box)
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / np.float32(size)
+    axis = np.arange(size, dtype=np.float32) / np.float32(size)
+    y, x = axis[:, None], axis[None, :]
     streak = np.exp(-(((x + y * 0.6 - np.float32(rng.uniform(0.4, 1.1))) / 0.05) ** 2))
     over(picture, (0.8, 0.85, 0.9), as_plane(lenses * (0.02 + np.float32(rng.uniform(0, 0.18)) * streak)), box)
     tints = ((22, 20, 22), (70, 44, 30), (120, 100, 70), (150, 150, 155), (40, 50, 90))
@@ -166,10 +181,3 @@ def glasses(picture: Picture, traits: Traits, rng: np.random.Generator) -> None:
     over(picture, colour, cover * np.float32(0.95), box)
     edge = np.clip(cover - np.roll(cover, 1, axis=0), 0, 1)
     over(picture, (0.6, 0.6, 0.62), edge * np.float32(0.4), box)
-
-
-def veil(picture: Picture, rng: np.random.Generator, size: int) -> Plane:
-    """Uneven light over the whole picture, returned as the factor that was applied."""
-    factor = as_plane(1.0 + np.float32(rng.uniform(0.0, 0.06)) * smooth_noise(rng, size, size / 2.5))
-    picture *= factor
-    return factor

@@ -18,9 +18,9 @@ _LESION_BLOOD = {Severity.MILD: 0.42, Severity.MODERATE: 0.72, Severity.SEVERE: 
 # lesions on a face, moderate up to about 25, severe above).
 
 _PORES = {
-    Severity.MILD: (900, 0.0065, 0.24, 0.008),
-    Severity.MODERATE: (1250, 0.0090, 0.52, 0.016),
-    Severity.SEVERE: (1300, 0.0122, 0.88, 0.026),
+    Severity.MILD: (1100, 0.0060, 0.20, 0.008),
+    Severity.MODERATE: (1600, 0.0075, 0.37, 0.016),
+    Severity.SEVERE: (1800, 0.0094, 0.56, 0.027),
 }  # number, radius and depth in face units around the darkness
 
 
@@ -48,7 +48,9 @@ def draw_acne(skin: Skin, severity: Severity, rng: np.random.Generator) -> None:
         squeeze = float(max(pose.facing(np.array(u)), 0.4))
         kind = rng.random()
         nodule = severity is Severity.SEVERE and kind > 0.9
-        _draw_lesion(skin, (float(centre[0]), float(centre[1])), radius * (1.4 if nodule else 1.0), squeeze, redness, kind, rng)
+        _draw_lesion(
+            skin, (float(centre[0]), float(centre[1])), radius * (1.4 if nodule else 1.0), squeeze, redness, kind, rng
+        )
     faded = skin.places(rng, len(places) // 2, weight, 0.03)
     for (u, _), (x, y) in zip(faded, pose.project(faded), strict=True):
         radius = unit * float(rng.uniform(0.010, 0.02))
@@ -58,7 +60,13 @@ def draw_acne(skin: Skin, severity: Severity, rng: np.random.Generator) -> None:
 
 
 def _draw_lesion(
-    skin: Skin, centre: tuple[float, float], radius: float, squeeze: float, redness: float, kind: float, rng: np.random.Generator
+    skin: Skin,
+    centre: tuple[float, float],
+    radius: float,
+    squeeze: float,
+    redness: float,
+    kind: float,
+    rng: np.random.Generator,
 ) -> None:
     """One lesion; `kind` 0..1: comedo below 0.12, pustule below 0.45, else papule."""
     wobble = (float(rng.uniform(0.03, 0.12)), float(rng.uniform(0, 6.3)))
@@ -100,11 +108,10 @@ def draw_pores(skin: Skin, severity: Severity, rng: np.random.Generator) -> None
     amounts = rng.uniform(0.55, 1.2, len(places))
     scale = rng.random(len(places))
     strength = float(rng.uniform(0.88, 1.12))
-    for low, high, factor in ((0.0, 0.45, 0.75), (0.45, 0.85, 1.0), (0.85, 1.01, 1.3)):
+    for low, high, factor in ((0.0, 0.6, 0.82), (0.6, 1.01, 1.15)):
         part = (scale >= low) & (scale < high)
         pits = splat(skin.size, pixels[part], amounts[part], radius * factor * 0.72 * skin.unit)
         skin.melanin += pits * np.float32(dark * strength * 0.85)
-        skin.blood += pits * np.float32(dark * 0.25)
         skin.shade += np.clip(pits, 0, 1.2) * np.float32(0.45 * dark)
         rims = splat(skin.size, pixels[part], amounts[part], radius * factor * 1.35 * skin.unit)
         skin.relief += (rims * np.float32(0.4) - pits) * np.float32(depth * 0.6 * skin.unit * strength)
@@ -122,7 +129,7 @@ def _scattered(skin: Skin, rng: np.random.Generator, count: int, weight: Weight,
     return chosen[:count]
 
 
-_BUMPS = {Severity.MILD: (0.0055, 60, 2), Severity.MODERATE: (0.0125, 130, 9), Severity.SEVERE: (0.0200, 210, 24)}
+_BUMPS = {Severity.MILD: (0.0042, 60, 2), Severity.MODERATE: (0.0088, 130, 8), Severity.SEVERE: (0.0150, 210, 22)}
 # Height of the unevenness in face units, number of closed bumps, number of scars.
 
 
@@ -163,5 +170,13 @@ def _draw_scar(skin: Skin, centre: tuple[float, float], squeeze: float, rng: np.
     depth = radius * (1.0, 0.42, 0.36)[kind]
     shape = (radius * squeeze, radius * float(rng.uniform(0.8, 1.15)))
     wobble = (float(rng.uniform(0.0, 0.2)), float(rng.uniform(0, 6.3)))
-    stamp(skin.relief, centre, shape, -depth, flatness=(2.0, 5.0, 2.0)[kind], wobble=wobble, angle=float(rng.uniform(0, 3)))
+    stamp(
+        skin.relief,
+        centre,
+        shape,
+        -depth,
+        flatness=(2.0, 5.0, 2.0)[kind],
+        wobble=wobble,
+        angle=float(rng.uniform(0, 3)),
+    )
     stamp(skin.shade, centre, shape, (0.42, 0.14, 0.05)[kind], flatness=(2.0, 4.0, 2.0)[kind])

@@ -66,30 +66,28 @@ def draw_body(picture: Picture, traits: Traits, lamp: Lamp, rng: np.random.Gener
     facing = np.sqrt(np.maximum(1 - turn * turn, 0.05)) * lamp.direction[2] + turn * lamp.direction[0]
     under = 1.0 - 0.72 * np.exp(-0.5 * ((v - 1.33) / 0.17) ** 2)
     light = np.clip(facing, 0.0, 1.0) * under
-    fields = pose.enlarge(np.stack([as_plane(light), as_plane(under)], axis=-1))
-    colour = np.empty((3, size, size), dtype=np.float32)
-    tone = (0.92, 0.86, 0.84)
-    for channel in range(3):
-        shade = fields[..., 0] * np.float32(lamp.key[channel]) + fields[..., 1] * np.float32(lamp.ambient[channel])
-        colour[channel] = shade * np.float32(traits.skin[channel] * tone[channel])
-    over(picture, colour, neck)
+    tones = traits.skin[0] * 0.92, traits.skin[1] * 0.86, traits.skin[2] * 0.84
+    fields = [
+        as_plane((light * lamp.key[channel] + under * lamp.ambient[channel]) * tones[channel]) for channel in range(3)
+    ]
+    over(picture, np.stack([pose.enlarge(field) for field in fields]), neck)
     collar = float(rng.uniform(1.58, 1.95))
     half = 0.72 if traits.female else 0.82
     line = np.array([(-2.6, 2.1), (-1.5, 1.95), (-half, collar - 0.12), (0.0, collar + rng.uniform(0.02, 0.3))])
     loop = curve(np.concatenate([line, (line * (-1, 1))[-2::-1]]), 6)
     loop = np.concatenate([loop, [(2.6, 3.2), (-2.6, 3.2)]])
     cloth = polygon_coverage(size, pose.place(loop[:, 0], loop[:, 1], np.full(len(loop), 0.1)), 0.5)
-    folds = 1 + 0.16 * smooth_noise(rng, size, size / 7)
-    level = np.float32(0.5 * (lamp.key[1] + lamp.ambient[1]))
-    cloth_colour = np.stack([as_plane(folds * np.float32(channel) * level) for channel in traits.clothes])
-    over(picture, cloth_colour.astype(np.float32), cloth)
+    folds = (1 + 0.16 * smooth_noise(rng, size, size / 7)) * np.float32(0.5 * (lamp.key[1] + lamp.ambient[1]))
+    over(picture, np.stack([folds * np.float32(channel) for channel in traits.clothes]), cloth)
     return neck
 
 
-def draw_ears(picture: Picture, traits: Traits, lamp: Lamp) -> None:
-    """Both ears; the head is drawn over them."""
+def draw_ears(picture: Picture, traits: Traits, lamp: Lamp, *, before: bool) -> None:
+    """The ears that the face does not hide: on a turned head the near one is seen `before` the face."""
     pose, unit, size = traits.pose, traits.pose.scale, traits.pose.size
     for side in (-1, 1):
+        if (-side * pose.yaw > 0.2) is not before:
+            continue
         outline = ear_outline(traits, side)
         cover = polygon_coverage(size, outline, 0.006 * unit)
         lit = 0.62 + 0.34 * max(0.0, side * lamp.direction[0])

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.generator.procedural.canvas import Picture, Plane, Points, bell
+from services.generator.procedural.canvas import Picture, Plane, Points, bell, strips
 from services.generator.procedural.traits import Traits
 
 _MELANIN = np.array([0.62, 0.95, 1.15])
-_BLOOD_FAIR, _BLOOD_DEEP = np.array([0.13, 0.86, 0.66]), np.array([0.52, 1.02, 0.50])
+_BLOOD_FAIR, _BLOOD_DEEP = np.array([0.10, 0.86, 0.74]), np.array([0.36, 1.00, 0.58])
 _PALE = (0.86, 0.76, 0.52)  # linear colour of pus and keratin
 # Absorption per unit in linear red, green and blue, set by eye after the absorption of melanin, which falls from blue
 # to red, and of haemoglobin, which is strong in green and blue (S. Jacques, Phys. Med. Biol. 58, 2013). In deep skin
@@ -81,9 +81,7 @@ class Skin:
         """A coarse plane at full size."""
         return self.traits.pose.enlarge(plane)
 
-    def places(
-        self, rng: np.random.Generator, count: int, weight: Weight, gap: float = 0.0, tries: int = 40
-    ) -> Points:
+    def places(self, rng: np.random.Generator, count: int, weight: Weight, gap: float = 0.0, tries: int = 40) -> Points:
         """Up to `count` random places (n, 2) in face units where a lesion can lie and be seen, at least `gap` apart."""
         drawn = rng.uniform((-0.9, -1.0), (0.9, 1.4), (count * tries, 2))
         drawn = self.keep_open(drawn, weight, rng)
@@ -103,26 +101,29 @@ class Skin:
         chance = np.clip(weight(u, v), 0.0, 1.0) * open_skin(self.traits, u, v) * (self.traits.pose.facing(u) > 0.3)
         return places[rng.random(len(places)) < chance]
 
-    def albedo(self, cover: Plane, base: Picture) -> Picture:
-        """Colour of the skin (3, size, size), linear: `base` seen through the pigments where `cover` is 1."""
-        coarse = self.detail_field(np.stack([self.coarse_melanin, self.coarse_blood], axis=-1))
-        melanin = (self.melanin * cover + coarse[..., 0]) * np.float32(self.strength)
-        blood = (self.blood * cover + coarse[..., 1]) * np.float32(self.strength)
-        pale = np.clip(self.pale * cover, 0.0, 0.95)
-        hairs = np.clip(self.hairs * cover, 0.0, 0.85)
-        absorbs = _BLOOD_FAIR + (_BLOOD_DEEP - _BLOOD_FAIR) * self.traits.darkness
-        fade = np.float32(1.0 - 0.45 * self.traits.darkness)
-        for channel in range(3):
-            plane = base[channel]
-            plane *= np.exp(-(melanin * np.float32(_MELANIN[channel]) + blood * np.float32(absorbs[channel])))
-            plane += (np.float32(_PALE[channel]) * fade - plane) * pale
-            plane += (np.float32(min(0.3 * self.traits.hair[channel], 0.03)) - plane) * hairs
+    def albedo(self, cover: Plane, box: tuple[slice, slice]) -> Picture:
+        """Colour of the skin (3, size, size), linear, inside the box; pigments lie only where `cover` is 1."""
+        traits = self.traits
+        base = np.empty((3, self.size, self.size), dtype=np.float32)
+        coarse_melanin, coarse_blood = self.detail_field(self.coarse_melanin), self.detail_field(self.coarse_blood)
+        absorbs = _BLOOD_FAIR + (_BLOOD_DEEP - _BLOOD_FAIR) * traits.darkness
+        fade = np.float32(1.0 - 0.66 * traits.darkness)
+        beard = [np.float32(min(0.3 * channel, 0.03)) for channel in traits.hair]
+        for part in strips(box):
+            shown = cover[part]
+            melanin = (self.melanin[part] * shown + coarse_melanin[part]) * np.float32(self.strength)
+            blood = (self.blood[part] * shown + coarse_blood[part]) * np.float32(self.strength)
+            pale, hairs = np.minimum(self.pale[part] * shown, 0.95), np.minimum(self.hairs[part] * shown, 0.85)
+            for channel in range(3):
+                absorbed = melanin * np.float32(-_MELANIN[channel]) - blood * np.float32(absorbs[channel])
+                plane = np.exp(absorbed) * np.float32(traits.skin[channel])
+                plane += (np.float32(_PALE[channel]) * fade - plane) * pale
+                plane += (beard[channel] - plane) * hairs
+                base[channel][part] = plane
         return base
 
 
-def open_skin(
-    traits: Traits, u: npt.NDArray[np.float64], v: npt.NDArray[np.float64]
-) -> npt.NDArray[np.bool_]:
+def open_skin(traits: Traits, u: npt.NDArray[np.float64], v: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Where in face units there is bare skin: inside the face, off the eyes, brows, lips and nostrils."""
     shape = traits.shape
     side = np.abs(u)
@@ -140,4 +141,3 @@ def cheeks_weight(u: npt.NDArray[np.float64], v: npt.NDArray[np.float64]) -> npt
     side = np.abs(u)
     weight: npt.NDArray[np.float64] = np.exp(-0.5 * (((side - 0.52) / 0.2) ** 2 + ((v - 0.42) / 0.26) ** 2))
     return weight
-
