@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class TrainingConfig(BaseModel):
     """How a network is trained. The network itself is described by `model.ModelConfig`.
 
+    `input_size`: pixels of the square that pictures are scaled to.
     `images_seen`: how many pictures training shows the network in all, repeats counted. Epochs follow from
     it (never fewer than `min_epochs`, never more than `max_epochs`), so that a dataset twice as large does
     not cost twice the time. `patience`: epochs without a better validation loss before it stops early.
@@ -20,6 +21,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     seed: int = 7
+    input_size: Annotated[int, Field(ge=32, le=512)] = 192
     batch_size: Annotated[int, Field(ge=2, le=1024)] = 32
     images_seen: Annotated[int, Field(ge=1)] = 26_000
     min_epochs: Annotated[int, Field(ge=1)] = 6
@@ -31,7 +33,7 @@ class TrainingConfig(BaseModel):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     threads: Annotated[int, Field(ge=0)] = 0
-    model: dict[str, Any] = {}  # overrides of ModelConfig's fields
+    model: dict[str, Any] = {}  # overrides of ModelConfig's other fields
 
     def epochs(self, images: int) -> int:
         """Number of epochs that show `images_seen` pictures, of `images` an epoch, within the bounds."""

@@ -107,7 +107,7 @@ def train(
     """
     use_threads(config.threads)
     torch.manual_seed(config.seed)
-    net = SkinNet(ModelConfig(**config.model))
+    net = SkinNet(ModelConfig(input_size=config.input_size, **config.model))
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # pixels are NHWC; a third quicker
     average = copy.deepcopy(net)
     epochs = config.epochs(len(training))

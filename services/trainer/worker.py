@@ -8,9 +8,13 @@ and `result.json` are left in the run's directory, the latter last.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import fcntl
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -22,13 +26,14 @@ from services.trainer.data import check_folds, load_folds, parity_pictures
 from services.trainer.evaluate import ExportedModel, balanced_fold
 from services.trainer.export import check_parity, export, metadata_of
 from services.trainer.metrics import choose_thresholds
-from services.trainer.model import ModelConfig
 from services.trainer.promotion import FOLD, decide
 from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model_path, result_path
 from services.trainer.train import Epoch, predict, train, use_threads
 from shared.errors import EvenskinError, ModelInvalid
 from shared.manifest import ManifestImage, parse_manifest
 from shared.taxonomy import Fold
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def run(spec: RunSpec) -> dict[str, Any]:
@@ -40,8 +45,8 @@ def run(spec: RunSpec) -> dict[str, Any]:
     threads = use_threads(spec.config.threads)
     images = list(parse_manifest(spec.manifest.read_bytes()))
     check_folds(images)
-    config = ModelConfig(**spec.config.model)
-    folds = load_folds(images, spec.encoded, spec.cache, config.input_size, threads)
+    size = spec.config.input_size
+    folds = load_folds(images, spec.encoded, spec.cache, size, threads)
     validation, testing = folds[Fold.VALIDATION], folds[Fold.TEST]
     clock.lap("decode")
 
@@ -49,7 +54,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
     clock.lap("train")
 
     thresholds = choose_thresholds(validation.severity, predict(trained.net, validation)[0])
-    metadata = metadata_of(spec.version, spec.dataset_version, images, thresholds, config.input_size)
+    metadata = metadata_of(spec.version, spec.dataset_version, images, thresholds, size)
     path = model_path(spec.run_dir)
     export(trained.net, metadata, path)
     candidate = ExportedModel.load(path, threads)
@@ -79,7 +84,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
         "parity": parity,
         "promoted": decision.promoted,
         "reason": decision.reason,
-        "config": {**spec.config.model_dump(mode="json"), "model": asdict(config), "threads": threads},
+        "config": {**spec.config.model_dump(mode="json"), "model": asdict(trained.net.config), "threads": threads},
         "seconds": clock.laps,
     }
 
@@ -119,11 +124,23 @@ class _Clock:
         self.laps[name], self._last = round(now - self._last, 3), now
 
 
+def _end_with_parent() -> None:
+    """Ask Linux to end this process when the service that started it dies, so that no orphan burns the cores.
+
+    Elsewhere an orphan ends with its next line, which nobody reads any more.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(arguments: list[str]) -> int:
     """Run the spec named on the command line; returns the exit status."""
     spec = RunSpec.model_validate_json(Path(arguments[0]).read_bytes())
+    _end_with_parent()
     try:
-        result = run(spec)
+        with (spec.run_dir / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # an orphan of this run may still be at its last batch
+            result = run(spec)
     except EvenskinError as error:
         _tell({"failed": error.code, "message": error.message, "advice": error.advice})
         return FAILED_STATUS

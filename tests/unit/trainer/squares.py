@@ -24,8 +24,9 @@ TINY = TrainingConfig(
     images_seen=400,
     min_epochs=3,
     max_epochs=6,
+    input_size=32,
     threads=1,
-    model={"input_size": 32, "widths": (8, 16), "depths": (1, 0), "stem_stride": 2},
+    model={"widths": (8, 16), "depths": (1, 0), "stem_stride": 2},
 )
 
 

@@ -148,7 +148,7 @@ def test_the_live_model_is_measured_on_the_same_images_at_its_own_size(
     finished: tuple[RunSpec, dict[str, Any]], small: Dataset, tmp_path: Path
 ) -> None:
     live, before = finished
-    larger = TINY.model_copy(update={"model": {**TINY.model, "input_size": 48}, "max_epochs": 3})
+    larger = TINY.model_copy(update={"input_size": 48, "max_epochs": 3})
     spec = small.spec(tmp_path, larger).model_copy(
         update={"live": model_path(live.run_dir), "live_version": live.version}
     )

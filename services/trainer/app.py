@@ -1,0 +1,45 @@
+"""Puts the trainer together. Torch is loaded by the worker process alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.util import find_spec
+
+from services.trainer.handlers import HANDLERS, SOURCE, Trainer
+from services.trainer.settings import TrainerSettings
+from shared.adapters import open_blobs, open_bus
+from shared.blobs import Blobs
+from shared.bus import Bus, Subscription
+from shared.errors import ConfigurationError
+from shared.service import Service
+
+NAME = SOURCE
+
+
+def build(settings: TrainerSettings, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:
+    """The service on the adapters handed in, or on those the settings name. Not started yet.
+
+    Raises ConfigurationError where PyTorch is not installed, rather than at the first training.
+    """
+    if find_spec("torch") is None:
+        raise ConfigurationError("PyTorch is not installed.", advice="Install evenskin[trainer].")
+    bus = bus or open_bus(settings, service=NAME)
+    blobs = blobs or open_blobs(settings)
+    trainer = Trainer(bus, blobs, settings)
+    return Service(
+        name=NAME,
+        settings=settings,
+        bus=bus,
+        blobs=blobs,
+        subscriptions=[
+            Subscription(
+                NAME,
+                event,
+                partial(handler, trainer),
+                prefetch=1,  # one training takes all cores; other replicas take the next
+                max_tries=settings.max_tries,
+                retry_delay_s=settings.retry_delay_s,
+            )
+            for event, handler in HANDLERS.items()
+        ],
+    )

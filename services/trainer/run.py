@@ -1,0 +1,206 @@
+"""One training run as the service sees it: from QuotaMet to a model in the store, each step safe to repeat.
+
+What marks progress lies in the store, so any replica can go on: `training/<run>/checkpoint.pt` after each
+epoch, `models/<version>/card.json` once the model is proved and stored, `training/<run>/done.json` once
+everybody was told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from services.trainer.child import run_worker
+from services.trainer.data import check_folds, fetch
+from services.trainer.settings import TrainerSettings
+from services.trainer.spec import RunSpec, checkpoint_path, model_path
+from shared.blobs import Blobs
+from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed, StoreUnavailable
+from shared.events import QuotaMet
+from shared.live_model import make_live, read_live
+from shared.manifest import ManifestImage, parse_manifest
+from shared.model_card import LiveModel, ModelCard, ModelMetadata, card_key, model_key
+from shared.taxonomy import derived_id
+
+log = structlog.get_logger(__name__)
+
+INTENDED_USE = (
+    "Sorting pictures of facial skin for a dataset. Not a medical device: it neither diagnoses nor advises treatment."
+)
+COMPARISONS = 3  # times a finished model is measured again because another one went live meanwhile
+
+
+class Run:
+    """The run that one QuotaMet asks for. Its id follows from campaign and dataset version alone."""
+
+    def __init__(self, blobs: Blobs, settings: TrainerSettings, event: QuotaMet) -> None:
+        digits = derived_id("training", event.campaign_id, event.dataset_version).hex[:12]
+        self.id = f"run-{digits}"
+        self.version = f"m-{digits}"
+        self._blobs = blobs
+        self._settings = settings
+        self._event = event
+        self._dir = settings.work / "runs" / self.id
+        self._cache = settings.work / "decoded"
+
+    async def card(self) -> ModelCard | None:
+        """The card of this run's model, if an earlier try came that far."""
+        try:
+            return ModelCard.model_validate_json((await self._blobs.get(card_key(self.version))).data)
+        except BlobNotFound:
+            return None
+
+    async def train(self, on_epoch: Any) -> ModelCard:
+        """Fetch, train, prove, and store model and card.
+
+        Raises DatasetTooSmall, TrainingFailed, ParityFailed, InvalidRequest, BlobNotFound, StoreUnavailable.
+        """
+        manifest = (await self._blobs.get(self._event.manifest_key)).data
+        images = await asyncio.to_thread(lambda: list(parse_manifest(manifest)))
+        check_folds(images)  # before anything is fetched
+        await asyncio.to_thread(self._dir.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread((self._dir / "manifest.jsonl").write_bytes, manifest)
+        await self._restore_checkpoint()
+
+        async def epoch_ended(epoch: dict[str, Any]) -> None:
+            await self._keep_checkpoint()
+            await on_epoch(epoch)
+
+        for _ in range(COMPARISONS):
+            live = await read_live(self._blobs)
+            spec = await self._spec(images, live)
+            result = await run_worker(spec, epoch_ended)
+            now_live = await read_live(self._blobs)
+            if (now_live and now_live.version) == (live and live.version):
+                break
+        return await self._store(result, spec)
+
+    async def promote(self, card: ModelCard) -> LiveModel | None:
+        """Make the model live if its gate agreed and the model it was compared with is still the live one."""
+        verdict = card.config["gate"]
+        if not verdict["promoted"]:
+            return None
+        live = await read_live(self._blobs)
+        if live is not None and live.version not in (card.version, verdict["compared_with"]):
+            log.warning("promotion_dropped", version=card.version, live=live.version)
+            return None
+        return await make_live(self._blobs, version=card.version, sha256=card.sha256, reason=verdict["reason"])
+
+    async def was_told(self) -> bool:
+        """Whether everybody was told of this run's end before."""
+        return await self._blobs.head(self._key("done.json")) is not None
+
+    async def finish(self) -> None:
+        """Remove what only a run under way needs, and note that everybody was told."""
+        await self._blobs.delete(self._key("checkpoint.pt"))
+        await asyncio.to_thread(shutil.rmtree, self._dir, ignore_errors=True)
+        await self._blobs.put(
+            self._key("done.json"), json.dumps({"version": self.version}).encode(), content_type="application/json"
+        )
+
+    async def _spec(self, images: list[ManifestImage], live: LiveModel | None) -> RunSpec:
+        config = self._settings.training
+        sizes = [config.input_size]
+        live_path: Path | None = None
+        if live is not None:
+            with contextlib.suppress(BlobNotFound):  # then it cannot be compared with, as one that was never live
+                card = ModelCard.model_validate_json((await self._blobs.get(card_key(live.version))).data)
+                data = (await self._blobs.get(live.key)).data
+                live_path = self._dir / "live.onnx"
+                await asyncio.to_thread(live_path.write_bytes, data)
+                sizes.append(card.metadata.input_size)
+        encoded = self._dir / "encoded"
+        try:
+            await fetch(self._blobs, images, encoded, self._cache, sizes)
+        except* EvenskinError as errors:
+            raise _first(errors) from errors
+        return RunSpec(
+            run_id=self.id,
+            version=self.version,
+            dataset_version=self._event.dataset_version,
+            manifest=self._dir / "manifest.jsonl",
+            encoded=encoded,
+            cache=self._cache,
+            run_dir=self._dir,
+            live=live_path,
+            live_version=live.version if live else None,
+            config=config,
+        )
+
+    async def _store(self, result: dict[str, Any], spec: RunSpec) -> ModelCard:
+        data = await asyncio.to_thread(model_path(self._dir).read_bytes)
+        card = ModelCard(
+            version=self.version,
+            key=model_key(self.version),
+            sha256=result["sha256"],
+            run_id=self.id,
+            campaign_id=str(self._event.campaign_id),
+            dataset_version=self._event.dataset_version,
+            created_at=datetime.now(UTC),
+            metadata=ModelMetadata.model_validate(result["metadata"]),
+            metrics=result["metrics"],
+            comparison=result["comparison"],
+            parity=result["parity"],
+            config={
+                **result["config"],
+                "seconds": result["seconds"],
+                "gate": {
+                    "promoted": result["promoted"],
+                    "reason": result["reason"],
+                    "compared_with": spec.live_version,
+                },
+            },
+            intended_use=INTENDED_USE,
+        )
+        await self._blobs.put(card.key, data)
+        try:
+            await self._blobs.put(
+                card_key(self.version),
+                card.model_dump_json(indent=1).encode(),
+                content_type="application/json",
+                if_absent=True,
+            )
+        except PreconditionFailed:  # another replica was quicker, with the same model: its card stands
+            return await self.card() or card
+        log.info("model_stored", run_id=self.id, version=self.version, promoted=result["promoted"])
+        return card
+
+    async def _restore_checkpoint(self) -> None:
+        path = checkpoint_path(self._dir)
+        if path.exists():
+            return
+        try:
+            data = (await self._blobs.get(self._key("checkpoint.pt"))).data
+        except BlobNotFound:
+            return
+        partial = path.with_suffix(".fetched")
+        await asyncio.to_thread(partial.write_bytes, data)
+        os.replace(partial, path)
+        log.info("training_resumed", run_id=self.id)
+
+    async def _keep_checkpoint(self) -> None:
+        data = await asyncio.to_thread(checkpoint_path(self._dir).read_bytes)
+        try:
+            await self._blobs.put(self._key("checkpoint.pt"), data)
+        except StoreUnavailable as error:  # the local one is there; training need not wait for the store
+            log.warning("checkpoint_not_stored", run_id=self.id, error=str(error))
+
+    def _key(self, name: str) -> str:
+        return f"training/{self.id}/{name}"
+
+
+def _first(errors: BaseExceptionGroup[EvenskinError]) -> EvenskinError:
+    """The first error of a group, however deep: one is enough to say what went wrong."""
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, EvenskinError)
+    return found

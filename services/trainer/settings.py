@@ -1,0 +1,24 @@
+"""Settings of the trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.trainer.spec import TrainingConfig
+from shared.settings import Settings
+
+
+class TrainerSettings(Settings):
+    """What the trainer is told, beside what every service is."""
+
+    port: int = 8003
+    """Port of the HTTP server (health and metrics); 0 takes a free one."""
+    training: TrainingConfig = TrainingConfig()
+    """How networks are trained, as JSON: `{"seed": 7, "threads": 2, "images_seen": 26000, …}`."""
+    trainer_work_dir: Path | None = None
+    """Directory for decoded pictures and runs under way; absent: `work/trainer` under home. Losing it costs time."""
+
+    @property
+    def work(self) -> Path:
+        """Directory for decoded pictures and runs under way."""
+        return (self.trainer_work_dir or self.home / "work" / "trainer").resolve()

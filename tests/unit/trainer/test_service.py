@@ -1,0 +1,338 @@
+"""The service: from QuotaMet to a model that is live, and everything that may come between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.trainer import run as run_module
+from services.trainer.app import build
+from services.trainer.child import WorkerCrashed, run_worker
+from services.trainer.export import metadata_of
+from services.trainer.run import Run
+from services.trainer.settings import TrainerSettings
+from services.trainer.spec import RunSpec, model_path
+from shared.bus import Subscription
+from shared.embedded.blobs import DirectoryBlobs
+from shared.embedded.bus import InProcessBus
+from shared.errors import DatasetTooSmall
+from shared.events import Event, ModelPromoted, ModelTrained, QuotaMet, TrainingProgressed
+from shared.live_model import make_live, read_live
+from shared.manifest import dump_manifest
+from shared.message import Message
+from shared.model_card import ModelCard, card_key, model_key
+from shared.taxonomy import Condition
+from tests.unit.trainer.squares import TINY, Dataset, dataset_of
+
+QUEUE = "trainer.QuotaMet"
+
+
+@dataclass
+class World:
+    """A running trainer, its ports, and what it published."""
+
+    bus: InProcessBus
+    blobs: DirectoryBlobs
+    settings: TrainerSettings
+    heard: list[Message] = field(default_factory=list)
+
+    def events(self, kind: type[Event]) -> list[Any]:
+        return [message.event for message in self.heard if isinstance(message.event, kind)]
+
+    async def quota_met(self, dataset: Dataset, campaign_id: UUID | None = None) -> QuotaMet:
+        """Put a dataset in the store and return the event that announces it."""
+        for key, data in dataset.files.items():
+            await self.blobs.put(key, data)
+        version = f"ds-{len(dataset.images)}"
+        key = f"datasets/{version}/manifest.jsonl"
+        await self.blobs.put(key, dump_manifest(dataset.images))
+        return QuotaMet(
+            campaign_id=campaign_id or uuid4(),
+            dataset_version=version,
+            manifest_key=key,
+            counts={},
+            images=len(dataset.images),
+            variants=len(dataset.images),
+        )
+
+    async def until_told(self, times: int) -> None:
+        await eventually(lambda: len(self.events(ModelTrained)) >= times)
+
+    async def until_dead(self) -> str:
+        async def died() -> bool:
+            return bool(await self.bus.dead_letters(QUEUE))
+
+        await eventually(died)
+        return (await self.bus.dead_letters(QUEUE))[0].error
+
+    async def until_done(self, event: QuotaMet, times: int = 1) -> None:
+        """Until the handler is through `times` times: its last act is the note that it told everybody."""
+        await self.until_told(times)
+        await eventually(Run(self.blobs, self.settings, event).was_told)
+
+
+async def eventually(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what a port or a process does in its own time; a minute at most."""
+    async with asyncio.timeout(60):
+        while True:
+            found = condition()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    settings = TrainerSettings(home=tmp_path / "home", port=0, training=TINY, retry_delay_s=0.05, max_tries=2)
+    world = World(InProcessBus(), DirectoryBlobs(tmp_path / "store"), settings)
+
+    async def hear(message: Message) -> None:
+        world.heard.append(message)
+
+    await world.bus.start()
+    for kind in (TrainingProgressed, ModelTrained, ModelPromoted):
+        await world.bus.subscribe(Subscription("listener", kind, hear))
+    service = build(settings, world.bus, world.blobs)
+    await service.start()
+    yield world
+    await world.bus.drain(0)
+    await service.stop()
+    await world.bus.close()
+
+
+@pytest.fixture
+def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Replace the worker by one that answers at once. Returns what it says, to be changed, and its specs."""
+    said: dict[str, Any] = {"promoted": True, "specs": [], "meanwhile": None}
+
+    async def answer(spec: RunSpec, on_epoch: Any) -> dict[str, Any]:
+        said["specs"].append(spec)
+        await asyncio.to_thread(model_path(spec.run_dir).write_bytes, b"a model")
+        if said["meanwhile"]:
+            await said["meanwhile"]()
+            said["meanwhile"] = None
+        return {
+            "metadata": metadata_of(spec.version, spec.dataset_version, [], [0.5] * 7, 32).model_dump(mode="json"),
+            "sha256": "ab" * 32,
+            "metrics": {},
+            "comparison": None,
+            "parity": {},
+            "promoted": said["promoted"],
+            "reason": "because",
+            "config": {},
+            "seconds": {},
+        }
+
+    monkeypatch.setattr(run_module, "run_worker", answer)
+    return said
+
+
+async def other_live(world: World, version: str) -> None:
+    """Another model, live."""
+    metadata = metadata_of(version, "ds", [], [0.5] * 7, 32)
+    card = ModelCard(
+        version=version,
+        key=model_key(version),
+        sha256="cd" * 32,
+        run_id="r",
+        campaign_id="c",
+        dataset_version="ds",
+        created_at=(await make_live(world.blobs, version=version, sha256="cd" * 32, reason="test")).promoted_at,
+        metadata=metadata,
+        metrics={},
+        comparison=None,
+        parity={},
+        config={},
+        intended_use="",
+    )
+    await world.blobs.put(card.key, b"another model")
+    await world.blobs.put(card_key(version), card.model_dump_json().encode())
+
+
+async def test_quota_met_ends_in_a_live_model(world: World, small: Dataset) -> None:
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api", correlation_id="the-campaign"))
+    await world.until_done(event)
+    epochs = world.events(TrainingProgressed)
+    assert [epoch.epoch for epoch in epochs] == list(range(1, len(epochs) + 1))
+    (trained,) = world.events(ModelTrained)
+    (promoted,) = world.events(ModelPromoted)
+    assert trained.promoted
+    assert {"test", "balanced_test", "baseline", "history"} <= set(trained.metrics)
+    assert promoted.version == trained.version
+    live = await read_live(world.blobs)
+    assert live is not None
+    assert (live.version, live.sha256, live.previous) == (trained.version, trained.sha256, None)
+    card = ModelCard.model_validate_json((await world.blobs.get(card_key(trained.version))).data)
+    assert card.metadata.dataset_version == event.dataset_version
+    assert {message.correlation_id for message in world.heard} == {"the-campaign"}
+    # What only a run under way needs is gone.
+    assert await world.blobs.head(f"training/{trained.run_id}/checkpoint.pt") is None
+    assert not any((world.settings.work / "runs").iterdir())
+
+
+async def test_a_second_delivery_tells_again_and_trains_nothing(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    event = await world.quota_met(small)
+    for times in (1, 2):
+        await world.bus.publish(Message(event, "labeler-api"))
+        await world.until_done(event, times)
+    assert len(quick_worker["specs"]) == 1
+    first, second = (message for message in world.heard if isinstance(message.event, ModelTrained))
+    assert (first.id, first.event) == (second.id, second.event)
+
+
+async def test_a_second_delivery_does_not_undo_a_rollback(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    await other_live(world, "m-old")
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    await make_live(world.blobs, version="m-old", sha256="cd" * 32, reason="rollback")
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_told(2)
+    await world.bus.drain(5)
+    live = await read_live(world.blobs)
+    assert live is not None
+    assert live.version == "m-old"
+
+
+async def test_a_model_that_the_gate_refuses_is_kept_and_not_promoted(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    await other_live(world, "m-old")
+    quick_worker["promoted"] = False
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    (trained,) = world.events(ModelTrained)
+    assert not trained.promoted
+    assert not world.events(ModelPromoted)
+    assert await world.blobs.head(card_key(trained.version))
+    live = await read_live(world.blobs)
+    assert live is not None
+    assert live.version == "m-old"
+
+
+async def test_a_model_that_went_live_meanwhile_is_compared_with(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    await other_live(world, "m-old")
+    quick_worker["meanwhile"] = lambda: other_live(world, "m-newer")
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    assert [spec.live_version for spec in quick_worker["specs"]] == ["m-old", "m-newer"]
+    live = await read_live(world.blobs)
+    assert live is not None
+    assert live.previous == "m-newer"
+
+
+async def test_a_dataset_that_is_too_small_ends_in_the_dead_letters_and_the_service_lives(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    tiny = await world.quota_met(dataset_of(1, [Condition.ACNE]))
+    await world.bus.publish(Message(tiny, "labeler-api"))
+    assert "dataset_too_small" in await world.until_dead()
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+
+
+async def test_a_damaged_image_is_named_in_the_dead_letter(world: World, small: Dataset) -> None:
+    event = await world.quota_met(small)
+    broken = small.images[2]
+    await world.blobs.put(broken.key, b"damaged")
+    await world.bus.publish(Message(event, "labeler-api"))
+    error = await world.until_dead()
+    assert "training_failed" in error
+    assert str(broken.image_id) in error
+
+
+async def test_a_missing_manifest_is_a_clear_error(world: World) -> None:
+    event = QuotaMet(
+        campaign_id=uuid4(), dataset_version="ds-0", manifest_key="datasets/ds-0/manifest.jsonl", counts={},
+        images=0, variants=0,
+    )  # fmt: skip
+    await world.bus.publish(Message(event, "labeler-api"))
+    assert "datasets/ds-0/manifest.jsonl" in await world.until_dead()
+
+
+async def test_a_run_goes_on_at_another_replica_from_the_store(world: World, small: Dataset, tmp_path: Path) -> None:
+    event = await world.quota_met(small)
+    first = Run(world.blobs, world.settings, event)
+
+    async def die(epoch: dict[str, Any]) -> None:
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await first.train(die)
+    elsewhere = world.settings.model_copy(update={"trainer_work_dir": tmp_path / "elsewhere"})
+    epochs: list[int] = []
+
+    async def note(epoch: dict[str, Any]) -> None:
+        epochs.append(epoch["epoch"])
+
+    card = await Run(world.blobs, elsewhere, event).train(note)
+    assert epochs[0] > 1
+    assert len(card.metrics["history"]) == epochs[-1]
+
+
+def script(path: Path, text: str) -> str:
+    """An executable that stands for Python."""
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+async def nothing(epoch: dict[str, Any]) -> None:
+    """Nobody listens."""
+
+
+async def test_a_worker_that_crashes_is_told_by_its_last_line(
+    world: World, small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", script(tmp_path / "python", "echo one >&2; echo 'no memory' >&2; exit 9"))
+    with pytest.raises(WorkerCrashed, match=r"status 9: no memory"):
+        await run_worker(small.spec(tmp_path), nothing)
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    assert "no memory" in await world.until_dead()
+
+
+async def test_what_a_library_prints_is_no_message(
+    small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = '{"failed": "dataset_too_small", "message": "too small", "advice": ""}'
+    monkeypatch.setattr(sys, "executable", script(tmp_path / "python", f"echo hello; echo 7; echo '{said}'; exit 3"))
+    with pytest.raises(DatasetTooSmall, match="too small"):
+        await run_worker(small.spec(tmp_path), nothing)
+
+
+async def test_a_cancelled_run_ends_its_worker(small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid_file = tmp_path / "pid"
+    monkeypatch.setattr(sys, "executable", script(tmp_path / "python", f"echo $$ > {pid_file}; exec sleep 600"))
+    task = asyncio.create_task(run_worker(small.spec(tmp_path), nothing))
+    await eventually(lambda: pid_file.exists() and bool(pid_file.read_text().strip()))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+
+
+def test_the_service_loads_no_torch() -> None:
+    program = "import sys, services.trainer.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
