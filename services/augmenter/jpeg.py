@@ -29,11 +29,12 @@ except ImportError:  # there is no wheel for every machine: a re-encoded flip is
 else:
     jpeglib.version.set("turbo210")  # reads and writes coefficients twice as fast as its default, libjpeg 6b
 
-_SOI, _EOI, _SOS, _DQT, _DHT = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4
+_SOI, _SOS, _DQT, _DHT = 0xD8, 0xDA, 0xDB, 0xC4
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
-_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; all with Huffman codes
+_BASELINE, _EXTENDED, _PROGRESSIVE = _FRAMES = (0xC0, 0xC1, 0xC2)  # SOF markers, all with Huffman codes
 _STANDALONE = (0x01, *range(0xD0, 0xD8))  # TEM and the restart markers have no length
 _MAX_MCU_BLOCKS = 10  # T.81, B.2.3: of one interleaved scan, which is what is written
+_MAX_COEFFICIENT = 1023  # T.81, F.1.2: of 8-bit pictures
 
 Coefficients = npt.NDArray[np.int16]
 
@@ -92,7 +93,10 @@ def mirror(data: bytes, orientation: int) -> tuple[bytes, bool]:
     if jpeglib is None or frame is None or not _can_be_exact(frame, segments, data[scan_at:], axis):
         return _reencoded(data, orientation, axis), False
     _check_data(data)
-    return _spliced(segments, frame, _with_mirrored_coefficients(data, frame, axis), orientation), True
+    written = _with_mirrored_coefficients(data, frame, axis)
+    if written is None:
+        return _reencoded(data, orientation, axis), False
+    return _spliced(segments, frame, written, orientation), True
 
 
 def _headers(data: bytes) -> tuple[list[_Segment], int]:
@@ -174,11 +178,12 @@ def _check_data(data: bytes) -> None:
         raise _broken() from error
 
 
-def _with_mirrored_coefficients(data: bytes, frame: _Frame, axis: int) -> bytes:
+def _with_mirrored_coefficients(data: bytes, frame: _Frame, axis: int) -> bytes | None:
     """The same coefficients mirrored, as libjpeg writes them: with tables and identifiers of its own.
 
-    Thread-safe: of jpeglib, only its reader of markers, which is not called here, has global state. Its interface
-    is files, so the data takes the way over the directory for temporary files.
+    None where damage has made coefficients that a sequential scan cannot hold. Raises ImageBroken, and OSError
+    where temporary files cannot be written: jpeglib's interface is files. Thread-safe: of jpeglib, only its reader
+    of markers, which is not called here, has global state.
     """
     indices = range(len(frame.components))
     colours = jpeglib.Colorspace
@@ -203,18 +208,22 @@ def _with_mirrored_coefficients(data: bytes, frame: _Frame, axis: int) -> bytes:
     )
     try:
         picture.load()
-        picture.content = None  # write from scratch, not over a copy of the source
-        picture.Y = _mirrored(picture.Y, axis)
-        if len(frame.components) == 3:
-            picture.Cb, picture.Cr = _mirrored(picture.Cb, axis), _mirrored(picture.Cr, axis)
-        with tempfile.TemporaryDirectory(prefix="evenskin-") as directory:
-            path = os.path.join(directory, "mirrored.jpg")
-            # A quality makes jpeglib leave the quantization tables alone. They are put back in _spliced.
-            picture.write_dct(path, quality=100, flags=["+OPTIMIZE_CODING"] if frame.marker == 0xC2 else [])
-            with open(path, "rb") as file:
-                return file.read()
     except OSError as error:
+        if error.errno is not None:  # not the picture's fault: the disk is full, or the like
+            raise
         raise _broken() from error
+    picture.content = None  # write from scratch, not over a copy of the source
+    for name in ("Y", "Cb", "Cr")[: len(frame.components)]:
+        blocks: Coefficients = getattr(picture, name)
+        if blocks.min() < -_MAX_COEFFICIENT - 1 or blocks.max() > _MAX_COEFFICIENT:
+            return None
+        setattr(picture, name, _mirrored(blocks, axis))
+    with tempfile.TemporaryDirectory(prefix="evenskin-") as directory:
+        path = os.path.join(directory, "mirrored.jpg")
+        # A quality makes jpeglib leave the quantization tables alone. They are put back in _spliced.
+        picture.write_dct(path, quality=100, flags=["+OPTIMIZE_CODING"] if frame.marker == _PROGRESSIVE else [])
+        with open(path, "rb") as file:
+            return file.read()
 
 
 def _mirrored(blocks: Coefficients, axis: int) -> Coefficients:
@@ -237,8 +246,8 @@ def _spliced(segments: list[_Segment], frame: _Frame, written: bytes, orientatio
     for segment in segments:
         if segment.marker in _FRAMES:
             # A sequential scan is written, also for a progressive source; baseline has 8-bit tables only.
-            wide = frame.marker == 0xC1 or any(precision for precision, _ in _quantization_tables(segments))
-            segment = _Segment(0xC1 if wide else 0xC0, segment.body)
+            wide = frame.marker == _EXTENDED or any(precision for precision, _ in _quantization_tables(segments))
+            segment = _Segment(_EXTENDED if wide else _BASELINE, segment.body)
             parts.append(bytes(segment))
         elif segment.marker == _DQT:
             parts.append(bytes(segment))

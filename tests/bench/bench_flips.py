@@ -124,10 +124,10 @@ def main() -> None:
         )
     )
     print(f"\n{SIDE}×{SIDE}, {arguments.threads} threads")
-    print(f"{'':18}{'pictures/s':>12}{'ours is':>12}")
+    print(f"{'':22}{'pictures/s':>10}{'ours is':>11}")
     for kind, row in figures.items():
         for name, value in row.items():
-            print(f"{kind + ' ' + name:22}{value:8.1f}{row['evenskin'] / value:11.2f}×")
+            print(f"{kind + ' ' + name:22}{value:10.1f}{row['evenskin'] / value:10.2f}×")
 
 
 if __name__ == "__main__":

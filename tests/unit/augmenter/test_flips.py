@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -311,6 +312,14 @@ def test_jpeg_without_jpeglib_is_encoded_anew(monkeypatch: pytest.MonkeyPatch) -
     result = flip_horizontally(source)
     assert not result.lossless
     assert_mirrored(result, source, tolerance=16)
+
+
+def test_a_missing_temporary_directory_is_not_the_pictures_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError):
+        flip_horizontally(encoded(photograph(96, 80), "JPEG"))
 
 
 def test_jpeg_thumbnail_is_dropped() -> None:
