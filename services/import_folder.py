@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,10 +19,13 @@ from shared.errors import InvalidRequest, UnknownCondition, UnknownSeverity
 from shared.taxonomy import Condition, Severity, parse_condition, parse_severity
 
 CLEAR = frozenset({"clear", "clear_skin", "healthy", "none"})
+UNGRADED = frozenset({"unknown", "ungraded", "not_graded"})
 READ = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif"})
 NOT_READ = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"})
 ENDINGS = READ | NOT_READ  # what is a picture but not read is sent too: its refusal is told, not passed over
 MAX_FILE_BYTES = 20 * 1024 * 1024  # bytes of one picture; the server reads no more either
+# Our own export names variants <image id>_<operation>: taken as originals, a face could cross folds.
+_VARIANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[a-z0-9_]+")
 
 Labels = dict[Condition, Severity | None]
 
@@ -37,7 +41,7 @@ class Picture:
 
 @dataclass
 class Folder:
-    """What a tree holds. `passed_over` counts hidden files, other endings and links that lead out of it."""
+    """What a tree holds. `passed_over` counts hidden files, other endings, variants and links out of it."""
 
     root: Path
     pictures: list[Picture] = field(default_factory=list)
@@ -65,7 +69,7 @@ def read_folder(root: Path) -> Folder:
                     advice="Put it into a folder named after its condition, such as acne/mild, or clear.",
                 )
             folder.passed_over += 1
-        elif path.suffix.lower() in ENDINGS:
+        elif path.suffix.lower() in ENDINGS and not _VARIANT.fullmatch(path.stem):
             found.append((path, _labels_of(path.relative_to(root), root)))
         else:
             folder.passed_over += 1
@@ -103,9 +107,12 @@ def _labels_of(relative: Path, root: Path) -> Labels:
     condition = _condition(relative.parts[0], root)
     if condition is None:
         return {}
-    if len(relative.parts) == 2:
-        return {condition: None}
-    return {condition: _severity(relative.parts[1], root / relative.parts[0])}
+    graded = len(relative.parts) > 2
+    return {condition: _severity(relative.parts[1], root / relative.parts[0]) if graded else None}
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
 def _check_names(folder: Path, root: Path) -> None:
@@ -116,7 +123,7 @@ def _check_names(folder: Path, root: Path) -> None:
 
 
 def _condition(name: str, root: Path) -> Condition | None:
-    if name.strip().lower().replace("-", "_").replace(" ", "_") in CLEAR:
+    if _plain(name) in CLEAR:
         return None
     try:
         return parse_condition(name)
@@ -126,7 +133,9 @@ def _condition(name: str, root: Path) -> Condition | None:
         ) from None
 
 
-def _severity(name: str, folder: Path) -> Severity:
+def _severity(name: str, folder: Path) -> Severity | None:
+    if _plain(name) in UNGRADED:
+        return None
     try:
         return parse_severity(name)
     except UnknownSeverity as error:

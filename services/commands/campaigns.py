@@ -7,7 +7,6 @@ import contextlib
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.markup import escape
@@ -15,12 +14,12 @@ from rich.progress import Progress, TaskID
 
 from services.client import LabelerClient
 from services.client_documents import Campaign
-from services.commands.connection import LABELER, SERVICES, labeler
+from services.commands.connection import LABELER, labeler
 from services.commands.output import print_json, progress, results
 from services.commands.progress import progress_bars
 from services.commands.targets import Wanted
 from services.report.console import plan_table
-from services.report.text import METRIC_NAMES, condition_text, count, percent, usd
+from services.report.text import METRIC_NAMES, condition_text, count, overall_metrics, percent, usd
 from shared.errors import OverBudget, TrainingFailed
 
 FAILED_STATES = frozenset({"exhausted", "rejected"})
@@ -32,7 +31,7 @@ async def rebalance(
     wanted: Wanted, *, wait: bool, yes: bool, home: Path | None, url: str | None, json_output: bool
 ) -> int:
     """Show the plan, ask where it costs, publish the campaign; with `wait` follow it to its model."""
-    async with labeler(home, url, services=SERVICES if wait else (LABELER,)) as (client, where):
+    async with labeler(home, url, services=None if wait else (LABELER,)) as (client, where):
         plan = await client.plan(**wanted.query())
         if not json_output:
             progress().print(plan_table(plan))
@@ -162,7 +161,7 @@ def _report(campaign: Campaign, *, json_output: bool) -> None:
     if campaign["reason"]:
         console.print(escape(campaign["reason"]), soft_wrap=True)
     if model is not None:
-        overall: dict[str, Any] = model["metrics"].get("overall", {})
+        overall = overall_metrics(model["metrics"])
         numbers = [f"{text} {percent(overall[name])} %" for name, text in METRIC_NAMES.items() if overall.get(name)]
         fate = "is live" if model["promoted"] else "was not promoted: it is not better than the live one"
         console.print(f"Model {escape(model['version'])} {fate}. {', '.join(numbers)}", soft_wrap=True)

@@ -20,7 +20,6 @@ from shared.logs import configure_logs
 from shared.settings import Settings
 
 LABELER, MODEL_SERVER = "labeler-api", "model-server"
-SERVICES = ("generator", "augmenter", LABELER, "trainer", MODEL_SERVER)
 RUN_FILE = "run.json"
 
 
@@ -50,9 +49,12 @@ def command_settings(home: Path | None) -> CommandSettings:
 
 @contextlib.asynccontextmanager
 async def labeler(
-    home: Path | None, url: str | None, *, services: Collection[str] = (LABELER,), running_only: bool = False
+    home: Path | None, url: str | None, *, services: Collection[str] | None = (LABELER,), running_only: bool = False
 ) -> AsyncIterator[tuple[LabelerClient, Where]]:
-    """A client of the labeler-api. `services`: those to start where none runs; `running_only`: start none."""
+    """A client of the labeler-api.
+
+    `services`: those to start where none runs (None: all); `running_only`: start none.
+    """
     settings = command_settings(home)
     async with _found(settings, url or settings.labeler_url, None, services, running_only) as where:
         if where.labeler_url is None:
@@ -77,7 +79,7 @@ async def _found(
     settings: CommandSettings,
     labeler_url: str | None,
     model_url: str | None,
-    services: Collection[str],
+    services: Collection[str] | None,
     running_only: bool,
 ) -> AsyncIterator[Where]:
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
@@ -96,9 +98,10 @@ async def _found(
             advice="Set EVENSKIN_LABELER_URL and EVENSKIN_MODEL_URL (as --url does).",
         )
     quiet_logs(settings)
-    from services.all_in_one import all_in_one  # every service: loaded only where they are started
+    from services.all_in_one import ALL, all_in_one  # services are loaded only where they are started
 
-    async with all_in_one(settings.home, services=services, host="127.0.0.1", port=0) as own:
+    host = {"": {"host": "127.0.0.1"}}  # whatever the environment says: nobody else is to reach them
+    async with all_in_one(settings.home, services=ALL if services is None else services, overrides=host) as own:
         yield Where(own.labeler_url, own.model_url, key, transient=True)
 
 

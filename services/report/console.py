@@ -13,11 +13,21 @@ from rich.text import Text
 
 from services.client_documents import Balance, Campaign, DeadLetterDocument, Models, Plan, Prediction
 from services.report.document import Evaluation, Metrics
-from services.report.text import METRIC_NAMES, NONE, condition_text, count, duration, interval, percent, severity_word
-from services.report.text import usd as dollars
+from services.report.text import (
+    METRIC_NAMES,
+    NONE,
+    condition_text,
+    count,
+    duration,
+    interval,
+    overall_metrics,
+    percent,
+    severity_word,
+    usd,
+)
 from shared.taxonomy import Condition, Severity
 
-BAR = 24  # cells of the longest bar
+BAR = 12  # cells of the longest bar
 
 
 def plan_table(plan: Plan) -> RenderableType:
@@ -35,16 +45,16 @@ def plan_table(plan: Plan) -> RenderableType:
             condition_text(condition),
             f"{target:,}",
             *(f"{number:,}" for number in (missing, *(parts.get(severity.label, 0) for severity in Severity))),
-            dollars(missing * plan["price_usd"]),
+            usd(missing * plan["price_usd"]),
             style="" if missing else "dim",
         )
     table.columns[0].footer, table.columns[2].footer = "total", f"{plan['total']:,}"
-    table.columns[-1].footer = dollars(plan["cost_usd"])
+    table.columns[-1].footer = usd(plan["cost_usd"])
     table.show_footer = True
     attempts = count(plan["max_attempts"], "attempt")
     summary = (
-        f"{count(plan['total'], 'image')} from {plan['provider']}: {dollars(plan['cost_usd'])} at "
-        f"{dollars(plan['price_usd'])} each, at most {dollars(plan['worst_cost_usd'])} with {attempts} each; "
+        f"{count(plan['total'], 'image')} from {plan['provider']}: {usd(plan['cost_usd'])} at "
+        f"{usd(plan['price_usd'])} each, at most {usd(plan['worst_cost_usd'])} with {attempts} each; "
         f"about {duration(plan['duration_s'])} at {plan['images_per_minute']:g} a minute."
     )
     return Group(table, Text(summary))
@@ -52,10 +62,19 @@ def plan_table(plan: Plan) -> RenderableType:
 
 def balance_table(balance: Balance) -> RenderableType:
     """The dataset per condition, with bars that make an imbalance visible."""
-    table = _table(
-        "Dataset", "condition", "accepted", "", *(s.label for s in Severity), "not graded", "pending", "rejected"
-    )
+    # Columns that are zero throughout only take the width of a small terminal.
+    rare = [
+        (title, numbers)
+        for title, numbers in (
+            ("ungraded", {c: entry["severities"]["unknown"] for c, entry in balance["conditions"].items()}),
+            ("pending", {c: entry["pending"] for c, entry in balance["conditions"].items()}),
+            ("rejected", {c: entry["rejected"] for c, entry in balance["conditions"].items()}),
+        )
+        if any(numbers.values())
+    ]
+    table = _table("Dataset", "condition", "images", "", *(s.label for s in Severity), *(title for title, _ in rare))
     table.columns[2].justify = "left"
+    table.columns[2].min_width = BAR
     longest = max((entry["accepted"] for entry in balance["conditions"].values()), default=0) or 1
     for condition, entry in balance["conditions"].items():
         severities = cast(Mapping[str, int], entry["severities"])
@@ -63,9 +82,8 @@ def balance_table(balance: Balance) -> RenderableType:
             condition_text(condition),
             f"{entry['accepted']:,}",
             Text(bar(entry["accepted"] / longest), style="cyan"),
-            *(f"{severities.get(name, 0):,}" for name in (*(s.label for s in Severity), "unknown")),
-            f"{entry['pending']:,}",
-            f"{entry['rejected']:,}",
+            *(f"{severities.get(severity.label, 0):,}" for severity in Severity),
+            *(f"{numbers[condition]:,}" for _, numbers in rare),
         )
     images = balance["images"]
     summary = (
@@ -88,7 +106,7 @@ def campaigns_table(campaigns: Sequence[Campaign]) -> RenderableType:
             campaign["state"],
             f"{slots['counted']:,}/{slots['total']:,}",
             f"{slots['failed']:,}",
-            dollars(campaign["spent_usd"]),
+            usd(campaign["spent_usd"]),
             NONE if not model else escape(model["version"]) + (" (live)" if model["promoted"] else ""),
             escape(campaign.get("reason") or ""),
         )
@@ -100,8 +118,7 @@ def models_table(models: Models) -> RenderableType:
     table = _table("Models", "version", "made", "live", *(f"{name} %" for name in METRIC_NAMES.values()))
     table.columns[1].justify = table.columns[2].justify = "left"
     for model in models["models"]:
-        metrics = model.get("metrics") or {}
-        overall = metrics.get("overall", metrics)
+        overall = overall_metrics(model.get("metrics") or {})
         table.add_row(
             escape(model["version"]),
             str(model["created_at"])[:16].replace("T", " "),
@@ -154,7 +171,7 @@ def prediction_table(prediction: Prediction, *, title: str) -> RenderableType:
             condition_text(entry["condition"]),
             "yes" if present else "no",
             f"{percent(entry['probability'])} %",
-            Text(bar(entry["probability"], 12), style="cyan" if present else "dim"),
+            Text(bar(entry["probability"]), style="cyan" if present else "dim"),
             severity_word(entry["condition"], entry["severity"]) if present else NONE,
             *(percent(probabilities.get(severity.label)) for severity in Severity),
             style="" if present else "dim",
@@ -191,7 +208,15 @@ def _number(value: object) -> float | None:
 
 def _table(title: str, first: str, *others: str) -> Table:
     """A table whose first column is text and whose others are numbers."""
-    table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column(first, no_wrap=True)
     for name in others:
         table.add_column(name, justify="right")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from shared.taxonomy import Condition, Severity, severity_text
 
 NONE = "–"  # shown where there is no number, which is not the same as zero
@@ -60,3 +63,9 @@ def interval(bounds: tuple[float, float] | list[float] | None) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1` → "1 image", `1174` → "1,174 images"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def overall_metrics(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A model's overall numbers: those on the balanced test fold, where it was measured on several."""
+    folds = (metrics, *(metrics.get(name) for name in ("balanced_test", "test")))
+    return next((fold["overall"] for fold in folds if isinstance(fold, Mapping) and "overall" in fold), {})

@@ -310,6 +310,7 @@ def serve_in_thread(server: FakeServer) -> Iterator[FakeServer]:
         started.set()
         await stop.wait()
         await runner.cleanup()
+        await asyncio.sleep(0.01)  # closed connections are only let go in the loop's next rounds
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="fake server")
     thread.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import subprocess
@@ -15,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from services import all_in_one as all_services
 from services import cli
-from services.commands import campaigns, importing
+from services.commands import campaigns, importing, serving
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
-from shared.settings import Settings
 from tests.fakes.server import CAMPAIGN_ID, FakeServer, campaign_document, export_tar, serve_in_thread
 
 JPEG = b"\xff\xd8 a picture"
@@ -531,7 +530,7 @@ def own(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, A
         started[-1]["stopped"] = True
 
     module = types.ModuleType("services.all_in_one")
-    module.all_in_one = all_in_one  # type: ignore[attr-defined]
+    module.all_in_one, module.ALL = all_in_one, all_services.ALL  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "services.all_in_one", module)
     return started
 
@@ -624,30 +623,16 @@ def test_an_unknown_service_is_told(run: Invoke) -> None:
 
 
 def test_one_service_is_built_from_its_settings(run: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class TrainerSettings(Settings):
-        """As a service has them."""
-
-        port: int = 8001
-
-    settings_module, app_module = (
-        types.ModuleType("services.trainer.settings"),
-        types.ModuleType("services.trainer.app"),
-    )
-    TrainerSettings.__module__ = "services.trainer.settings"
-    settings_module.TrainerSettings, settings_module.Settings = TrainerSettings, Settings  # type: ignore[attr-defined]
-    app_module.build = lambda settings: settings  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "services.trainer.settings", settings_module)
-    monkeypatch.setitem(sys.modules, "services.trainer.app", app_module)
     ran: list[Any] = []
 
     async def run_service(service: Any) -> None:
         ran.append(service)
 
-    serving = importlib.import_module("services.commands.serving")
     monkeypatch.setattr(serving, "run_service", run_service)
     monkeypatch.setattr(serving, "configure_logs", lambda *_, **__: None)
-    assert run("serve", "trainer", "--home", tmp_path).status == 0
-    assert (type(ran[0]), ran[0].home, ran[0].port) == (TrainerSettings, tmp_path, 8001)
+    assert run("serve", "augmenter", "--home", tmp_path, "--port", "0").status == 0
+    (service,) = ran
+    assert (service.name, service.settings.home, service.settings.port) == ("augmenter", tmp_path, 0)
 
 
 def test_the_demo_runs_in_its_own_home(run: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -670,7 +655,7 @@ def test_an_interrupt_is_one_line(run: Invoke, monkeypatch: pytest.MonkeyPatch) 
     def interrupted(_: Any) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.asyncio, "run", interrupted)
+    monkeypatch.setattr("services.cli.asyncio.run", interrupted)
     monkeypatch.setattr("services.commands.dataset.show_status", lambda **_: None)
     ran = run("status")
     assert (ran.status, ran.out, ran.err) == (130, "", "Interrupted.\n")

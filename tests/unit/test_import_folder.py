@@ -39,6 +39,7 @@ def test_folders_say_condition_and_severity(tmp_path: Path) -> None:
         ("Textured Skin/slight", {Condition.TEXTURED_SKIN: Severity.MILD}),
         ("pores/medium", {Condition.PORE_SIZE: Severity.MODERATE}),
         ("fine-lines/3", {Condition.FINE_LINES: Severity.SEVERE}),
+        ("acne/unknown", {Condition.ACNE: None}),
         ("wrinkles", {Condition.FINE_LINES: None}),
         ("Clear Skin", {}),
     ],
@@ -88,6 +89,14 @@ def test_hidden_and_other_files_are_counted_not_taken(tmp_path: Path) -> None:
     folder = read_folder(tmp_path)
     assert len(folder.pictures) == 1
     assert folder.passed_over == 4
+
+
+def test_variants_of_our_own_export_are_not_originals(tmp_path: Path) -> None:
+    source = put(tmp_path, "acne/mild/0c5a2f6e-5d9e-4f5c-9a57-9d1f6c6f2a10.png")
+    put(tmp_path, "acne/mild/0c5a2f6e-5d9e-4f5c-9a57-9d1f6c6f2a10_hflip.png")
+    folder = read_folder(tmp_path)
+    assert [path for path, _ in folder] == [source]
+    assert folder.passed_over == 1
 
 
 def test_a_picture_without_a_condition_is_refused(tmp_path: Path) -> None:
