@@ -1,25 +1,8 @@
-"""`python -m services.model_server`."""
-
-from __future__ import annotations
-
-import sys
+"""`python -m services.model_server`: the model-server as a process of its own."""
 
 from services.model_server.app import NAME, build
 from services.model_server.settings import ModelServerSettings
-from shared.errors import EvenskinError
-from shared.service import run
-
-
-def main() -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit status: 2 where the settings are wrong."""
-    try:
-        settings = ModelServerSettings.load()
-        run(NAME, lambda: build(settings), settings)
-    except EvenskinError as error:
-        sys.stderr.write(f"{' '.join(filter(None, (error.message, error.advice)))}\n")
-        return error.exit_status
-    return 0
-
+from shared.service import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(NAME, ModelServerSettings, build)

@@ -49,7 +49,7 @@ def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | 
         blobs=blobs,
         subscriptions=[
             # Every replica serves the new model; what one misses, its poll finds.
-            Subscription(NAME, event, partial(handler, models=models), prefetch=1, every_replica=True)
+            Subscription(NAME, event, partial(handler, models), prefetch=1, every_replica=True)
             for event, handler in HANDLERS.items()
         ],
         loops={"watch_live_model": models.watch},

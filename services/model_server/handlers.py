@@ -10,13 +10,13 @@ from shared.message import Message
 from shared.model_card import LiveModel
 
 
-async def serve_promoted_model(message: Message, models: ModelHolder) -> None:
+async def serve_promoted_model(models: ModelHolder, message: Message) -> None:
     """Swap to the promoted model. One that cannot be served is logged, and the one before stays."""
     event = message.event
     assert isinstance(event, ModelPromoted)
     await models.promote(LiveModel.model_validate(event.model_dump()))
 
 
-HANDLERS: dict[type[Event], Callable[[Message, ModelHolder], Awaitable[None]]] = {
+HANDLERS: dict[type[Event], Callable[[ModelHolder, Message], Awaitable[None]]] = {
     ModelPromoted: serve_promoted_model,
 }

@@ -27,7 +27,7 @@ from shared.model_card import INPUT_NAME, OUTPUT_NAMES
 
 SERVER_NAME = "evenskin-model-server"
 MODEL_NAME = "evenskin"
-BYTES_PER_NUMBER = 6  # of JSON text for one uint8: three digits, comma, space, and a share of the nesting
+BYTES_PER_NUMBER = 8  # of JSON text for one uint8: three digits, comma, space, and its share of the nesting
 ENVELOPE_BYTES = 64 * 1024  # of JSON text around the numbers
 
 View = Callable[[web.Request], Awaitable[web.Response]]
@@ -153,11 +153,15 @@ def _translated(view: View) -> View:
 def _infer(predictor: Predictor, body: bytes, max_batch: int) -> bytes:
     """JSON → tensors → JSON, on a worker's thread: a full batch is megabytes of text."""
     try:
-        request = InferRequest.model_validate(json.loads(body))
-    except ValidationError as error:
-        raise InvalidRequest(first_problem(error) + ".") from error
+        sent = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("The request's body is not JSON.") from error
+    if not isinstance(sent, dict):
+        raise InvalidRequest("The request's body is not a JSON object.")
+    try:
+        request = InferRequest.model_validate(sent)
+    except ValidationError as error:
+        raise InvalidRequest(first_problem(error) + ".") from error
     names = [output.name for output in request.outputs] if request.outputs else list(OUTPUT_NAMES)
     if unknown := set(names) - set(OUTPUT_NAMES):
         raise InvalidRequest(

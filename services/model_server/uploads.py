@@ -56,7 +56,7 @@ def _check_length(request: web.Request, allowed: int, max_bytes: int) -> None:
 
 
 def _too_large(max_bytes: int) -> ImageTooLarge:
-    return ImageTooLarge(f"The upload has more than {max_bytes} bytes.", advice="Send a smaller picture.")
+    return ImageTooLarge(f"The upload has more than {max_bytes / 1e6:.1f} MB.", advice="Send a smaller picture.")
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,303 @@
+"""The model-server over HTTP: answers, swaps, bad input, overload, and what it must never keep."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib
+import io
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from aiohttp import web
+from PIL import Image
+
+from shared.embedded.blobs import DirectoryBlobs
+from shared.imaging import decode
+from shared.logs import configure_logs
+from shared.taxonomy import Condition
+from tests.unit.model_server.pictures import SELFIES, encoded, face, noise, orientations
+from tests.unit.model_server.serving import Running, form, in_pieces, running
+from tests.unit.model_server.tiny_model import SIZE, put_model
+
+jsonschema: Any = importlib.import_module("jsonschema")  # untyped; moto's server brings it
+
+MAX_BYTES = 300_000
+MAX_PIXELS = 1_000_000
+JPEG = encoded(face())
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Running]:
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1", at=datetime(2026, 1, 1, tzinfo=UTC))
+    async with running(tmp_path, max_image_bytes=MAX_BYTES, max_image_pixels=MAX_PIXELS, infer_max_batch=2) as started:
+        yield started
+
+
+async def test_a_picture_gets_the_same_answer_however_it_is_sent(server: Running) -> None:
+    data = encoded(face())
+    answers = [
+        await server.predict(data),
+        await server.predict(data, "application/octet-stream"),
+        await server.predict(data, "image/png"),  # the bytes count, not what the header says of them
+        await server.predict(form(data), None),
+        await server.predict(form(data, content_type="application/octet-stream"), None),
+        await server.predict(in_pieces(data)),  # chunked: no length known
+    ]
+    assert [answer.status for answer in answers] == [200] * 6
+    assert all(answer.json["conditions"] == answers[0].json["conditions"] for answer in answers)
+    assert all(answer.headers["Cache-Control"] == "no-store" for answer in answers)
+    first = answers[0].json
+    assert first["model_version"] == "v1"
+    assert [found["condition"] for found in first["conditions"]] == list(Condition)
+    assert (first["image"]["width"], first["image"]["height"]) == (300, 360)
+    assert set(first["timing_ms"]) == {"decode", "inference", "total"}
+    assert server.metric("evenskin_predictions_total", outcome="ok") == 6
+    assert server.metric("evenskin_prediction_seconds_count", stage="total") == 6
+
+
+async def test_real_selfies_in_every_orientation_get_one_answer(tmp_path: Path) -> None:
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    async with running(tmp_path) as server:
+        for pictures in orientations().values():
+            answers = [(await server.predict(data)).json for data in pictures.values()]
+            assert [answer["image"]["orientation"] for answer in answers] == list(range(1, 9))
+            for answer in answers:
+                for found, upright in zip(answer["conditions"], answers[0]["conditions"], strict=True):
+                    assert found["severity_probabilities"] == pytest.approx(upright["severity_probabilities"], abs=0.02)
+        whole = SELFIES / "astronaut.png"
+        data = whole.read_bytes() if whole.exists() else encoded(face(512, 512), "PNG")
+        assert (await server.predict(data, "image/png")).status == 200
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "HEIF"])
+async def test_other_formats_are_read(server: Running, format: str) -> None:
+    answer = await server.predict(encoded(face(), format), "application/octet-stream")
+    assert (answer.status, answer.json["image"]["format"]) == (200, format)
+
+
+async def test_heatmaps_are_small_pngs(server: Running) -> None:
+    answer = await server.predict(encoded(face()), query="?heatmap=1")
+    for found in answer.json["conditions"]:
+        image = Image.open(io.BytesIO(base64.b64decode(found["heatmap"])))
+        assert (image.format, image.mode) == ("PNG", "L")
+        assert max(image.size) <= 64
+    plain = await server.predict(encoded(face()), query="?heatmap=0")
+    assert not any("heatmap" in found for found in plain.json["conditions"])
+
+
+async def test_the_model_is_described(server: Running) -> None:
+    answer = (await server.ask("GET", "/v1/model")).json
+    assert (answer["version"], answer["metadata"]["input_size"]) == ("v1", SIZE)
+    assert answer["card"]["intended_use"] == "Tests."
+
+
+async def test_the_documents_paths_are_the_routes_and_its_schemas_hold(server: Running) -> None:
+    document = (await server.ask("GET", "/openapi.json")).json
+    assert document["openapi"].startswith("3.1")
+    runner = server.service._runner
+    assert isinstance(runner, web.AppRunner)
+    routes = set()
+    for route in runner.app.router.routes():
+        assert route.resource is not None
+        if route.method != "HEAD" and route.resource.canonical != "/static":
+            routes.add((route.method.lower(), route.resource.canonical))
+    documented = {(m, path) for path, item in document["paths"].items() for m in item if m != "parameters"}
+    assert documented == routes
+
+    def check(body: Any, schema: str) -> None:
+        jsonschema.Draft202012Validator({**document, "$ref": f"#/components/schemas/{schema}"}).validate(body)
+
+    check((await server.predict(encoded(face()), query="?heatmap=1")).json, "PredictionAnswer")
+    check((await server.predict(encoded(face()))).json, "PredictionAnswer")
+    check((await server.ask("GET", "/v1/model")).json, "ModelAnswer")
+    check((await server.predict(b"")).json, "Problem")
+
+
+async def test_without_a_model_it_is_up_and_says_so(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        assert (await server.ask("GET", "/healthz")).status == 200
+        for method, path in (("GET", "/readyz"), ("GET", "/v1/model"), ("GET", "/v2/health/ready")):
+            answer = await server.ask(method, path)
+            assert (answer.status, answer.code) == (503, "no_model")
+            assert answer.headers["Retry-After"]
+        assert (await server.predict(JPEG)).code == "no_model"
+        assert (await server.ask("GET", "/")).status == 200
+
+        await server.promote(await put_model(server.blobs, "v1"))
+        await until(server, "v1")
+        assert (await server.ask("GET", "/readyz")).status == 200
+        assert (await server.predict(JPEG)).status == 200
+
+
+async def until(server: Running, version: str) -> None:
+    """Wait for a version to be served."""
+    async with asyncio.timeout(10):
+        while (await server.ask("GET", "/v1/model")).json.get("version") != version:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_no_request_is_dropped_while_models_are_swapped(server: Running) -> None:
+    versions = [f"v{number}" for number in range(2, 8)]
+    started = datetime.now(UTC)
+    done = asyncio.Event()
+    seen: list[list[str]] = []
+
+    async def ask_on_and_on() -> None:
+        mine: list[str] = []
+        seen.append(mine)
+        while not done.is_set():
+            answer = await server.predict(JPEG)
+            assert answer.status == 200, answer.body
+            mine.append(answer.json["model_version"])
+
+    clients = [asyncio.create_task(ask_on_and_on()) for _ in range(6)]
+    for number, version in enumerate(versions):
+        event = await put_model(server.blobs, version, at=started + timedelta(seconds=number))
+        await server.promote(event)
+        await until(server, version)
+    broken = event.model_copy(
+        update={"version": "v99", "promoted_at": started + timedelta(hours=1), "sha256": "0" * 64}
+    )
+    await server.promote(broken)
+    await asyncio.sleep(0.05)
+    done.set()
+    await asyncio.gather(*clients)
+
+    order = {version: place for place, version in enumerate(["v1", *versions])}
+    for mine in seen:
+        assert mine == sorted(mine, key=order.__getitem__)  # never back to an older one
+    assert {version for mine in seen for version in mine} >= {"v1", "v7"}
+    assert (await server.predict(JPEG)).json["model_version"] == "v7"
+    assert server.metric("evenskin_model_swaps_total", outcome="failed") == 1
+
+
+async def in_hand(server: Running, requests: int) -> None:
+    """Wait until so many prediction requests are in hand."""
+    async with asyncio.timeout(10):
+        while server.metric("evenskin_predictions_in_hand") < requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+class Gate:
+    """Holds predictions on their workers until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.open = threading.Event()
+
+        def held(*arguments: Any, **options: Any) -> Any:
+            assert self.open.wait(20)
+            return decode(*arguments, **options)
+
+        monkeypatch.setattr("services.model_server.prediction.decode", held)
+
+
+async def test_more_than_can_wait_is_turned_away_and_the_rest_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    gate = Gate(monkeypatch)
+    async with running(tmp_path, predict_workers=1, predict_queue=2) as server:
+        waiting = [asyncio.create_task(server.predict(JPEG)) for _ in range(3)]
+        await in_hand(server, 3)
+        turned_away = await server.predict(JPEG)
+        assert (turned_away.status, turned_away.code) == (503, "overloaded")
+        assert int(turned_away.headers["Retry-After"]) > 0
+        assert (await server.ask("GET", "/healthz")).status == 200  # the event loop is free meanwhile
+        gate.open.set()
+        assert [answer.status for answer in await asyncio.gather(*waiting)] == [200] * 3
+
+
+async def test_a_request_in_flight_finishes_on_the_model_it_began_with(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    waiting = asyncio.create_task(server.predict(JPEG))
+    await in_hand(server, 1)
+    await asyncio.sleep(0.05)  # its bytes are read
+    await server.promote(await put_model(server.blobs, "v2"))
+    await until(server, "v2")
+    gate.open.set()
+    assert (await waiting).json["model_version"] == "v1"
+    assert (await server.predict(JPEG)).json["model_version"] == "v2"
+
+
+async def test_a_store_that_goes_away_takes_no_prediction_with_it(server: Running, tmp_path: Path) -> None:
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    (tmp_path / "store").write_text("no directory")
+    assert (await server.ask("GET", "/readyz")).status == 200
+    assert (await server.predict(JPEG)).status == 200
+
+
+_watching = threading.Event()
+_written: list[str] = []  # while watching: every file that anybody in this process opens for writing
+
+
+def _note_writes(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching.is_set() and event == "open" and isinstance(arguments[2], int):
+        writes = arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        _written.extend([str(arguments[0])] if writes else [])
+
+
+def everything_below(directory: Path) -> list[Path]:
+    return sorted(directory.rglob("*"))
+
+
+async def test_a_selfie_is_never_stored_or_logged(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.chdir(tmp_path)
+    await put_model(DirectoryBlobs(home / "store"), "v1")
+    data = encoded(noise(400), "PNG")  # large enough that a spooled upload would go to the disk
+    sys.addaudithook(_note_writes)
+    configure_logs("model-server", level="DEBUG")
+    try:
+        async with running(home) as server:
+            before = everything_below(tmp_path)
+            _watching.set()
+            secret = form(data, content_type="image/png")
+            assert (await server.predict(data, query="?heatmap=1")).status == 200
+            assert (await server.predict(secret, None)).status == 200
+            assert (await server.predict(data[:-5000])).code == "image_broken"
+            assert (await server.predict(data[:-5000] + b"\0" * 5000)).code == "image_broken"
+            assert _written == []
+            assert everything_below(tmp_path) == before
+    finally:
+        _watching.clear()
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
+    told = "".join(capfd.readouterr())
+    assert "service_started" in told
+    for trace in ("selfie.jpg", "IDAT", "\\x89PNG", base64.b64encode(data[:60]).decode()[:40], data[:30].hex()):
+        assert trace not in told
+    assert len(told) < 5000
+
+
+async def test_the_page_needs_no_key_and_nothing_from_elsewhere(tmp_path: Path) -> None:
+    async with running(tmp_path, api_key="secret") as server:
+        page = await server.ask("GET", "/")
+        assert page.status == 200
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+        text = page.body.decode()
+        assert "http://" not in text
+        assert "https://" not in text
+        files = [part.split('"')[0] for part in text.split('"/static/')[1:]]
+        assert files
+        for name in files:
+            assert (await server.ask("GET", f"/static/{name}")).status == 200, name
+        assert (await server.predict(JPEG)).code == "unauthorized"
+        for path in ("/static/../v1/model", "/static/%2e%2e/v1/model"):
+            assert (await server.ask("GET", path)).status in (401, 404)
+        answer = await server.ask("GET", "/v1/model", headers={"Authorization": "Bearer secret"})
+        assert answer.code == "no_model"
