@@ -67,7 +67,7 @@ class Blobs(Protocol):
         ...
 
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """Every object whose key starts with `prefix`, in the order of keys."""
+        """Every object whose key starts with `prefix` (all, if it is empty), in the order of keys."""
         ...
 
     async def check(self) -> None:
@@ -84,3 +84,10 @@ def checked_key(key: str) -> str:
     if not _KEY.fullmatch(key) or len(key) > 512:
         raise InvalidRequest(f"'{key[:80]}' is not a storage key.")
     return key
+
+
+def checked_prefix(prefix: str) -> str:
+    """Return what is the beginning of a key, or empty, so that no listing leaves the store. Raises InvalidRequest."""
+    if prefix and not _KEY.fullmatch(prefix.removesuffix("/")):
+        raise InvalidRequest(f"'{prefix[:80]}' is not the beginning of a storage key.")
+    return prefix

@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
+import stat
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from shared.blobs import Blob, BlobInfo, checked_key
+from shared.blobs import Blob, BlobInfo, checked_key, checked_prefix
 from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed, StoreFull, StoreUnavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class DirectoryBlobs:
@@ -54,7 +56,8 @@ class DirectoryBlobs:
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """Walk the directory in key order."""
-        for info in await asyncio.to_thread(lambda: sorted(self._walk(prefix), key=lambda found: found.key)):
+        start = checked_prefix(prefix)
+        for info in await asyncio.to_thread(lambda: sorted(self._walk(start), key=lambda found: found.key)):
             yield info
 
     async def check(self) -> None:
@@ -71,20 +74,20 @@ class DirectoryBlobs:
                 raise PermissionError(errno.EACCES, "not writable", str(self._temporary))
 
     def _get(self, key: str) -> Blob:
-        try:
-            with _translated(f"read {key}"):
-                data = (self._root / key).read_bytes()
-        except FileNotFoundError:
-            raise BlobNotFound(f"The store has no object '{key}'.") from None
-        return Blob(data, _etag(data))
+        with _translated(f"read {key}"):
+            try:
+                with (self._root / key).open("rb") as file:
+                    return Blob(file.read(), _etag(os.fstat(file.fileno())))
+            except _MISSING:
+                raise BlobNotFound(f"The store has no object '{key}'.") from None
 
     def _head(self, key: str) -> BlobInfo | None:
-        try:
-            with _translated(f"read {key}"):
-                data = (self._root / key).read_bytes()
-        except FileNotFoundError:
-            return None
-        return BlobInfo(key, len(data), _etag(data))
+        with _translated(f"read {key}"):
+            try:
+                found = (self._root / key).stat()
+            except _MISSING:
+                return None
+        return BlobInfo(key, found.st_size, _etag(found)) if stat.S_ISREG(found.st_mode) else None
 
     def _put(self, key: str, data: bytes, if_absent: bool, if_match: str | None) -> str:
         target = self._root / key
@@ -95,7 +98,10 @@ class DirectoryBlobs:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
                     file.flush()
+                    now = time.time_ns()
+                    os.utime(file.fileno(), ns=(now, now))  # finer than a file system's own clock: see _etag
                     os.fsync(file.fileno())
+                    etag = _etag(os.fstat(file.fileno()))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if if_absent:
                     self._link_if_absent(name, target, key)
@@ -106,7 +112,7 @@ class DirectoryBlobs:
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name)
-        return _etag(data)
+        return etag
 
     def _link_if_absent(self, name: str, target: Path, key: str) -> None:
         try:
@@ -123,8 +129,8 @@ class DirectoryBlobs:
             os.replace(name, target)
 
     def _delete(self, key: str) -> None:
-        with _translated(f"delete {key}"):
-            (self._root / key).unlink(missing_ok=True)
+        with _translated(f"delete {key}"), contextlib.suppress(*_MISSING):
+            (self._root / key).unlink()
 
     def _walk(self, prefix: str) -> Iterator[BlobInfo]:
         # Only the deepest directory that the prefix names is walked.
@@ -139,10 +145,10 @@ class DirectoryBlobs:
 
 @contextlib.contextmanager
 def _translated(action: str) -> Iterator[None]:
-    """Turn the file system's errors into ours; a missing file stays FileNotFoundError."""
+    """Turn the file system's errors into ours."""
     try:
         yield
-    except (EvenskinError, FileNotFoundError):
+    except EvenskinError:
         raise
     except OSError as error:
         if error.errno in _FULL:
@@ -154,5 +160,6 @@ def _translated(action: str) -> Iterator[None]:
         ) from error
 
 
-def _etag(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _etag(found: os.stat_result) -> str:
+    """Names one content of a key. A put always makes a new file, so nothing need be read to tell contents apart."""
+    return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"

@@ -23,8 +23,9 @@ class S3Server:
 
     def __init__(self, directory: Path) -> None:
         port = free_port()
-        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-        self._server = Process(command, log=directory / "moto.log")
+        command = [sys.executable, "-m", "tests.servers.moto_process", str(port)]
+        root = str(Path(__file__).parents[2])
+        self._server = Process(command, log=directory / "moto.log", environment={"PYTHONPATH": root})
         self._server.wait_until(lambda: answers(port), timeout_s=60.0)
         self.facts = {"url": f"http://127.0.0.1:{port}"}
 
