@@ -155,7 +155,7 @@ def comparison_table(
         for index, (name, model) in enumerate(rows):
             metrics = model.overall if condition is None else model.conditions.get(condition)
             if metrics is not None:
-                title = "overall" if condition is None else condition_text(condition)
+                title = "mean" if condition is None else condition_text(condition)
                 table.add_row(title if index == 0 else "", name, *_cells(metrics), style=_style(name))
     return table
 

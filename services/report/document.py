@@ -83,15 +83,22 @@ class Evaluation(Part):
     training: list[Epoch] = []
 
 
+INTERVAL_METHOD = (
+    "Wilson's score interval for accuracy and recall; for balanced accuracy the MOVER combination of two of them; for "
+    "F1 Wilson's interval of TP / (TP + FP + FN), carried over; for means over conditions a percentile bootstrap over "
+    "the test pictures"
+)
+"""How the trainer's metrics make their 95% intervals."""
+
+
 class Models(Part):
     """The model before the rebalance and the one after, on the same test pictures; and a plain baseline."""
 
     before: Evaluation | None = None
     after: Evaluation | None = None
     baseline: Evaluation | None = None
-    baseline_name: str = "colour histogram"
     baseline_text: str = "a logistic regression on colour histograms, trained on the same pictures as the model after"
-    interval_method: str | None = None
+    interval_method: str = INTERVAL_METHOD
 
 
 class Promotion(Part):
