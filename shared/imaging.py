@@ -31,6 +31,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heic"}
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "HEIF": "heic"}
 
+_SEVERAL = ("HEIF", "MPO")  # phones put previews and bursts behind a still picture: the first one is the picture
+
 _SRGB = ImageCms.createProfile("sRGB")
 
 pillow_heif.register_heif_opener(thumbnails=False)
@@ -86,7 +88,7 @@ def open_checked(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = M
         raise ImageBroken("The picture's header is damaged.", advice="Export it again.") from error
     if image.width * image.height > max_pixels:
         raise _too_many_pixels(max_pixels)
-    if getattr(image, "n_frames", 1) > 1 and image.format != "HEIF":  # HEIF: a burst's first picture is the picture
+    if getattr(image, "n_frames", 1) > 1 and image.format not in _SEVERAL:
         raise ImageAnimated("The picture is animated.", advice="Send a still picture.")
     if min(image.size) < MIN_SIDE:
         raise ImageTooSmall(
@@ -94,6 +96,11 @@ def open_checked(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = M
             advice="Send a larger picture.",
         )
     return image
+
+
+def format_of(image: Image.Image) -> str:
+    """The picture's format, one of FORMATS. An MPO is a JPEG with further pictures behind it."""
+    return "JPEG" if image.format == "MPO" else image.format or ""
 
 
 def _too_many_pixels(limit: int) -> ImageTooManyPixels:
@@ -106,7 +113,7 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIX
     Transparency is laid on white. Raises what `open_checked` raises, and ImageBroken for damaged data.
     """
     image = open_checked(data, max_bytes=max_bytes, max_pixels=max_pixels)
-    picture_format = image.format or ""
+    picture_format = format_of(image)
     try:
         orientation = image.getexif().get(0x0112, 1)
         image.load()

@@ -9,7 +9,7 @@ from PIL import Image
 from services.augmenter import jpeg, png, webp
 from services.augmenter import orientation as orientations
 from shared.errors import ImageBroken, ImageUnsupported
-from shared.imaging import EXTENSIONS, MEDIA_TYPES, open_checked
+from shared.imaging import EXTENSIONS, MEDIA_TYPES, format_of, open_checked
 
 # Where a PNG may hold an orientation besides its eXIf chunk: what Pillow, and so shared.imaging, reads.
 _ORIENTED_TEXTS = (b"Raw profile type exif\0", b"Raw profile type APP1\0", b"XML:com.adobe.xmp\0")
@@ -40,7 +40,7 @@ def flip_horizontally(data: bytes) -> Flipped:
     for formats the dataset does not store (HEIC).
     """
     image = open_checked(data)
-    kind = "JPEG" if image.format == "MPO" else image.format or ""  # MPO: a JPEG with further pictures behind it
+    kind = format_of(image)
     lossless = True
     if kind == "PNG":
         chunks = png.read_chunks(data)

@@ -16,7 +16,7 @@ from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater
 from shared.errors import BlobNotFound, ImageError, StoreUnavailable
 from shared.events import Event, FailureReason, ImageFailed, ImageGenerated, ImageRequested
-from shared.imaging import EXTENSIONS, MEDIA_TYPES, open_checked
+from shared.imaging import EXTENSIONS, MEDIA_TYPES, format_of, open_checked
 from shared.message import Message
 from shared.taxonomy import derived_id
 
@@ -98,7 +98,7 @@ def _describe(generation: Generation, request: ImageRequested, picture: Picture)
             FailureReason.INVALID_RESPONSE,
             cost_usd=picture.cost_usd,
         ) from error
-    extension = EXTENSIONS[opened.format or ""]
+    extension = EXTENSIONS[format_of(opened)]
     return ImageGenerated(
         campaign_id=request.campaign_id,
         slot_id=request.slot_id,
@@ -108,7 +108,7 @@ def _describe(generation: Generation, request: ImageRequested, picture: Picture)
         sha256=hashlib.sha256(picture.data).hexdigest(),
         width=opened.width,
         height=opened.height,
-        media_type=MEDIA_TYPES[opened.format or ""],
+        media_type=MEDIA_TYPES[format_of(opened)],
         prompt=picture.prompt,
         provider=generation.provider.name,
         model=picture.model,

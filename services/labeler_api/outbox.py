@@ -96,7 +96,7 @@ class Relay:
                 sent.append(row["sequence"])
             elif isinstance(result, EvenskinError):
                 failed.append(row["sequence"])
-                log.warning("event_not_taken", event=row["event"], error=result.message)
+                log.warning("event_not_taken", type=row["event"], error=result.message)
             else:
                 raise result
         if sent:

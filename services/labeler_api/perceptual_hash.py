@@ -46,5 +46,5 @@ def bands(value: bytes) -> list[int]:
     alike among faces.
     """
     bits = np.unpackbits(np.frombuffer(value, dtype=np.uint8)).reshape(-1, BANDS)
-    packed = np.packbits(bits.T, axis=1).view(">u2").ravel()
+    packed = np.frombuffer(np.packbits(bits.T, axis=1).tobytes(), dtype=">u2")
     return [(number << 16) | int(band) for number, band in enumerate(packed)]

@@ -1,0 +1,134 @@
+"""All five services in one process, on the embedded adapters: what `evenskin demo` and `serve all` run.
+
+The only module that imports several services, and it imports only those it is asked to start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from shared.adapters import open_blobs
+from shared.blobs import Blobs
+from shared.bus import Bus
+from shared.embedded.bus import InProcessBus
+from shared.errors import ConfigurationError, HomeInUse, StoreUnavailable
+from shared.service import Service
+from shared.settings import Settings
+
+SERVICES: dict[str, tuple[str, str]] = {
+    "labeler-api": ("services.labeler_api", "LabelerSettings"),
+    "generator": ("services.generator", "GeneratorSettings"),
+    "augmenter": ("services.augmenter", "AugmenterSettings"),
+    "trainer": ("services.trainer", "TrainerSettings"),
+    "model-server": ("services.model_server", "ModelServerSettings"),
+}
+"""Package and settings class of each service. labeler-api first: its schema must be there before events come."""
+
+ALL = tuple(SERVICES)
+
+
+@dataclass(frozen=True)
+class Running:
+    """Services that run in this process. A URL is None where its service was not asked for."""
+
+    labeler_url: str | None
+    model_url: str | None
+    bus: Bus
+    blobs: Blobs
+    services: dict[str, Service]
+
+
+def settings_class(service: str) -> type[Settings]:
+    """The settings class of a service. Raises ConfigurationError for an unknown name."""
+    if service not in SERVICES:
+        raise ConfigurationError(f"'{service}' is not a service.", advice=f"Use one of: {', '.join(SERVICES)}.")
+    package, name = SERVICES[service]
+    found: type[Settings] = getattr(import_module(f"{package}.settings"), name)
+    return found
+
+
+def build(service: str, settings: Settings, **adapters: Any) -> Service:
+    """Put one service together, with its own adapters unless some are given."""
+    built: Service = import_module(f"{SERVICES[service][0]}.app").build(settings, **adapters)
+    return built
+
+
+@contextlib.asynccontextmanager
+async def all_in_one(
+    home: Path,
+    *,
+    services: Collection[str] = ALL,
+    ports: dict[str, int] | None = None,
+    overrides: dict[str, dict[str, Any]] | None = None,
+) -> AsyncIterator[Running]:
+    """Run services on the in-process bus, the directory store and SQLite, all below `home`.
+
+    `ports`: of HTTP servers by service, a free one otherwise. `overrides`: settings by service, those under
+    "" for all. While it runs, `home/run.json` says where it listens. Raises HomeInUse, ConfigurationError.
+    """
+    overrides = overrides or {}
+    embedded = {"home": home, "amqp_url": None, "store_url": None, **overrides.get("", {})}
+    with _locked(home):
+        bus = InProcessBus(home / "dead")
+        blobs = open_blobs(Settings.load(**embedded))
+        await blobs.check()
+        await bus.start()
+        started: dict[str, Service] = {}
+        try:
+            for name in (name for name in SERVICES if name in services):
+                own = {"port": (ports or {}).get(name, 0), **overrides.get(name, {})}
+                if name == "labeler-api":
+                    own.setdefault("database_url", None)
+                service = build(name, settings_class(name).load(**embedded, **own), bus=bus, blobs=blobs)
+                started[name] = service
+                await service.start()
+            running = Running(_url(started, "labeler-api"), _url(started, "model-server"), bus, blobs, started)
+            with _announced(home, running):
+                yield running
+        finally:
+            await bus.drain(Settings.load(**embedded).drain_s)
+            for service in reversed(started.values()):
+                await service.stop()
+            await bus.close()
+            await blobs.close()
+
+
+def _url(started: dict[str, Service], name: str) -> str | None:
+    return f"http://{started[name].settings.host}:{started[name].port}" if name in started else None
+
+
+@contextlib.contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """One process at a time on a home: the in-process bus is no bus between two."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock = (home / "lock").open("w")
+    except OSError as error:
+        raise StoreUnavailable(
+            f"'{home}' cannot be used: {error.strerror}.", advice="Choose another --home."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HomeInUse(f"Another evenskin process runs on '{home}'.", advice="Stop it, or use its URL.") from None
+        yield
+
+
+@contextlib.contextmanager
+def _announced(home: Path, running: Running) -> Iterator[None]:
+    path = home / "run.json"
+    announcement = {"pid": os.getpid(), "labeler_url": running.labeler_url, "model_url": running.model_url}
+    path.write_text(json.dumps(announcement))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
