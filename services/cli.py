@@ -58,7 +58,9 @@ def demo(
     from services import demo as demonstration
     from services.commands.connection import command_settings
 
-    return demonstration.run(home or command_settings(None).home / "demo", json_output=json_output, scale=scale)
+    place = home or command_settings(None).home / "demo"
+    status: int = demonstration.run(place, json_output=json_output, scale=scale)
+    return status
 
 
 @app.command()

@@ -56,8 +56,8 @@ def comparison(models: Models) -> Markup:
         (el("th", text, scope="col") for text in ("n", "shown", *METRIC_NAMES.values())),
     )
     caption = (
-        "Percent on the test fold, with 95% intervals below. n: test pictures whose label for the condition is known; "
-        "shown: those that show it."
+        "Percent on the test fold; in small figures the 95% interval. n: test pictures whose label for the condition "
+        "is known; shown: those that show it."
     )
     baseline = f" Baseline: {models.baseline_text}." if models.baseline else ""
     return section(

@@ -27,7 +27,11 @@ def table_of(caption: str, head: Markup, rows: Sequence[Markup], foot: Markup | 
     """A table that says what it shows; `rows` are rows, or groups of rows."""
     body = rows if rows and rows[0].startswith("<tbody") else el("tbody", rows)
     table = el(
-        "table", el("caption", caption), el("thead", head), body, el("tfoot", foot) if foot is not None else None
+        "table",
+        el("caption", el("span", caption)),
+        el("thead", head),
+        body,
+        el("tfoot", foot) if foot is not None else None,
     )
     # Wide tables scroll on a phone; the keyboard must be able to do so as well.
     return el("div", table, class_="scroll", role="region", aria_label=caption, tabindex=0)

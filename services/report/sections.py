@@ -101,12 +101,21 @@ def faces(pictures: Sequence[Face]) -> Markup:
         *({"clear"} & {name for name, _, _ in pictures}),
     ):
         shown = [(severity, data) for condition, severity, data in pictures if condition == name]
-        shown.sort(key=lambda pair: _rank(pair[0]))
-        items = [_face(name, severity, data) for severity, data in shown]
+        items = [_face(name, severity, data) for severity, data in _in_rows(shown)]
         title = "clear skin" if name == "clear" else condition_text(name)
         cards.append(el("div", el("h3", title), el("ul", items, class_="faces"), class_="card"))
     note = "Originals of the dataset, the condition and its severity as labelled. Mild is meant to be hard to see."
     return section("What the pictures look like", el("p", note), el("div", cards, class_="cards"))
+
+
+def _in_rows(pictures: list[tuple[str | None, bytes]]) -> list[tuple[str | None, bytes]]:
+    """Mild, moderate, severe beside each other: the first of each, then the second of each."""
+    seen: dict[str | None, int] = {}
+    placed = []
+    for severity, data in pictures:
+        seen[severity] = seen.get(severity, 0) + 1
+        placed.append((seen[severity], _rank(severity), severity, data))
+    return [(severity, data) for _, _, severity, data in sorted(placed, key=lambda place: place[:2])]
 
 
 def _face(condition: str, severity: str | None, data: bytes) -> Markup:
@@ -122,7 +131,7 @@ def prediction(answer: Prediction, picture: bytes | None) -> Markup:
     head = el(
         "tr",
         el("th", "condition", scope="col", class_="text"),
-        el("th", "probability that it is there", scope="col", class_="text"),
+        el("th", "probability", scope="col", class_="text"),
         (el("th", text, scope="col") for text in ("%", "answer", *(["label"] if truth is not None else []))),
     )
     rows = [
@@ -216,7 +225,7 @@ def _score_tile(models: Models) -> list[tuple[str, str, str]]:
     note = ""
     if models.baseline is not None:
         note = f"colour-histogram baseline: {percent(models.baseline.overall.balanced_accuracy)}%"
-    return [("mean balanced accuracy", f"{old}% → {new}%", note)]
+    return [("balanced accuracy", f"{old}% → {new}%", note)]
 
 
 def _promotion_tile(decision: Promotion | None) -> list[tuple[str, str, str]]:

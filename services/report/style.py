@@ -19,28 +19,30 @@ p{margin:.4rem 0 1rem;max-width:46rem}
 .warning{background:var(--warn-paper);border-left:4px solid var(--warn-line);padding:.8rem 1rem;margin:1.2rem 0;
 max-width:none;border-radius:0 6px 6px 0}
 .warning p{margin:0;max-width:none}.warning p+p{margin-top:.5rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(11.5rem,1fr));gap:.8rem;margin:1.4rem 0 0;padding:0}
-.tile{background:var(--panel);border-radius:8px;padding:.8rem 1rem;margin:0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.7rem;margin:1.4rem 0 0;padding:0}
+.tile{background:var(--panel);border-radius:8px;padding:.7rem .85rem;margin:0}
 .tile dt{color:var(--soft);font-size:.85rem}
-.tile dd{margin:.1rem 0 0;font-size:1.4rem;font-weight:650;font-variant-numeric:tabular-nums;letter-spacing:-.01em}
-.tile dd small{display:block;font-size:.82rem;font-weight:400;letter-spacing:0;line-height:1.35}
+.tile dd{margin:.1rem 0 0;font-size:1.2rem;font-weight:650;letter-spacing:-.02em;white-space:nowrap}
+.tile dd small{display:block;white-space:normal;font-size:.82rem;font-weight:400;letter-spacing:0;line-height:1.35}
 .scroll{overflow-x:auto;margin:1rem 0;-webkit-overflow-scrolling:touch}
 .scroll:focus-visible{outline:2px solid var(--after);outline-offset:3px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.93rem}
 caption{text-align:left;padding:0 0 .5rem;font-size:.9rem;caption-side:top}
+caption span{display:block;max-width:min(46rem,calc(100vw - 2.5rem));position:sticky;left:0}
 th,td{padding:.34rem .55rem;text-align:right;vertical-align:middle;border-bottom:1px solid var(--line);
 white-space:nowrap}
 th:first-child{padding-left:0}
-thead th{font-size:.83rem;font-weight:600;color:var(--soft);vertical-align:bottom}
+thead th{white-space:normal;font-size:.83rem;font-weight:600;color:var(--soft);vertical-align:bottom}
 tbody th,.text{text-align:left}
 tbody th{font-weight:600}
 tfoot th,tfoot td{font-weight:650;border-top:2px solid var(--line);border-bottom:0}
 tfoot th{text-align:left}
-td small{display:block;font-size:.78rem;line-height:1.2}
+td small{display:inline-block;min-width:3.4rem;font-size:.8rem}
 td.wide{width:40%;min-width:7.5rem}
 tr.after td,tr.after th{font-weight:600}tr.after td small{font-weight:400}
 tr.baseline td{color:var(--soft)}
 tbody.group tr:not(:last-child) td{border-bottom-color:transparent}
+tbody.group th{vertical-align:top}
 .key{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.88rem;color:var(--soft);margin:.6rem 0;
 padding:0;list-style:none}
 .key li::before{content:"";display:inline-block;width:.75rem;height:.75rem;border-radius:3px;margin-right:.4rem;
@@ -55,9 +57,9 @@ figure{margin:0;break-inside:avoid}
 figcaption{font-size:.88rem;margin-top:.35rem}
 .rows{display:grid;grid-template-columns:max-content 1fr;gap:0 .9rem;align-items:center;font-size:.9rem}
 .rows>span{white-space:nowrap}
-.axis{position:relative;height:1.3rem;font-size:.78rem;color:var(--soft)}
+.axis{position:relative;white-space:nowrap;height:1.3rem;font-size:.78rem;color:var(--soft)}
 .axis i{position:absolute;transform:translateX(-50%);font-style:normal}
-.axis i:first-child{transform:none}.axis i:last-child{transform:translateX(-100%)}
+.axis i:first-child{transform:translateX(-.2rem)}.axis i:last-child{transform:translateX(-100%)}
 .plot{position:relative;padding-left:2.9rem}
 .plot .y{position:absolute;left:0;width:2.5rem;text-align:right;font-size:.78rem;color:var(--soft);
 transform:translateY(-50%)}
@@ -73,7 +75,9 @@ dl.terms dt{font-weight:600}dl.terms dd{margin:0}
 footer{margin-top:3rem;padding-top:1rem;padding-bottom:3rem;color:var(--soft);font-size:.85rem}
 footer p{max-width:none;overflow-wrap:anywhere}
 @media (max-width:40rem){.answer{grid-template-columns:1fr}.answer img{max-width:15rem}
-dl.terms{grid-template-columns:1fr;gap:0}dl.terms dd{margin:0 0 .7rem}th,td{padding:.34rem .4rem}h2{margin-top:2.2rem}}
+dl.terms{grid-template-columns:1fr;gap:0}dl.terms dd{margin:0 0 .7rem}th,td{padding:.34rem .4rem}
+tbody th,tfoot th{position:sticky;left:0;background:var(--paper)}td small{display:block;min-width:0;line-height:1.2}
+td.wide{min-width:4.5rem}h2{margin-top:2.2rem}}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--panel:#f2f2f2;--before:#8a93a5;
 --after:#0f766e;--baseline:#b45309;--warn-paper:#fff;--warn-line:#888}body{font-size:10.5pt}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}main,header,footer{max-width:none;padding:0}
