@@ -40,35 +40,33 @@ async def depth(connection: AbstractConnection, queue: str) -> int:
 
 async def letters(connection: AbstractConnection, queue: str) -> list[DeadLetter]:
     """The dead letters of one consumer queue; they stay there."""
-    found = []
     async with _channel(connection) as channel:
-        async for delivery in _each(channel, queue):
-            found.append(_letter(queue, delivery))
-    return found
+        deliveries = await _all(channel, queue)
+        if deliveries:
+            await deliveries[-1].nack(multiple=True)  # back before we answer: whoever looks next sees them
+    return [_letter(queue, delivery) for delivery in deliveries]
 
 
 async def replay(connection: AbstractConnection, publisher: Publisher, queue: str) -> int:
     """Send the dead letters of one consumer queue back to it, as new. Returns how many."""
-    replayed = 0
     async with _channel(connection) as channel:
-        async for delivery in _each(channel, queue):
+        deliveries = await _all(channel, queue)  # first all, so that one which dies again at once is not sent for ever
+        for delivery in deliveries:
             await publisher.send(copy_of(delivery, {}), queue)  # confirmed, and only then removed here
             await delivery.ack()
-            replayed += 1
-    return replayed
+    return len(deliveries)
 
 
-async def _each(channel: AbstractChannel, queue: str) -> AsyncIterator[AbstractIncomingMessage]:
-    """What is in the dead-letter queue now: not what a replayed message adds while we read."""
+async def _all(channel: AbstractChannel, queue: str) -> list[AbstractIncomingMessage]:
+    """Everything in a dead-letter queue, held until the channel closes. A count from the broker would lag behind."""
     try:
         dead = await channel.declare_queue(dead_name(queue), passive=True)
     except ChannelNotFoundEntity:
-        return
-    for _ in range(dead.declaration_result.message_count or 0):
-        delivery = await dead.get(fail=False)
-        if delivery is None:
-            return
-        yield delivery
+        return []
+    found = []
+    while (delivery := await dead.get(fail=False)) is not None:
+        found.append(delivery)
+    return found
 
 
 def _letter(queue: str, delivery: AbstractIncomingMessage) -> DeadLetter:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AuthenticationError, ProbableAuthenticationError
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    AuthenticationError,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
 from aiormq.exceptions import ConnectionNotAllowed
 
 from shared.errors import BusUnavailable, ConfigurationError
@@ -21,7 +26,7 @@ CONNECT_S = 10.0  # for one attempt
 FIRST_PAUSE_S = 0.2  # between attempts, doubled each time
 LONGEST_PAUSE_S = 10.0
 HEARTBEAT_S = 20  # a broker that vanished without a word is noticed after about three of them
-_REFUSED = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
+REFUSALS = 3  # attempts at the start that end in a doubtful refusal before it counts as one
 BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)
 
 
@@ -46,7 +51,7 @@ class Link:
 
     def __init__(self, url: str, name: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+        if parts.scheme not in ("amqp", "amqps") or not parts.hostname or not _has_port(parts):
             raise ConfigurationError(
                 "EVENSKIN_AMQP_URL is not the address of a broker.", advice="Use amqp://user:password@host:5672/."
             )
@@ -112,20 +117,20 @@ class Link:
 
     async def _connect(self, *, give_up_if_refused: bool) -> AbstractConnection:
         backoff = Backoff()
+        refusals = 0
         while True:
             try:
                 return await aio_pika.connect(
                     self._url, timeout=CONNECT_S, client_properties={"connection_name": self._name}
                 )
-            except _REFUSED as error:
-                if give_up_if_refused:
-                    raise ConfigurationError(
-                        f"The broker on {self._broker} refuses us.",
-                        advice="Check the user, the password and the virtual host in EVENSKIN_AMQP_URL.",
-                    ) from error
-                problem: BaseException = error
             except BROKER_ERRORS as error:
-                problem = error
+                problem: BaseException = error
+            refusals += _refusals(problem)
+            if give_up_if_refused and refusals >= REFUSALS:
+                raise ConfigurationError(
+                    f"The broker on {self._broker} refuses us.",
+                    advice="Check the user, the password and the virtual host in EVENSKIN_AMQP_URL.",
+                ) from problem
             pause_s = backoff.pause_s()
             log.warning(
                 "waiting_for_broker",
@@ -134,3 +139,19 @@ class Link:
                 retry_in_s=round(pause_s, 1),
             )
             await asyncio.sleep(pause_s)
+
+
+def _refusals(error: BaseException) -> int:
+    """How much an error speaks for a wrong user, password or virtual host, in REFUSALS."""
+    if isinstance(error, AuthenticationError | ProbableAuthenticationError | ConnectionNotAllowed):
+        return REFUSALS
+    # What the client makes of a broker that hangs up when the virtual host is opened. One that is shutting down
+    # does so, too.
+    return int(isinstance(error, InvalidFrameError) and "Connection.Close" in str(error))
+
+
+def _has_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False

@@ -28,24 +28,24 @@ class Publisher:
         self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
 
-    async def publish(self, message: AmqpMessage, routing_key: str, *, timeout_s: float = PUBLISH_S) -> None:
+    async def publish(self, message: AmqpMessage, routing_key: str) -> None:
         """Publish to the exchange. Returns once confirmed; raises UnroutableEvent, BusUnavailable."""
-        await self._publish(message, routing_key, timeout_s, direct=False)
+        await self._publish(message, routing_key, direct=False)
 
-    async def send(self, message: AmqpMessage, queue: str, *, timeout_s: float = PUBLISH_S) -> None:
+    async def send(self, message: AmqpMessage, queue: str) -> None:
         """Publish to one queue by its name. Returns once confirmed; raises UnroutableEvent, BusUnavailable."""
-        await self._publish(message, queue, timeout_s, direct=True)
+        await self._publish(message, queue, direct=True)
 
-    async def _publish(self, message: AmqpMessage, routing_key: str, timeout_s: float, *, direct: bool) -> None:
+    async def _publish(self, message: AmqpMessage, routing_key: str, *, direct: bool) -> None:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(PUBLISH_S):
                 while True:
                     if await self._try(message, routing_key, direct):
                         return
                     await asyncio.sleep(_PAUSE_S)
         except TimeoutError:
             raise BusUnavailable(
-                f"The broker did not confirm {routing_key} within {timeout_s:.0f} s.",
+                f"The broker did not confirm {routing_key} within {PUBLISH_S:.0f} s.",
                 advice="It is tried again once the broker answers.",
             ) from None
 
