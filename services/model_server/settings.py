@@ -9,7 +9,7 @@ from pydantic import Field
 from shared.imaging import MAX_BYTES, MAX_PIXELS
 from shared.settings import Settings
 
-MAX_WORKERS = 4  # threads: each may hold a 50-megapixel picture, some 450 MB while its colours are converted
+MAX_WORKERS = 4  # threads: each may hold a 50-megapixel picture, 570 MB while it is turned and its colours converted
 
 
 def _usable_cores() -> int:
