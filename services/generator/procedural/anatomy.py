@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from services.generator.procedural.canvas import Plane, Points, as_plane, bell, blur, curve
 from services.generator.procedural.pose import head_depth, nose_profile
@@ -158,8 +157,3 @@ def _nose(traits: Traits, u: Plane, v: Plane) -> Plane:
 def grid_cover(plane: Plane, grid: int) -> Plane:
     """A full-size cover on the coarse grid, averaged."""
     return as_plane(cv2.resize(plane, (grid, grid), interpolation=cv2.INTER_AREA))
-
-
-def mirrored(points: Points, side: int) -> npt.NDArray[np.float64]:
-    """Points given for the right half, for the half that `side` (-1 or 1) names."""
-    return points * np.array([float(side), 1.0])

@@ -13,7 +13,7 @@ def photograph(picture: Picture, traits: Traits, rng: np.random.Generator) -> by
     """Encode the linear picture (3, size, size) as a baseline JPEG in sRGB."""
     size = traits.pose.size
     # A camera meters for the face: deep skin is exposed longer, though not until it looks light.
-    exposure = (1.0 + 0.85 * traits.darkness**1.5) * np.exp(rng.normal(0.0, 0.11)) * 0.97
+    exposure = (1.0 + 1.15 * traits.darkness**1.5) * np.exp(rng.normal(0.0, 0.11)) * 0.97
     cast = np.exp(rng.normal(0.0, (0.055, 0.02, 0.075)))
     gains = exposure * cast / cast.mean()
     axis = (np.arange(size, dtype=np.float32) / np.float32(size) - 0.5) ** 2

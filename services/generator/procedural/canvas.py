@@ -1,7 +1,8 @@
 """Drawing helpers: random streams, noise, antialiased shapes, stamps and blending. Knows nothing of faces.
 
 A `Plane` is (height, width) float32; a `Picture` is (3, height, width) float32 RGB in linear light, where display
-values are its square root (gamma 2.0: close enough to sRGB here, and far cheaper). Points are (n, 2) in pixels, x first.
+values are its square root (gamma 2.0: close enough to sRGB here, and far cheaper). Points are (n, 2) in pixels, x
+first.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def random_stream(seed: int, purpose: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(entropy))
 
 
-def linear(colour: Sequence[float]) -> Colour:
+def linear(colour: Sequence[float] | npt.NDArray[np.float64]) -> Colour:
     """Display colour in 0..255 to linear light in 0..1."""
     red, green, blue = (float(channel) / 255.0 for channel in colour)
     return (red * red, green * green, blue * blue)

@@ -17,7 +17,7 @@ from services.generator.procedural.canvas import (
 from services.generator.procedural.skin import Skin, cheeks_weight
 from shared.taxonomy import Severity
 
-_ERYTHEMA = {Severity.MILD: (0.17, 0.28), Severity.MODERATE: (0.42, 0.58), Severity.SEVERE: (0.80, 1.10)}
+_ERYTHEMA = {Severity.MILD: (0.16, 0.26), Severity.MODERATE: (0.38, 0.52), Severity.SEVERE: (0.68, 0.92)}
 _VESSELS = {Severity.MILD: (0, 3), Severity.MODERATE: (4, 12), Severity.SEVERE: (22, 40)}
 _PATCHES = {Severity.MILD: (0.17, 0.30), Severity.MODERATE: (0.42, 0.60), Severity.SEVERE: (0.75, 1.05)}
 _SPOTS = {Severity.MILD: (4, 9), Severity.MODERATE: (11, 20), Severity.SEVERE: (24, 40)}
@@ -92,7 +92,7 @@ def _draw_spots(skin: Skin, count: int, strength: float, rng: np.random.Generato
     places = skin.places(
         rng, count, lambda u, v: np.clip(cheeks_weight(u, v) + 0.35 * np.exp(-(((v - middle) / 0.4) ** 2)), 0, 1), 0.05
     )
-    for (u, v), (x, y) in zip(places, pose.project(places), strict=True):
+    for (u, _), (x, y) in zip(places, pose.project(places), strict=True):
         radius = unit * float(rng.uniform(0.016, 0.042))
         squeeze = float(max(pose.facing(np.array(u)), 0.4))
         shape = (radius * squeeze, radius * float(rng.uniform(0.65, 1.0)))

@@ -151,9 +151,10 @@ def paint_features(picture: Picture, skin: Skin, features: Features, rng: np.ran
     """Paint the features over the unlit colour of the skin."""
     traits = skin.traits
     _paint_lips(picture, skin, features, rng)
-    over(picture, tuple(0.16 * channel for channel in traits.skin), features.nostrils)  # type: ignore[arg-type]
-    hair = tuple(min(0.55 * channel, 0.13) for channel in traits.hair)
-    over(picture, (hair[0], hair[1], hair[2]), features.brows)
+    red, green, blue = traits.skin
+    over(picture, (0.16 * red, 0.16 * green, 0.16 * blue), features.nostrils)
+    red, green, blue = (min(0.55 * channel, 0.13) for channel in traits.hair)
+    over(picture, (red, green, blue), features.brows)
     for side, polygon in zip((-1, 1), features.eye_polygons, strict=True):
         _paint_eye(picture, skin, features, side, polygon, rng)
     over(picture, (0.012, 0.009, 0.008), features.lash_lines)

@@ -22,7 +22,6 @@ from services.generator.procedural.canvas import (
     fill,
     over,
     random_stream,
-    smooth_noise,
     smoothstep,
     strips,
     stroke,
@@ -176,7 +175,7 @@ class Hair:
 
 def shape_hair(traits: Traits, style: Style, rng: np.random.Generator, light: Plane) -> Hair:
     """Lay out and colour the hair; `light` (size, size) is how brightly the head is lit there."""
-    pose, unit, size = traits.pose, traits.pose.scale, traits.pose.size
+    unit, size = traits.pose.scale, traits.pose.size
     strands, radius = _texture(traits, style, rng)
     outer, inner = _outer(traits, style, rng), _hairline(traits, style, rng)
     mask = blank(size)
@@ -194,7 +193,7 @@ def shape_hair(traits: Traits, style: Style, rng: np.random.Generator, light: Pl
     ring = np.float32(rng.uniform(1.05, 1.3))
     strength = np.float32(rng.uniform(0.2, 0.9) * (0.4 if style.curl > 0.6 else 1.0))
     contrast = np.float32(0.26 - 0.12 * min(1.0, 3 * traits.hair[1]))
-    colour = np.empty((3, size, size), dtype=np.float32)
+    colour = np.zeros((3, size, size), dtype=np.float32)
     for part in strips(extent(back + front)):
         band = np.maximum(1.0 - ((radius[part] - ring) * np.float32(3.4)) ** 2, 0.0) ** 2
         tone = np.clip(0.72 + contrast * strands[part], 0.2, 1.6) * light[part]
@@ -245,8 +244,3 @@ def draw_stray(picture: Picture, traits: Traits, style: Style, rng: np.random.Ge
     if box is not None:
         tone = np.array(traits.hair) * 0.8
         over(picture, (float(tone[0]), float(tone[1]), float(tone[2])), coverage(mask, 0.3), box)
-
-
-def stubble_noise(rng: np.random.Generator, size: int) -> Plane:
-    """Patchiness of a beard (size, size)."""
-    return smooth_noise(rng, size, size / 14)

@@ -88,9 +88,7 @@ def light_skin(
     return albedo
 
 
-def _light_part(
-    colour: Picture, nx: Plane, ny: Plane, openness: Plane, shade: Plane, gloss: Plane, lamp: Lamp
-) -> None:
+def _light_part(colour: Picture, nx: Plane, ny: Plane, openness: Plane, shade: Plane, gloss: Plane, lamp: Lamp) -> None:
     """Light a part of the picture in place; `nx` and `ny` are the slopes of the surface."""
     length = 1.0 / np.sqrt(1.0 + nx * nx + ny * ny)
     lx, ly, lz = (np.float32(value) for value in lamp.direction)

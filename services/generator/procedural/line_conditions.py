@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.generator.procedural.canvas import Mask8, Points, as_plane, bell, blank, coverage, curve, extent, stroke, tapered
+from services.generator.procedural.canvas import (
+    Mask8,
+    Points,
+    as_plane,
+    bell,
+    blank,
+    coverage,
+    curve,
+    extent,
+    tapered,
+)
 from services.generator.procedural.skin import Skin
 from services.generator.procedural.traits import Traits
 from shared.taxonomy import Severity
@@ -59,13 +69,13 @@ def draw_fine_lines(skin: Skin, amount: float, rng: np.random.Generator) -> None
             draw(line * (side, 1), level * rng.uniform(0.45, 0.95))
         for row in range(round(1 + 3 * amount)):
             start = np.array([traits.shape.mouth_width + 0.045 + 0.035 * row, traits.shape.mouth_height - 0.08])
-            end = start + (0.015 + rng.normal(0, 0.006), rng.uniform(0.11, 0.2))
+            end = start + np.array([0.015 + rng.normal(0, 0.006), rng.uniform(0.11, 0.2)])
             line = _wavy(start, (start + end) / 2 + (0.02, 0.0), end, 0.002, rng)
             draw(line * (side, 1), level * rng.uniform(0.4, 0.9))
     for u in np.linspace(-0.25, 0.25, round(3 + 8 * amount)):
         top = traits.shape.mouth_height - traits.shape.upper_lip * (1 - (u / traits.shape.mouth_width) ** 2)
         start = np.array([u + rng.normal(0, 0.012), top - rng.uniform(0.012, 0.03)])
-        end = start + (u * 0.2 + rng.normal(0, 0.008), -rng.uniform(0.03, 0.095))
+        end = start + np.array([u * 0.2 + rng.normal(0, 0.008), -rng.uniform(0.03, 0.095)])
         draw(np.linspace(start, end, 6), level * rng.uniform(0.15, 0.65))
     for row in range(round(1 + 3 * amount)):
         v = -0.42 - 0.11 * row + rng.normal(0, 0.015)
@@ -139,11 +149,3 @@ def baseline_age(skin: Skin, rng: np.random.Generator) -> None:
 def droop(traits: Traits, amount: float) -> float:
     """How far the upper lids hang, 0..1, for an amount of aging."""
     return float(np.clip(0.12 * traits.age + 0.75 * amount, 0.0, 1.0))
-
-
-def neck_rings(mask: Mask8, traits: Traits, amount: float) -> None:
-    """Rings of the neck."""
-    for v in (1.55, 1.68):
-        u = np.linspace(-0.5, 0.5, 9)
-        ring = traits.pose.place(u, v + 0.05 * np.cos(2.6 * u), np.full(9, 0.25))
-        stroke(mask, ring, 0.014 * traits.pose.scale, 200 * amount)

@@ -1,4 +1,4 @@
-"""What shows on a face without being a condition: drawn on any picture, whatever its labels, so that it tells nothing."""
+"""What shows on a face without being a condition: drawn whatever the labels are, so that it tells nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from services.generator.procedural.canvas import (
     Picture,
-    Plane,
     Points,
     as_plane,
     blank,
@@ -35,14 +34,15 @@ def complexion(skin: Skin, rng: np.random.Generator) -> None:
     grid = skin.coarse_melanin.shape[0]
     skin.coarse_melanin += np.float32(traits.unevenness) * fractal_noise(rng, grid, grid / 7)
     skin.coarse_blood += np.float32(traits.unevenness) * fractal_noise(rng, grid, grid / 9)
-    skin.coarse_blood += np.float32(traits.ruddiness)
+    pallor = 1.0 - 0.65 * traits.darkness  # a flush shows less through more melanin
+    skin.coarse_blood += np.float32(pallor * traits.ruddiness)
     flush = [
         (-0.55, 0.4, 0.2, 0.2, 1.0),
         (0.55, 0.4, 0.2, 0.2, 1.0),
         (0, 0.48, 0.12, 0.14, 1.0),
         (0, 1.2, 0.2, 0.15, 0.5),
     ]
-    skin.coarse_blood += np.float32(traits.flush) * skin.field(flush)
+    skin.coarse_blood += np.float32(pallor * traits.flush) * skin.field(flush)
     gap = traits.shape.eye_gap
     rings = skin.field(
         [

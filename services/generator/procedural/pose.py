@@ -2,7 +2,8 @@
 
 Face units: the origin lies between the eyes, u runs to the picture's right, v down; half the width of the face at the
 cheekbones is about 0.93, the chin lies at v = 1.4, the hairline at -1.0, the nose's base at 0.58, the mouth at 0.86
-(facial thirds and fifths as in Farkas, Anthropometry of the Head and Face, 1994). z comes out of the face to the camera.
+(facial thirds and fifths as in Farkas, Anthropometry of the Head and Face, 1994). z comes out of the face to the
+camera.
 """
 
 from __future__ import annotations

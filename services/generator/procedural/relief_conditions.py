@@ -83,7 +83,7 @@ def _draw_lesion(
     stamp(skin.melanin, centre, body, 0.10 + 0.16 * skin.traits.darkness, flatness=3, wobble=wobble)
     stamp(skin.relief, centre, body, radius * float(rng.uniform(0.45, 0.75)))
     stamp(skin.gloss, centre, (body[0] * 0.8, body[1] * 0.8), 0.12)
-    if kind < 0.45 and redness > 0.5 or kind < 0.25:
+    if kind < (0.45 if redness > 0.5 else 0.25):
         tip = (radius * 0.42 * squeeze, radius * 0.42)
         stamp(skin.pale, centre, tip, float(rng.uniform(0.55, 0.85)), flatness=4)
         stamp(skin.relief, centre, tip, radius * 0.3)

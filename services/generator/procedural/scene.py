@@ -14,7 +14,6 @@ from services.generator.procedural.canvas import (
     blur,
     coverage,
     curve,
-    fill,
     linear,
     over,
     polygon_coverage,

@@ -104,7 +104,7 @@ class Skin:
     def albedo(self, cover: Plane, box: tuple[slice, slice]) -> Picture:
         """Colour of the skin (3, size, size), linear, inside the box; pigments lie only where `cover` is 1."""
         traits = self.traits
-        base = np.empty((3, self.size, self.size), dtype=np.float32)
+        base = np.zeros((3, self.size, self.size), dtype=np.float32)
         coarse_melanin, coarse_blood = self.detail_field(self.coarse_melanin), self.detail_field(self.coarse_blood)
         absorbs = _BLOOD_FAIR + (_BLOOD_DEEP - _BLOOD_FAIR) * traits.darkness
         fade = np.float32(1.0 - 0.66 * traits.darkness)

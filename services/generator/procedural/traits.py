@@ -110,7 +110,7 @@ def _skin_colour(tone: int, rng: np.random.Generator) -> Colour:
     """The Monk swatch, a little nearer to the colour of skin under daylight, with a person's own variation."""
     red, green, blue = (float(channel) for channel in MONK_SRGB[tone])
     # The light swatches are nearly white: a photograph exposes them lower and shows the blood through them.
-    fair = max(0.0, (6 - tone) / 5)
+    fair = min(max(0.0, (7 - tone) / 5), 0.8)
     red, green, blue = red * (1 - 0.05 * fair), green * (1 - 0.15 * fair), blue * (1 - 0.19 * fair)
     # The two darkest swatches are nearly grey; lit skin of that tone keeps a trace of brown.
     deep = max(0.0, (tone - 7) / 3)
@@ -124,7 +124,11 @@ def _hair_colour(tone: int, age: float, rng: np.random.Generator) -> Colour:
     if rng.random() < 0.75 * max(0.0, age - 0.25) ** 1.3:
         name = "white" if rng.random() < 0.3 * age else "grey"
     else:
-        weights = np.array([3.0, 3, 3, 1, 2, 2]) if tone <= 4 else np.array([5.0, 3, 1, 0.3, 0.1, 0.1])
+        weights = (
+            np.array([3.0, 3, 3, 1, 2, 2])
+            if tone <= 4
+            else np.array([5.0, 3, 1, 0.3, 0.1, 0.1]) * (1, 1, 1, tone < 7, tone < 7, tone < 7)
+        )
         name = str(rng.choice(list(_HAIR_COLOURS)[:6], p=weights / weights.sum()))
     base = np.array(_HAIR_COLOURS[name]) * np.exp(rng.normal(0.0, 0.12))
     return linear(np.clip(base, 8, 235))
