@@ -1,0 +1,73 @@
+# evenskin. `make` or `make help` lists the targets; each one sets up .venv with what it needs first.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+# The newest Python that is named by its version; 3.11 is the oldest that will do.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+# An index with other builds of PyTorch (CPU or GPU) than the default one's.
+TORCH_INDEX_URL ?=
+# Parallel test processes.
+WORKERS ?= 2
+# Extra arguments of `make demo`, `make test` and `make bench`.
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --constraint requirements.lock $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+# The slowest first, so that no worker is left alone with them.
+SUITES = $(wildcard tests/e2e tests/integration tests/contract tests/unit)
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/installed-all ## run the whole loop in one process: dataset, training, rebalance, better model, prediction
+	$(BIN)/evenskin demo $(ARGS)
+
+.PHONY: clean-demo
+clean-demo: ## forget what `make demo` made
+	rm -rf var/demo
+
+.PHONY: test
+test: lint ## lint, then run unit, contract, integration and end-to-end tests
+	$(BIN)/python -m tests.servers prepare
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(SUITES) $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/installed-test ## check style, types and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m tests.imports
+
+.PHONY: bench
+bench: $(VENV)/installed-test ## measure speed; ratios from one run
+	$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: docs
+docs: $(VENV)/installed-test ## generate JSON Schemas and AsyncAPI from the event models
+	$(BIN)/python -m shared.schemas
+
+.PHONY: lock
+lock: $(VENV)/installed-lock ## pin anew every package that any part needs, in requirements.lock
+	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --annotation-style line --unsafe-package evenskin --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+	$(BIN)/python -m tests.lock requirements.lock
+
+.PHONY: clean
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+
+# One environment for all; a part's packages are installed again when they or their pins change.
+$(VENV)/installed-%: pyproject.toml requirements.lock | $(BIN)/python
+	$(INSTALL) --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'evenskin needs Python 3.11 or newer; name one with PYTHON=…'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
