@@ -265,6 +265,10 @@ class ModelClient(_Client):
             Prediction, await self._json("POST", "/v1/predictions", {"heatmap": 1 if heatmap else None}, data=form)
         )
 
+    async def served_version(self) -> str:
+        """The version of the model in service. Raises NoModel."""
+        return str((await self._json("GET", "/v1/model"))["version"])
+
 
 def problem_error(status: int, body: bytes) -> EvenskinError:
     """The error that a server's answer tells of: our own class where the code is ours."""

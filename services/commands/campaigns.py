@@ -56,15 +56,21 @@ async def rebalance(
 
 
 async def follow(client: LabelerClient, campaign: Campaign, *, json_output: bool) -> int:
-    """Show a campaign's progress until its model is there, or it has failed."""
+    """Show a campaign's progress until its model is there, or it has failed; then how it ended."""
+    last = await watch(client, campaign)
+    _report(last, json_output=json_output)
+    return _exit_status(last)
+
+
+async def watch(client: LabelerClient, campaign: Campaign) -> Campaign:
+    """Show a campaign's progress until its model is there, or it has failed. Returns it as it is then."""
     last = campaign
     with progress_bars() as bars:
         shown = _Bars(bars)
         async with contextlib.aclosing(_until_settled(client, campaign["id"])) as documents:
             async for last in documents:
                 shown.update(last)
-    _report(last, json_output=json_output)
-    return _exit_status(last)
+    return last
 
 
 async def _until_settled(client: LabelerClient, campaign_id: str) -> AsyncGenerator[Campaign]:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from rich.markup import escape
 
+from services.client import Download
 from services.commands.connection import labeler
 from services.commands.output import print_json, results
 from services.commands.progress import progress_bars
@@ -24,18 +25,9 @@ _FILES = {"labelstudio": "labelstudio.json", "coco": "coco.json", "csv": "images
 
 async def export(directory: Path, *, format: str, home: Path | None, url: str | None, json_output: bool) -> int:
     """Write the dataset into an empty or new directory."""
-    partial = _prepare(directory)
-    try:
-        async with labeler(home, url) as (client, _), client.export(format) as download:
-            if download.content_type in ("application/x-tar", "application/tar"):
-                files = await _extract(download.chunks, partial)
-            else:
-                files = _write(partial / _FILES.get(format, format), [chunk async for chunk in download.chunks])
-        _put_in_place(partial, directory)
-    except OSError as error:
-        raise _unwritable(directory, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    _check_empty(directory)  # before the server packs anything
+    async with labeler(home, url) as (client, _), client.export(format) as download:
+        files = await write_export(download, directory, format)
     if json_output:
         print_json({"directory": str(directory), "format": format, "files": files})
     else:
@@ -43,11 +35,31 @@ async def export(directory: Path, *, format: str, home: Path | None, url: str | 
     return 0
 
 
-def _prepare(directory: Path) -> Path:
-    """A hidden directory beside the wanted one, so that putting it in place is one rename."""
+async def write_export(download: Download, directory: Path, format: str) -> int:
+    """Write a download into an empty or new directory, whole or not at all. Returns the number of files."""
+    partial = _prepare(directory)
+    try:
+        if download.content_type in ("application/x-tar", "application/tar"):
+            files = await _extract(download.chunks, partial)
+        else:
+            files = _write(partial / _FILES.get(format, format), [chunk async for chunk in download.chunks])
+        _put_in_place(partial, directory)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return files
+
+
+def _check_empty(directory: Path) -> None:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         what = "is not empty" if directory.is_dir() else "is a file"
         raise Conflict(f"'{directory}' {what}.", advice="Export into a new or an empty directory.")
+
+
+def _prepare(directory: Path) -> Path:
+    """A hidden directory beside the wanted one, so that putting it in place is one rename."""
+    _check_empty(directory)
     target = directory.absolute()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -39,16 +39,8 @@ async def import_folder(
 ) -> int:
     """Bring in a folder tree. Exit status 1 if the service refused some of the pictures."""
     folder = read_folder(directory)
-    outcome = Imported(copies=sum(len(picture.also) for picture in folder.pictures), passed_over=folder.passed_over)
     async with labeler(home, url) as (client, _):
-        try:
-            await _upload_all(client, folder, outcome, complete=complete)
-        except EvenskinError as error:
-            done = outcome.new + outcome.already_there
-            error.advice += f" {done} of {len(folder.pictures)} pictures are in; run it again for the others."
-            error.advice = error.advice.strip()
-            raise
-    outcome.refused.sort(key=lambda refusal: refusal["path"])
+        outcome = await upload_folder(client, folder, complete=complete)
     if json_output:
         print_json(
             {
@@ -62,6 +54,20 @@ async def import_folder(
     else:
         _tell(outcome)
     return 1 if outcome.refused else 0
+
+
+async def upload_folder(client: LabelerClient, folder: Folder, *, complete: bool = True) -> Imported:
+    """Upload every picture of a folder, several at a time, with a progress bar."""
+    outcome = Imported(copies=sum(len(picture.also) for picture in folder.pictures), passed_over=folder.passed_over)
+    try:
+        await _upload_all(client, folder, outcome, complete=complete)
+    except EvenskinError as error:
+        done = outcome.new + outcome.already_there
+        error.advice += f" {done} of {len(folder.pictures)} pictures are in; run it again for the others."
+        error.advice = error.advice.strip()
+        raise
+    outcome.refused.sort(key=lambda refusal: refusal["path"])
+    return outcome
 
 
 def _tell(outcome: Imported) -> None:

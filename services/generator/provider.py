@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -9,6 +10,9 @@ from uuid import UUID
 from shared.errors import ProviderError
 from shared.events import FailureReason, Subject
 from shared.taxonomy import Condition, Severity
+
+Turn = Callable[[], Awaitable[None]]
+"""Awaited before every request that may cost: it keeps the pace. What it raises ends the order unpaid."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Picture:
     calls: int = 1  # requests that were sent for it, failed ones too
 
 
+async def unpaced() -> None:
+    """The turn of whoever pays nothing: at once."""
+
+
 class ProviderFailed(ProviderError):
     """A provider gave no picture, and will not for this order."""
 
@@ -50,8 +58,8 @@ class Provider(Protocol):
     concurrency: int
     images_per_minute: float | None
 
-    async def generate(self, order: Order) -> Picture:
-        """Make one picture. Raises ProviderFailed."""
+    async def generate(self, order: Order, turn: Turn) -> Picture:
+        """Make one picture. Raises ProviderFailed, and what `turn` raises."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,86 @@
+"""An unbalanced dataset to start from, drawn by the procedural provider into folders that `import` reads.
+
+Every condition's pictures are split over the severities as evenly as can be and walk through the ten Monk
+skin tones, the ages, the sexes, the lights and the views. Drawing again draws only what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from services.generator.procedural_provider import ProceduralProvider
+from services.generator.provider import Order, unpaced
+from shared.events import Subject
+from shared.taxonomy import MONK_TONES, AgeBand, Condition, Light, Sex, View, derived_id, split_over_severities
+
+UNBALANCED: Mapping[Condition, int] = {
+    Condition.ACNE: 122,
+    Condition.REDNESS: 66,
+    Condition.PORE_SIZE: 66,
+    Condition.TEXTURED_SKIN: 70,
+    Condition.HYPERPIGMENTATION: 78,
+    Condition.FINE_LINES: 126,
+    Condition.AGING: 126,
+}
+"""Originals per condition of the seed dataset, 654 in all: the balance that a rebalance is to mend."""
+
+
+def orders(counts: Mapping[Condition, int], seed: int) -> dict[str, Order]:
+    """What is to be drawn, by its path below the folder: `<condition>/<severity>/<number>.jpg`."""
+    namespace: UUID = derived_id("starting-set", seed)
+    found = {}
+    for offset, (condition, count) in enumerate(counts.items()):
+        number = 0
+        for severity, share in split_over_severities(count).items():
+            for _ in range(share):
+                path = f"{condition}/{severity.label}/{number:04d}.jpg"
+                image_id = uuid5(namespace, path)
+                found[path] = Order(image_id, condition, severity, _subject(number + 3 * offset))
+                number += 1
+    return found
+
+
+def _subject(step: int) -> Subject:
+    """The subject at a step of the walk: each trait changes at its own pace, so that all combinations come."""
+    return Subject(
+        skin_tone=MONK_TONES[step % len(MONK_TONES)],
+        age_band=tuple(AgeBand)[(step + step // 10) % len(AgeBand)],
+        sex=tuple(Sex)[(step + step // 10) % len(Sex)],
+        light=tuple(Light)[(step // 3) % len(Light)],
+        view=tuple(View)[(step // 2) % len(View)],
+    )
+
+
+async def draw_starting_set(
+    counts: Mapping[Condition, int], directory: Path, *, seed: int, threads: int, on_drawn: Callable[[], None]
+) -> None:
+    """Draw what is missing of the dataset below `directory`; `on_drawn` is called for every picture that is there."""
+    provider = ProceduralProvider(threads=threads)
+    places = asyncio.Semaphore(2 * threads)
+    there = await asyncio.to_thread(lambda: set(directory.rglob("*.jpg")))
+
+    async def draw_one(path: Path, order: Order) -> None:
+        if path not in there:
+            async with places:
+                picture = await provider.generate(order, unpaced)
+                await asyncio.to_thread(_write, path, picture.data)
+        on_drawn()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for name, order in orders(counts, seed).items():
+                group.create_task(draw_one(directory / name, order), name=f"draw {name}")
+    finally:
+        await provider.close()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all, so that an interrupted drawing leaves no half picture to import."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)
