@@ -57,6 +57,7 @@ def build(
         try:
             yield
         finally:
+            await generation.close()
             await chosen.close()
 
     return Service(

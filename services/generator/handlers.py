@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
+from pydantic import TypeAdapter
 
-from services.generator.pacing import Pacer
+from services.generator.pacing import Pacer, PacingStopped
 from services.generator.provider import Order, Picture, Provider, ProviderFailed
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater
@@ -23,10 +24,11 @@ from shared.taxonomy import derived_id
 log = structlog.get_logger(__name__)
 
 SOURCE = "generator"
-WRITE_TRIES = (
-    30  # of the record of a paid picture: with WRITE_WAIT_S between them, five minutes of a store that is down
-)
-WRITE_WAIT_S = 10.0
+WRITE_WAIT_S = 10.0  # between tries to store what was paid for; they end only with the process
+CLOSING_S = 3.0  # for pictures that are being paid for when the service stops, its drain over
+
+_STORED = ("PNG", "JPEG", "WEBP")  # formats that the dataset keeps
+_RECORD: TypeAdapter[ImageGenerated | ImageFailed] = TypeAdapter(ImageGenerated | ImageFailed)
 
 
 @dataclass
@@ -39,6 +41,21 @@ class Generation:
     pacer: Pacer
     at_work: dict[UUID, asyncio.Task[Event]] = field(default_factory=dict)
 
+    async def turn(self) -> None:
+        """Wait for the pace. Raises PacingStopped, StoreUnavailable: what cannot be kept is not paid for."""
+        await self.pacer.turn()
+        await self.blobs.check()
+
+    async def close(self) -> None:
+        """Send no further request, and give those under way a moment to be kept."""
+        self.pacer.stop()
+        if self.at_work:
+            _, late = await asyncio.wait(self.at_work.values(), timeout=CLOSING_S)
+            for task in late:
+                log.warning("image_given_up", task=task.get_name())
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
 
 async def generate_image(generation: Generation, message: Message) -> None:
     """ImageRequested: make the picture unless it is made already, and say so."""
@@ -48,15 +65,21 @@ async def generate_image(generation: Generation, message: Message) -> None:
     if task is None:
         task = asyncio.create_task(_outcome(generation, request), name=f"generate {request.image_id}")
         generation.at_work[request.image_id] = task
-        task.add_done_callback(lambda _: generation.at_work.pop(request.image_id, None))
+        task.add_done_callback(lambda done: _forget(generation, request.image_id, done))
     # Shielded: a picture that is being paid for is kept even if this delivery is taken away.
     event = await asyncio.shield(task)
     identity = str(derived_id(event.name(), request.image_id))
     await generation.bus.publish(message.caused(event, source=SOURCE, id=identity))
 
 
+def _forget(generation: Generation, image_id: UUID, task: asyncio.Task[Event]) -> None:
+    del generation.at_work[image_id]
+    if not task.cancelled():
+        task.exception()  # seen, also where no delivery waits for it any more
+
+
 def record_key(image_id: UUID) -> str:
-    """Where the record of a picture lies, once it is paid for."""
+    """Where the outcome of an image's request lies: ImageGenerated, or ImageFailed. It is never made twice."""
     return f"images/{image_id}/generation.json"
 
 
@@ -67,26 +90,27 @@ async def _outcome(generation: Generation, request: ImageRequested) -> Event:
         return await _make(generation, request)
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
-    log.info("image_found", image_id=str(request.image_id))  # paid for by an earlier delivery
-    return ImageGenerated.model_validate_json(record.data)
+    log.info("image_found", image_id=str(request.image_id))  # settled by an earlier delivery
+    return _RECORD.validate_json(record.data)
 
 
 async def _make(generation: Generation, request: ImageRequested) -> Event:
     order = Order(request.image_id, request.condition, request.severity, request.subject, request.earlier_rejections)
     try:
-        await generation.blobs.check()  # a picture that cannot be kept is not paid for
+        picture = await generation.provider.generate(order, generation.turn)
+        made = _describe(generation, request, picture)
+    except PacingStopped:
+        raise RetryLater("The generator is stopping.", counted=False) from None
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
-    await generation.pacer.turn()
-    try:
-        picture = await generation.provider.generate(order)
-        event = _describe(generation, request, picture)
     except ProviderFailed as error:
         log.warning("image_failed", image_id=str(request.image_id), reason=error.failure.value, detail=error.message)
-        return _failed(request, error.failure, error.message, error.cost_usd)
-    await _keep(generation, event, picture)
+        failed = _failed(request, error.failure, error.message, error.cost_usd)
+        await _keep(generation, failed)
+        return failed
+    await _keep(generation, made, picture)
     log.info("image_generated", image_id=str(request.image_id), cost_usd=picture.cost_usd, calls=picture.calls)
-    return event
+    return made
 
 
 def _describe(generation: Generation, request: ImageRequested, picture: Picture) -> ImageGenerated:
@@ -98,6 +122,12 @@ def _describe(generation: Generation, request: ImageRequested, picture: Picture)
             FailureReason.INVALID_RESPONSE,
             cost_usd=picture.cost_usd,
         ) from error
+    if format_of(opened) not in _STORED:
+        raise ProviderFailed(
+            f"The provider's picture is {format_of(opened)}, which the dataset does not keep.",
+            FailureReason.INVALID_RESPONSE,
+            cost_usd=picture.cost_usd,
+        )
     extension = EXTENSIONS[format_of(opened)]
     return ImageGenerated(
         campaign_id=request.campaign_id,
@@ -130,19 +160,17 @@ def _failed(request: ImageRequested, reason: FailureReason, detail: str, cost_us
     )
 
 
-async def _keep(generation: Generation, event: ImageGenerated, picture: Picture) -> None:
-    """Store the picture, then its record, which is what makes it paid; wait for a store that is down."""
-    for attempt in range(1, WRITE_TRIES + 1):
+async def _keep(generation: Generation, event: ImageGenerated | ImageFailed, picture: Picture | None = None) -> None:
+    """Store the picture, then its record, which is what settles it; wait for a store that is down."""
+    while True:
         try:
-            await generation.blobs.put(event.key, picture.data, content_type=event.media_type)
-            await generation.blobs.put(
-                record_key(event.image_id), event.model_dump_json().encode(), content_type="application/json"
-            )
+            if picture is not None and isinstance(event, ImageGenerated):
+                await generation.blobs.put(event.key, picture.data, content_type=event.media_type)
+            record = event.model_dump_json().encode()
+            await generation.blobs.put(record_key(event.image_id), record, content_type="application/json")
             return
         except StoreUnavailable as error:
-            if attempt == WRITE_TRIES:
-                raise
-            log.warning("paid_image_not_stored_yet", image_id=str(event.image_id), error=error.message)
+            log.warning("outcome_not_stored_yet", image_id=str(event.image_id), error=error.message)
             await asyncio.sleep(WRITE_WAIT_S)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import random
 
 import openai
@@ -12,7 +11,7 @@ import structlog
 from openai import AsyncOpenAI
 
 from services.generator.prompts import prompt_of
-from services.generator.provider import Order, Picture, ProviderFailed
+from services.generator.provider import Order, Picture, ProviderFailed, Turn
 from shared.events import FailureReason
 
 log = structlog.get_logger(__name__)
@@ -41,6 +40,7 @@ class OpenAIProvider:
         images_per_minute: float,
         concurrency: int,
         first_wait_s: float = FIRST_WAIT_S,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.concurrency = concurrency
         self.images_per_minute: float | None = images_per_minute
@@ -48,12 +48,13 @@ class OpenAIProvider:
         self._size = size
         self._price_usd = price_usd
         self._first_wait_s = first_wait_s
-        self._client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, timeout=TIMEOUT_S)
+        self._client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout_s)
 
-    async def generate(self, order: Order) -> Picture:
-        """One picture, as base64 in the answer. Raises ProviderFailed."""
+    async def generate(self, order: Order, turn: Turn) -> Picture:
+        """One picture, as base64 in the answer. Raises ProviderFailed, and what `turn` raises."""
         prompt = prompt_of(order)
         for call in range(1, TRIES + 1):
+            await turn()
             try:
                 # GPT image models always answer with b64_json and refuse `response_format`.
                 response = await self._client.images.generate(
@@ -66,28 +67,30 @@ class OpenAIProvider:
                 log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=failure.value)
                 await asyncio.sleep(wait_s)
                 continue
-            try:
-                data = base64.b64decode((response.data or [])[0].b64_json or "", validate=True)
-            except (IndexError, binascii.Error):
-                data = b""
-            if not data:  # answered and billed, but there is no picture in it
-                raise ProviderFailed(
-                    "The answer holds no picture.", FailureReason.INVALID_RESPONSE, cost_usd=self._price_usd
-                )
+            except ValueError as error:  # what the client lets through of a body that is not JSON
+                raise self._no_picture() from error
+            data = _picture_in(response)
+            if not data:
+                raise self._no_picture()
+            # The client puts it on what it parsed, under this name; other servers may send none.
             request_id = getattr(response, "_request_id", None)
             return Picture(data, prompt, self._model, self._price_usd, request_id, calls=call)
         raise AssertionError("unreachable: the last call returns or raises")
 
+    def _no_picture(self) -> ProviderFailed:
+        """Answered, and so billed, but there is no picture in it."""
+        return ProviderFailed("The answer holds no picture.", FailureReason.INVALID_RESPONSE, cost_usd=self._price_usd)
+
     def _wait_s(self, error: openai.APIError, call: int) -> float | None:
         """Seconds until the next call, or None where another call would not help."""
         if isinstance(error, openai.APIStatusError):
-            if _code(error) in _EXHAUSTED_CODES | _BLOCKED_CODES or (
+            if _codes(error) & (_EXHAUSTED_CODES | _BLOCKED_CODES) or (
                 error.status_code < 500 and error.status_code not in (408, 409, 429)
             ):
                 return None
-            asked = error.response.headers.get("retry-after", "")
-            if asked.replace(".", "", 1).isdigit():
-                return float(asked) if float(asked) <= LONGEST_WAIT_S else None
+            asked_s = _seconds(error.response.headers.get("retry-after", ""))
+            if asked_s is not None:
+                return asked_s if asked_s <= LONGEST_WAIT_S else None
         backoff: float = min(LONGEST_WAIT_S, self._first_wait_s * 2 ** (call - 1))
         return backoff * random.uniform(0.75, 1.25)
 
@@ -96,16 +99,35 @@ class OpenAIProvider:
         await self._client.close()
 
 
-def _code(error: openai.APIError) -> str:
-    return str(error.code or "")
+def _picture_in(response: object) -> bytes:
+    """The picture's bytes, or none: the client does not check that an answer has the shape it promises."""
+    pictures = getattr(response, "data", None)
+    text = getattr(pictures[0], "b64_json", None) if isinstance(pictures, list) and pictures else None
+    try:
+        return base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+    except ValueError:
+        return b""
+
+
+def _seconds(text: str) -> float | None:
+    """Retry-After in seconds; None where it is absent, a date, or nonsense."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if seconds >= 0 else None  # not a number is not either
+
+
+def _codes(error: openai.APIError) -> set[str]:
+    return {str(error.code), str(error.type)}
 
 
 def _classify(error: openai.APIError) -> FailureReason:
     if isinstance(error, openai.APITimeoutError):
         return FailureReason.TIMEOUT
-    if _code(error) in _BLOCKED_CODES:
+    if _codes(error) & _BLOCKED_CODES:
         return FailureReason.MODERATION_BLOCKED
-    if _code(error) in _EXHAUSTED_CODES:
+    if _codes(error) & _EXHAUSTED_CODES:
         return FailureReason.QUOTA_EXHAUSTED
     if isinstance(error, openai.RateLimitError):
         return FailureReason.RATE_LIMITED

@@ -1,23 +1,35 @@
-"""Pacing: no more pictures are started a minute than the provider's rate limit allows."""
+"""Pacing: no more requests are sent a minute than the provider's rate limit allows."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+
+
+class PacingStopped(Exception):
+    """The process is about to end: no further request is to be sent."""
 
 
 class Pacer:
-    """Spaces starts evenly. `per_minute` None: no pace."""
+    """Spaces turns evenly. `per_minute` None: no pace."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._interval_s = 60.0 / per_minute if per_minute else 0.0
         self._next = 0.0
+        self._stopped = asyncio.Event()
 
     async def turn(self) -> None:
-        """Wait for the next start; callers get their turns in the order they asked."""
-        if not self._interval_s:
-            return
+        """Wait for the next turn; callers get theirs in the order they asked. Raises PacingStopped."""
         now = asyncio.get_running_loop().time()
         start = max(now, self._next)
         self._next = start + self._interval_s
         if start > now:
-            await asyncio.sleep(start - now)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(start - now):
+                    await self._stopped.wait()
+        if self._stopped.is_set():
+            raise PacingStopped
+
+    def stop(self) -> None:
+        """Give no turns from now on, not to those who wait either."""
+        self._stopped.set()

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from services.generator.procedural.draw import draw
 from services.generator.prompts import prompt_of
-from services.generator.provider import Order, Picture
+from services.generator.provider import Order, Picture, Turn
 
 MODEL = "evenskin-procedural-1"
 SIZE = 512  # pixels of a side
@@ -29,8 +29,9 @@ class ProceduralProvider:
         self.images_per_minute = images_per_minute
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="draw")
 
-    async def generate(self, order: Order) -> Picture:
+    async def generate(self, order: Order, turn: Turn) -> Picture:
         """Draw the order's face; deterministic by image id."""
+        await turn()
         labels = {order.condition: order.severity}
         loop = asyncio.get_running_loop()
         data = await loop.run_in_executor(self._pool, draw, labels, order.subject, seed_of(order.image_id), SIZE)

@@ -1,0 +1,133 @@
+"""A local server in the shape of OpenAI's images API: it answers as it is told, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+KEY = "sk-test"
+_KNOWN = {"model", "prompt", "n", "size", "output_format", "quality", "background", "moderation", "user"}
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def picture(data: bytes) -> Answer:
+    """The answer to a request that went well."""
+    return document({"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]})
+
+
+def document(body: object) -> Answer:
+    """Any JSON document, with status 200."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.json_response(body)
+
+    return answer
+
+
+def text(body: str, media_type: str) -> Answer:
+    """Any body, with status 200."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=body, content_type=media_type)
+
+    return answer
+
+
+def problem(status: int, code: str | None, *, type: str = "error", retry_after: str | None = None) -> Answer:
+    """An error as OpenAI tells it."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        headers = {} if retry_after is None else {"Retry-After": retry_after}
+        body = {"error": {"message": f"told to fail with {code}", "type": type, "param": None, "code": code}}
+        return web.json_response(body, status=status, headers=headers)
+
+    return answer
+
+
+def gateway_error(status: int) -> Answer:
+    """An error of something in between, which is not JSON."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="<html>Bad gateway</html>", status=status, content_type="text/html")
+
+    return answer
+
+
+async def reset(request: web.Request) -> web.StreamResponse:
+    """Cut the connection."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def silence(_: web.Request) -> web.StreamResponse:
+    """Never answer."""
+    await asyncio.Event().wait()
+    return web.Response()
+
+
+def when(released: asyncio.Event, then: Answer) -> Answer:
+    """Answer once the event is set."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await released.wait()
+        return await then(request)
+
+    return answer
+
+
+@dataclass
+class OpenAIServer:
+    """`answers` are given in turn; once they are used up, `otherwise` is. `requests`: the bodies that came."""
+
+    otherwise: Answer
+    answers: deque[Answer] = field(default_factory=deque)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # when they came, on the loop's clock
+    url: str = ""
+
+    @property
+    def calls(self) -> int:
+        """How many requests came."""
+        return len(self.requests)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/images/generations"""
+        body = await request.json()
+        self.requests.append(body)
+        self.times.append(asyncio.get_running_loop().time())
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return await problem(401, "invalid_api_key")(request)
+        unknown = set(body) - _KNOWN  # GPT image models refuse `response_format`
+        if unknown or not {"model", "prompt", "n", "size"} <= set(body):
+            return await problem(400, "unknown_parameter", type="invalid_request_error")(request)
+        answer = self.answers.popleft() if self.answers else self.otherwise
+        response = await answer(request)
+        if not response.prepared:
+            response.headers["x-request-id"] = f"req_{self.calls}"
+        return response
+
+
+@contextlib.asynccontextmanager
+async def openai_server(otherwise: Answer) -> AsyncIterator[OpenAIServer]:
+    """A server on a free port, until the context is left."""
+    server = OpenAIServer(otherwise)
+    app = web.Application(client_max_size=1024 * 1024)
+    app.router.add_post("/v1/images/generations", server.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        yield server
+    finally:
+        await runner.cleanup()

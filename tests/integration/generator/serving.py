@@ -1,0 +1,131 @@
+"""A generator on embedded adapters, with somebody who hears what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+from PIL import Image
+
+from services.generator.app import build
+from services.generator.openai_provider import OpenAIProvider
+from services.generator.provider import Provider
+from services.generator.settings import GeneratorSettings
+from shared.blobs import Blobs
+from shared.bus import Subscription
+from shared.embedded.bus import InProcessBus
+from shared.events import Event, ImageFailed, ImageGenerated, ImageRequested, Subject
+from shared.message import Message
+from shared.service import Service
+from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View, generated_image_id
+from tests.contract.support import eventually
+from tests.fakes.openai_server import KEY, OpenAIServer
+
+PRICE = 0.03
+SUBJECT = Subject(age_band=AgeBand.ADULT, skin_tone=4, sex=Sex.FEMALE, light=Light.DAYLIGHT, view=View.FRONTAL)
+
+
+@cache
+def png(kind: str = "PNG") -> bytes:
+    """A small picture."""
+    noise = np.random.default_rng(7).integers(0, 255, (80, 72, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def requested(slot_id: UUID | None = None, attempt: int = 1) -> Message:
+    """A request for one image, as the labeler-api sends it."""
+    slot_id = slot_id or uuid4()
+    return Message(
+        ImageRequested(
+            campaign_id=uuid4(),
+            slot_id=slot_id,
+            attempt=attempt,
+            image_id=generated_image_id(slot_id, attempt),
+            condition=Condition.REDNESS,
+            severity=Severity.MODERATE,
+            subject=SUBJECT,
+        ),
+        "labeler-api",
+    )
+
+
+def image_id_of(message: Message) -> UUID:
+    """The image that a request is about."""
+    assert isinstance(message.event, ImageRequested)
+    return message.event.image_id
+
+
+@dataclass
+class Running:
+    """A started generator. `said`: what it published, with the envelopes."""
+
+    service: Service
+    bus: InProcessBus
+    blobs: Blobs
+    said: list[Message] = field(default_factory=list)
+
+    async def hear(self, message: Message) -> None:
+        """The labeler-api's part: take note."""
+        self.said.append(message)
+
+    def events(self) -> list[Event]:
+        """What it published."""
+        return [message.event for message in self.said]
+
+    async def answers(self, count: int) -> list[Event]:
+        """Wait until it has published so many events."""
+        await eventually(lambda: len(self.said) >= count)
+        return self.events()
+
+    def handled(self, outcome: str = "done") -> float:
+        """Deliveries that were handled."""
+        labels = {"event": "ImageRequested", "outcome": outcome}
+        return self.service.registry.get_sample_value("evenskin_events_handled_total", labels) or 0.0
+
+
+@contextlib.asynccontextmanager
+async def running(
+    tmp_path: Path, blobs: Blobs, provider: Provider, *, max_tries: int = 3, drain_s: float = 5
+) -> AsyncIterator[Running]:
+    """A generator until the context is left, then drained and stopped as on SIGTERM."""
+    settings = GeneratorSettings.load(
+        home=tmp_path, port=0, retry_delay_s=0.01, max_tries=max_tries, drain_s=drain_s, amqp_url=None
+    )
+    bus = InProcessBus()
+    service = build(settings, bus=bus, blobs=blobs, provider=provider)
+    started = Running(service, bus, blobs)
+    await bus.start()
+    for event in (ImageGenerated, ImageFailed):
+        await bus.subscribe(Subscription("labeler-api", event, started.hear))
+    await service.start()
+    try:
+        yield started
+    finally:
+        await bus.drain(drain_s)
+        await service.stop()
+        await bus.close()
+
+
+def provider_for(
+    server: OpenAIServer, *, key: str = KEY, images_per_minute: float = 60_000, timeout_s: float = 5
+) -> OpenAIProvider:
+    """The provider under test, hardly waiting between its tries."""
+    return OpenAIProvider(
+        api_key=key,
+        base_url=server.url,
+        model="gpt-image-2",
+        size="1024x1024",
+        price_usd=PRICE,
+        images_per_minute=images_per_minute,
+        concurrency=8,
+        first_wait_s=0.001,
+        timeout_s=timeout_s,
+    )

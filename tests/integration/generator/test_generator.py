@@ -1,0 +1,427 @@
+"""The generator with OpenAI's provider, against a local server in its shape: paid once, counted, told in words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from services.generator import handlers
+from services.generator.app import open_provider
+from services.generator.handlers import record_key
+from services.generator.openai_provider import TRIES
+from services.generator.procedural_provider import ProceduralProvider
+from services.generator.settings import GeneratorSettings
+from shared.embedded.blobs import DirectoryBlobs
+from shared.errors import ConfigurationError
+from shared.events import FailureReason, ImageFailed, ImageGenerated
+from tests.contract.support import eventually
+from tests.fakes.openai_server import (
+    Answer,
+    OpenAIServer,
+    document,
+    gateway_error,
+    openai_server,
+    picture,
+    problem,
+    reset,
+    silence,
+    text,
+    when,
+)
+from tests.fakes.stores import FlakyBlobs
+from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy between the client and the local server, and nothing of the machine's own account."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith("OPENAI_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[OpenAIServer]:
+    async with openai_server(picture(png())) as started:
+        yield started
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> FlakyBlobs:
+    return FlakyBlobs(tmp_path / "store")
+
+
+async def test_a_picture_is_made_stored_and_told(tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs) -> None:
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert (event.width, event.height, event.media_type) == (72, 80, "image/png")
+    assert event.key == f"images/{image_id_of(message)}/original.png"
+    assert (await blobs.get(event.key)).data == png()
+    assert event.sha256 == hashlib.sha256(png()).hexdigest()
+    assert (event.provider, event.model, event.provider_request_id) == ("openai", "gpt-image-2", "req_1")
+    assert event.cost_usd == PRICE
+    assert event.quality["provider_calls"] == 1
+    assert generator.said[0].correlation_id == message.correlation_id
+    (sent,) = server.requests
+    assert sent == {
+        "model": "gpt-image-2",
+        "prompt": event.prompt,
+        "n": 1,
+        "size": "1024x1024",
+        "output_format": "png",
+    }
+    assert "moderate redness" in event.prompt
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("JPEG", "jpg"), ("WEBP", "webp")])
+async def test_what_the_bytes_are_counts_not_what_was_asked_for(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, kind: str, ending: str
+) -> None:
+    server.otherwise = picture(png(kind))
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert event.key.endswith(f"original.{ending}")
+
+
+async def test_the_same_request_delivered_twice_at_once_is_paid_once(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    released = asyncio.Event()
+    server.otherwise = when(released, picture(png()))
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        for _ in range(3):
+            await generator.bus.publish(message)
+        await eventually(lambda: server.calls)
+        released.set()
+        events = await generator.answers(3)
+        assert len({said.id for said in generator.said}) == 1  # one happening, however often it is told
+    assert server.calls == 1
+    assert len({event.model_dump_json() for event in events}) == 1
+
+
+@pytest.mark.parametrize("answer", [picture(png()), problem(400, "moderation_blocked"), document({"data": []})])
+async def test_a_request_that_comes_again_after_a_restart_is_answered_from_the_record(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, answer: Answer
+) -> None:
+    server.otherwise = answer
+    message = requested()
+    said = []
+    for _ in range(2):
+        async with running(tmp_path, blobs, provider_for(server)) as generator:
+            await generator.bus.publish(message)
+            await generator.answers(1)
+            said += generator.said
+    assert server.calls == 1
+    assert said[0].event == said[1].event
+    assert said[0].id == said[1].id
+
+
+async def test_another_attempt_is_another_picture(tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs) -> None:
+    slot = uuid4()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested(slot, attempt=1))
+        await generator.bus.publish(requested(slot, attempt=2))
+        first, second = await generator.answers(2)
+    assert server.calls == 2
+    assert isinstance(first, ImageGenerated)
+    assert isinstance(second, ImageGenerated)
+    assert first.key != second.key
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        problem(429, "rate_limit_exceeded"),
+        problem(429, "rate_limit_exceeded", retry_after="0.01"),
+        problem(429, "rate_limit_exceeded", retry_after="Wed, 21 Oct 2015 07:28:00 GMT"),
+        problem(500, "server_error"),
+        gateway_error(502),
+        reset,
+    ],
+    ids=["429", "429-seconds", "429-date", "500", "502-html", "reset"],
+)
+async def test_passing_trouble_is_tried_again_and_the_tries_are_counted(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, trouble: Answer
+) -> None:
+    server.answers.extend([trouble, trouble])
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert event.quality["provider_calls"] == server.calls == 3
+    assert event.cost_usd == PRICE  # what failed costs nothing
+
+
+async def test_the_time_that_the_server_asks_for_is_waited(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    server.answers.append(problem(429, "rate_limit_exceeded", retry_after="0.15"))
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested())
+        await generator.answers(1)
+    assert server.times[1] - server.times[0] >= 0.15
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "calls"),
+    [
+        (problem(429, "rate_limit_exceeded"), FailureReason.RATE_LIMITED, TRIES),
+        (problem(429, "rate_limit_exceeded", retry_after="3600"), FailureReason.RATE_LIMITED, 1),
+        (problem(429, "insufficient_quota", type="insufficient_quota"), FailureReason.QUOTA_EXHAUSTED, 1),
+        (problem(429, None, type="insufficient_quota"), FailureReason.QUOTA_EXHAUSTED, 1),
+        (problem(400, "billing_hard_limit_reached"), FailureReason.QUOTA_EXHAUSTED, 1),
+        (problem(400, "moderation_blocked"), FailureReason.MODERATION_BLOCKED, 1),
+        (problem(400, "content_policy_violation"), FailureReason.MODERATION_BLOCKED, 1),
+        (problem(400, "invalid_size"), FailureReason.INVALID_REQUEST, 1),
+        (problem(403, "organization_must_be_verified"), FailureReason.INVALID_REQUEST, 1),
+        (problem(404, "model_not_found"), FailureReason.INVALID_REQUEST, 1),
+        (problem(500, "server_error"), FailureReason.PROVIDER_ERROR, TRIES),
+        (gateway_error(503), FailureReason.PROVIDER_ERROR, TRIES),
+        (reset, FailureReason.PROVIDER_ERROR, TRIES),
+    ],
+)
+async def test_each_lasting_trouble_has_its_reason_and_a_bounded_number_of_calls(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, answer: Answer, reason: FailureReason, calls: int
+) -> None:
+    server.otherwise = answer
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+        assert not await generator.bus.dead_letters()
+    assert isinstance(event, ImageFailed)
+    assert event.reason is reason
+    assert event.image_id == image_id_of(message)
+    assert event.detail
+    assert event.cost_usd == 0
+    assert server.calls == calls
+
+
+async def test_a_server_that_never_answers_is_a_timeout(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    server.otherwise = silence
+    async with running(tmp_path, blobs, provider_for(server, timeout_s=0.05)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageFailed)
+    assert event.reason is FailureReason.TIMEOUT
+    assert server.calls == TRIES
+
+
+async def test_a_wrong_key_is_told_without_the_key(tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs) -> None:
+    async with running(tmp_path, blobs, provider_for(server, key="sk-wrong-and-secret")) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageFailed)
+    assert event.reason is FailureReason.INVALID_REQUEST
+    assert "401" in event.detail
+    assert "sk-wrong-and-secret" not in event.model_dump_json()
+    assert server.calls == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        document({"created": 1, "data": []}),
+        document({"created": 1}),
+        document({"created": 1, "data": [{"url": "http://127.0.0.1/elsewhere.png"}]}),
+        document({"created": 1, "data": [{"b64_json": "%%% no base64 %%%"}]}),
+        document({"created": 1, "data": [{"b64_json": "größer"}]}),
+        document({"created": 1, "data": [{"b64_json": 17}]}),
+        document({"created": 1, "data": "none"}),
+        document({"created": 1, "data": [None]}),
+        document([]),
+        document(None),
+        text("<html>maintenance</html>", "text/html"),
+        text('{"created": 1, "data": [{', "application/json"),
+        text("", "application/json"),
+        picture(b"these bytes are no picture"),
+        picture(b""),
+        picture(png()[:20]),
+    ],
+)
+async def test_an_answer_without_a_picture_was_paid_and_is_not_asked_for_again(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, answer: Answer
+) -> None:
+    server.otherwise = answer
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageFailed)
+    assert event.reason is FailureReason.INVALID_RESPONSE
+    assert event.cost_usd == PRICE
+    assert server.calls == 1
+
+
+async def test_what_is_paid_is_kept_until_the_store_takes_it(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "WRITE_WAIT_S", 0.01)
+    message = requested()
+    blobs.full = True
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        await eventually(lambda: blobs.refused >= 3)
+        await generator.bus.publish(message)  # the broker lost patience and delivers it again
+        assert not generator.said
+        blobs.full = False
+        events = await generator.answers(2)
+        assert not await generator.bus.dead_letters()
+    assert server.calls == 1
+    assert all(isinstance(event, ImageGenerated) for event in events)
+    assert (await blobs.get(f"images/{image_id_of(message)}/original.png")).data == png()
+
+
+async def test_nothing_is_paid_while_the_store_is_down_and_waiting_for_it_uses_up_no_try(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    blobs.down = True
+    async with running(tmp_path, blobs, provider_for(server), max_tries=2) as generator:
+        await generator.bus.publish(requested())
+        await eventually(lambda: generator.handled("failed") >= 5)
+        assert server.calls == 0
+        assert not await generator.bus.dead_letters()
+        blobs.down = False
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert server.calls == 1
+
+
+async def test_a_delivery_that_is_taken_away_does_not_lose_the_picture(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    released = asyncio.Event()
+    server.otherwise = when(released, picture(png()))
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        await eventually(lambda: server.calls)
+        await generator.bus.drain(0)  # as where the connection to the broker is lost: the delivery is cancelled
+        released.set()
+        await eventually(lambda: blobs.holds(record_key(image_id_of(message))))
+        assert not generator.said
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert server.calls == 1
+
+
+async def test_a_stop_keeps_what_is_being_paid_for_and_pays_for_nothing_more(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    released = asyncio.Event()
+    server.otherwise = when(released, picture(png()))
+    paid, waiting = requested(), requested()
+    provider = provider_for(server, images_per_minute=1)
+    async with running(tmp_path, blobs, provider, drain_s=0) as generator:
+        await generator.bus.publish(paid)
+        await generator.bus.publish(waiting)  # its turn comes in a minute
+        await eventually(lambda: server.calls)
+        asyncio.get_running_loop().call_later(0.05, released.set)
+    assert blobs.holds(record_key(image_id_of(paid)))
+    assert not blobs.holds(record_key(image_id_of(waiting)))
+    assert server.calls == 1
+
+
+async def test_a_stop_does_not_wait_for_ever(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "CLOSING_S", 0.02)
+    server.otherwise = silence
+    async with asyncio.timeout(5):
+        async with running(tmp_path, blobs, provider_for(server), drain_s=0) as generator:
+            await generator.bus.publish(requested())
+            await eventually(lambda: server.calls)
+
+
+async def test_every_call_keeps_the_pace_repeated_ones_too(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    interval_s = 0.03
+    server.answers.extend([problem(500, "server_error")] * 3)
+    async with running(tmp_path, blobs, provider_for(server, images_per_minute=60 / interval_s)) as generator:
+        for _ in range(4):
+            await generator.bus.publish(requested())
+        await generator.answers(4)
+    assert server.calls == 7
+    # From first to last: single requests may be held up on their way.
+    assert server.times[-1] - server.times[0] >= (server.calls - 1) * interval_s - 0.02
+    assert len({round(time, 4) for time in server.times}) == server.calls
+    assert all(earlier <= later for earlier, later in pairwise(server.times))
+
+
+async def test_the_record_says_what_was_said(tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs) -> None:
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    record = json.loads((await blobs.get(record_key(image_id_of(message)))).data)
+    assert record == event.model_dump(mode="json")
+
+
+async def test_the_procedural_provider_draws_the_same_picture_for_the_same_image(tmp_path: Path) -> None:
+    message = requested()
+    drawn = []
+    for attempt in range(2):
+        blobs = DirectoryBlobs(tmp_path / f"store{attempt}")
+        async with running(tmp_path, blobs, ProceduralProvider(threads=1)) as generator:
+            await generator.bus.publish(message)
+            (event,) = await generator.answers(1)
+        assert isinstance(event, ImageGenerated)
+        assert (event.provider, event.cost_usd, event.width, event.height) == ("procedural", 0, 512, 512)
+        drawn.append((await blobs.get(event.key)).data)
+    assert drawn[0] == drawn[1]
+
+
+def test_openai_without_a_key_is_a_mistake_of_the_settings() -> None:
+    settings = GeneratorSettings.load(provider="openai", openai_api_key=None)
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY") as caught:
+        open_provider(settings)
+    assert "procedural" in caught.value.advice
+
+
+async def test_the_settings_choose_the_provider() -> None:
+    for name, extra in {"procedural": {}, "openai": {"openai_api_key": "sk-test"}}.items():
+        provider = open_provider(GeneratorSettings.load(provider=name, **extra))
+        assert provider.name == name
+        await provider.close()
+
+
+def test_the_process_without_a_key_ends_with_status_2_and_one_error(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("EVENSKIN", "OPENAI"))}
+    environment |= {"PYTHONPATH": str(REPOSITORY), "EVENSKIN_PROVIDER": "openai", "EVENSKIN_PORT": "0"}
+    with contextlib.chdir(tmp_path):
+        ended = subprocess.run(
+            [sys.executable, "-m", "services.generator"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error[configuration_error]: ")
+    assert "OPENAI_API_KEY" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not ended.stdout
