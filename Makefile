@@ -49,8 +49,8 @@ bench: $(VENV)/installed-test ## measure speed; ratios from one run
 	$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/installed-test ## generate JSON Schemas and AsyncAPI from the event models
-	$(BIN)/python -m shared.schemas
+docs: $(VENV)/installed-test ## write the reference pages and schemas in docs/ from the code
+	$(BIN)/python -m services.reference
 
 .PHONY: lock
 lock: $(VENV)/installed-lock ## pin anew every package that any part needs, in requirements.lock

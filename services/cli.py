@@ -55,12 +55,11 @@ def demo(
     scale: Annotated[float, typer.Option(help="Share of the full dataset to run on.", min=0.01, max=1.0)] = 1.0,
 ) -> int:
     """Run the whole loop on drawn faces: balance, train, serve, report."""
-    from services import demo as demonstration
     from services.commands.connection import command_settings
+    from services.demo import run as run_demo
 
     place = home or command_settings(None).home / "demo"
-    status: int = demonstration.run(place, json_output=json_output, scale=scale)
-    return status
+    return run_demo(place, json_output=json_output, scale=scale)
 
 
 @app.command()
