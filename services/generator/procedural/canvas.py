@@ -54,9 +54,9 @@ def bell(u: Plane, v: Plane, centre: tuple[float, float], radii: tuple[float, fl
     return as_plane(np.exp(-0.5 * (((u - centre[0]) / radii[0]) ** 2 + ((v - centre[1]) / radii[1]) ** 2)))
 
 
-def resize(plane: Plane, width: int, height: int) -> Plane:
-    """The plane at another size, cubic."""
-    return as_plane(cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC))
+def resize(plane: Plane, width: int, height: int, *, smooth: bool = True) -> Plane:
+    """The plane at another size, cubic where `smooth`, else linear at a third of the cost."""
+    return as_plane(cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR))
 
 
 def blur(plane: Plane, sigma: float) -> Plane:

@@ -92,7 +92,7 @@ def _texture(traits: Traits, style: Style, rng: np.random.Generator) -> tuple[Pl
     swell = np.float32(0.05 + 0.34 * style.curl) * np.sin(v * 5.5 + rng.uniform(0, 6)) * np.float32(0.12)
     radius = np.hypot(u - crown, v + 1.75)
     angle = np.arctan2(u - crown, v + 1.75) + swell + np.float32(style.part) * np.exp(-((v + 0.9) ** 2))
-    angles, radii = pose.enlarge(as_plane(angle)), pose.enlarge(as_plane(radius))
+    angles, radii = pose.enlarge(as_plane(angle), smooth=True), pose.enlarge(as_plane(radius))
     strands, curls = _strand_tile()
     offset = rng.uniform(0, _TILE, 2)
     zoom = np.float32(295.0)  # texture pixels per radian: strands about a pixel wide at 512

@@ -77,7 +77,7 @@ def light_skin(
     """
     ratio = np.float32(pose.scale * coarse.shape[0] / pose.size)  # grid steps per face unit
     big_x, big_y = slopes(coarse)
-    slope_x, slope_y = pose.enlarge(big_x * ratio), pose.enlarge(big_y * ratio)
+    slope_x, slope_y = pose.enlarge(big_x * ratio, smooth=True), pose.enlarge(big_y * ratio, smooth=True)
     openness = pose.enlarge(_openness(coarse, ratio))
     fine_x, fine_y = slopes(relief)
     for part in strips(box):

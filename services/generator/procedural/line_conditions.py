@@ -24,6 +24,10 @@ AGING = {Severity.MILD: 0.30, Severity.MODERATE: 0.62, Severity.SEVERE: 1.0}
 """Strength 0..1 of a severity, before a person's own variation."""
 
 
+Line = tuple[Points, float, float]
+"""Points in face units, width in face units, strength 0..1."""
+
+
 def press_lines(skin: Skin, mask: Mask8, softness: float, depth: float, dark: float) -> None:
     """Press the strokes of a mask into the relief; `softness` and `depth` in face units, `dark` the light they lose."""
     plane = coverage(mask, max(softness * skin.unit, 0.45))
@@ -32,6 +36,16 @@ def press_lines(skin: Skin, mask: Mask8, softness: float, depth: float, dark: fl
     skin.relief[box] -= cover * np.float32(depth * skin.unit)
     skin.shade[box] += cover * np.float32(dark)
     skin.melanin[box] += cover * np.float32(0.16 * dark)
+
+
+def _draw_lines(skin: Skin, mask: Mask8, lines: list[Line], shape: float = 0.6) -> None:
+    """Draw lines given in face units; they are projected all at once, which is most of their cost."""
+    pixels = skin.traits.pose.project(np.concatenate([points for points, _, _ in lines]))
+    start = 0
+    for points, width, strength in lines:
+        end = start + len(points)
+        tapered(mask, pixels[start:end], width * skin.unit, 255 * min(max(strength, 0.0), 1.0), shape)
+        start = end
 
 
 def _wavy(start: Points, bend: Points, end: Points, jitter: float, rng: np.random.Generator) -> Points:
@@ -45,13 +59,13 @@ def draw_fine_lines(skin: Skin, amount: float, rng: np.random.Generator) -> None
 
     `amount` 0..1 sets their number and depth.
     """
-    traits, pose, unit = skin.traits, skin.traits.pose, skin.unit
-    mask = blank(skin.size)
+    traits, mask = skin.traits, blank(skin.size)
+    lines: list[Line] = []
     gap, wide = traits.shape.eye_gap, traits.shape.eye_width
-    width = (0.0055 + 0.0035 * amount) * unit
+    width = 0.0055 + 0.0035 * amount
 
     def draw(points: Points, strength: float) -> None:
-        tapered(mask, pose.project(points), width * float(rng.uniform(0.8, 1.3)), float(np.clip(strength, 0, 1) * 255))
+        lines.append((points, width * float(rng.uniform(0.8, 1.3)), strength))
 
     level = 0.45 + 0.55 * amount
     for side in (-1, 1):
@@ -83,36 +97,41 @@ def draw_fine_lines(skin: Skin, amount: float, rng: np.random.Generator) -> None
             u, half = rng.uniform(-0.42, 0.42), rng.uniform(0.1, 0.22)
             line = _wavy(np.array([u - half, v]), np.array([u, v - 0.012]), np.array([u + half, v]), 0.003, rng)
             draw(line, level * rng.uniform(0.25, 0.6))
+    _draw_lines(skin, mask, lines)
     press_lines(skin, mask, 0.0022, (0.004 + 0.012 * amount), 0.14 + 0.36 * amount)
 
 
 def draw_aging(skin: Skin, amount: float, rng: np.random.Generator) -> None:
     """Folds and sagging: nasolabial and marionette folds, furrows, bags under the eyes, jowls; `amount` 0..1."""
-    traits, pose, unit = skin.traits, skin.traits.pose, skin.unit
-    deep, furrows = blank(skin.size), blank(skin.size)
-    shape = traits.shape
+    shape, deep, furrows = skin.traits.shape, blank(skin.size), blank(skin.size)
+    folds: list[Line] = []
+    troughs: list[Line] = []
+    wrinkles: list[Line] = []
     mouth = shape.mouth_width
     parts = np.clip(rng.normal(1.0, 0.14, 5), 0.65, 1.3) * amount
     fold, furrow, bag, jowl, frown = (float(value) for value in parts)
     for side in (-1, 1):
         points = [(0.215, 0.49), (0.30, 0.60), (mouth + 0.085, 0.75), (mouth + 0.105, 0.89)]
         line = curve(np.array(points) + rng.normal(0, 0.008, (4, 2)), 6) * (side, 1)
-        tapered(deep, pose.project(line), (0.018 + 0.016 * fold) * unit, 255 * min(0.35 + 0.65 * fold, 1), 0.4)
+        folds.append((line, 0.018 + 0.016 * fold, 0.35 + 0.65 * fold))
         corner = np.array([(mouth + 0.025, 0.915), (mouth + 0.05, 1.0), (mouth + 0.035, 1.11)])
         line = curve(corner + rng.normal(0, 0.006, (3, 2)), 6) * (side, 1)
-        tapered(deep, pose.project(line), (0.012 + 0.016 * fold) * unit, 150 * min(fold, 1))
+        troughs.append((line, 0.012 + 0.016 * fold, 0.6 * min(fold, 1)))
         gap, wide = shape.eye_gap, shape.eye_width
         trough = np.array([(gap - wide * 0.95, 0.09), (gap - 0.02, 0.185 + 0.02 * bag), (gap + wide * 0.9, 0.15)])
-        tapered(deep, pose.project(curve(trough, 6) * (side, 1)), (0.014 + 0.012 * bag) * unit, 190 * min(bag, 1))
+        troughs.append((curve(trough, 6) * (side, 1), 0.014 + 0.012 * bag, 0.75 * min(bag, 1)))
         frowns = np.array([(0.055, -0.33), (0.065, -0.24), (0.05, -0.17)]) + rng.normal(0, 0.006, (3, 2))
-        tapered(furrows, pose.project(curve(frowns * (side, 1), 5)), (0.010 + 0.01 * frown) * unit, 225 * min(frown, 1))
+        wrinkles.append((curve(frowns * (side, 1), 5), 0.010 + 0.01 * frown, 0.88 * min(frown, 1)))
     count = round(2 + 2.4 * furrow)
     for row in range(count):
         v = shape.brow_height - 0.14 - row * (0.40 / count) + rng.normal(0, 0.012)
         u = np.linspace(-0.52, 0.52, 9) * rng.uniform(0.75, 1.0) + rng.normal(0, 0.03)
         wave = 0.022 * np.cos(u * 5.5 + rng.normal(0, 0.5)) + rng.normal(0, 0.004, 9)
         line = curve(np.stack([u, v + wave], axis=1), 2)
-        tapered(furrows, pose.project(line), (0.010 + 0.012 * furrow) * unit, 240 * min(0.3 + 0.7 * furrow, 1), 0.5)
+        wrinkles.append((line, 0.010 + 0.012 * furrow, 0.94 * min(0.3 + 0.7 * furrow, 1)))
+    _draw_lines(skin, deep, folds, 0.4)
+    _draw_lines(skin, deep, troughs)
+    _draw_lines(skin, furrows, wrinkles, 0.5)
     press_lines(skin, deep, 0.010, 0.010 + 0.030 * amount, 0.10 + 0.42 * amount)
     press_lines(skin, furrows, 0.0055, 0.006 + 0.020 * amount, 0.10 + 0.36 * amount)
     _sag(skin, bag, jowl, fold)

@@ -89,6 +89,6 @@ class Pose:
             v = y + _MIDDLE + behind * np.sin(self.pitch)
         return as_plane(u), as_plane(v)
 
-    def enlarge(self, plane: Plane) -> Plane:
-        """A plane of the coarse grid at full size."""
-        return resize(plane, self.size, self.size) if plane.shape[0] != self.size else plane
+    def enlarge(self, plane: Plane, *, smooth: bool = False) -> Plane:
+        """A plane of the coarse grid at full size; `smooth` where its slope must not show the grid."""
+        return resize(plane, self.size, self.size, smooth=smooth) if plane.shape[0] != self.size else plane
