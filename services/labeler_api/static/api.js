@@ -1,0 +1,74 @@
+// The requests that the page makes. A failure is an ApiError that can be shown as it is.
+
+const KEY = "evenskin-api-key"; // kept for this tab only
+
+/** An answer that is not the one hoped for: what happened, and what to do. */
+export class ApiError extends Error {
+  constructor(code, message, advice = "") {
+    super(message);
+    this.code = code;
+    this.advice = advice;
+  }
+}
+
+/** Remember an API key for this tab. */
+export function useKey(key) {
+  sessionStorage.setItem(KEY, key);
+}
+
+/** Whether a key is remembered. */
+export function hasKey() {
+  return sessionStorage.getItem(KEY) !== null;
+}
+
+async function send(path, options = {}) {
+  const key = sessionStorage.getItem(KEY);
+  const headers = { ...options.headers, ...(key === null ? {} : { Authorization: `Bearer ${key}` }) };
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch {
+    throw new ApiError("unreachable", "The server does not answer.", "This page tries again by itself.");
+  }
+  if (response.ok) return response;
+  const told = await response.json().catch(() => ({}));
+  throw new ApiError(told.code ?? "unknown", told.detail ?? `The server answered ${response.status}.`, told.advice);
+}
+
+const get = async (path) => (await send(path)).json();
+const post = async (path, body) =>
+  (await send(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } })).json();
+
+/** How many images every condition has. */
+export const balance = () => get("/v1/balance");
+
+/** The latest campaigns, newest first. */
+export const campaigns = async () => (await get("/v1/rebalances")).rebalances;
+
+/** A page of images; `filter` may hold status, condition, severity, cursor and limit. */
+export const images = (filter) => get(`/v1/images?${new URLSearchParams(filter)}`);
+
+/** One image with its prompt. */
+export const image = (id) => get(`/v1/images/${id}`);
+
+/** Send reviews; returns one result for each. */
+export const review = async (reviews) => (await post("/v1/reviews", { reviews })).results;
+
+/** Take back the reviewer's last review; returns the image as it is then. */
+export const undo = (reviewer) => post("/v1/reviews/undo", { reviewer });
+
+/** Let an <img> show a picture. With a key it is fetched: an <img> alone cannot send one. */
+export async function show(img, path) {
+  img.dataset.path = path;
+  if (!hasKey()) {
+    img.src = path;
+    return;
+  }
+  const url = URL.createObjectURL(await (await send(path)).blob());
+  if (img.dataset.path === path) {
+    img.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+    img.src = url;
+  } else {
+    URL.revokeObjectURL(url); // another picture was wanted meanwhile
+  }
+}

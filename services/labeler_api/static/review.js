@@ -1,0 +1,126 @@
+// What the page knows and decides, without the page: words, selection, reviews, progress.
+
+export const CONDITIONS = ["acne", "redness", "pore_size", "textured_skin", "hyperpigmentation", "fine_lines", "aging"];
+export const SEVERITIES = ["mild", "moderate", "severe"];
+
+/** A condition's name for people. */
+export function conditionText(condition) {
+  const words = condition.replaceAll("_", " ");
+  return words[0].toUpperCase() + words.slice(1);
+}
+
+/** A severity's name for people: textured skin calls its lowest one slight. */
+export function severityText(condition, severity) {
+  if (severity === null || severity === "unknown") return "not graded";
+  return condition === "textured_skin" && severity === "mild" ? "slight" : severity;
+}
+
+/** An image's labels in words. */
+export function labelText(labels) {
+  const texts = Object.entries(labels).map(([c, s]) => `${conditionText(c)}, ${severityText(c, s)}`);
+  return texts.length > 0 ? texts.join("; ") : "Clear skin";
+}
+
+// Selection: `ids` in the order shown, `chosen` of them, `current` is the one shown large, a range starts at `anchor`.
+
+export const nothing = { ids: [], chosen: new Set(), current: null, anchor: null };
+
+/** Choose one image only. */
+export function only(selection, id) {
+  return { ...selection, chosen: new Set([id]), current: id, anchor: id };
+}
+
+/** Add an image to the chosen ones, or take it out. */
+export function toggled(selection, id) {
+  const chosen = new Set(selection.chosen);
+  if (!chosen.delete(id)) chosen.add(id);
+  return { ...selection, chosen, current: id, anchor: id };
+}
+
+/** Choose everything from the anchor to an image. */
+export function extended(selection, id) {
+  const from = Math.max(0, selection.ids.indexOf(selection.anchor));
+  const to = selection.ids.indexOf(id);
+  const chosen = new Set(selection.ids.slice(Math.min(from, to), Math.max(from, to) + 1));
+  return { ...selection, chosen, current: id, anchor: selection.ids[from] };
+}
+
+/** Choose all. */
+export function all(selection) {
+  return { ...selection, chosen: new Set(selection.ids) };
+}
+
+/** The image some steps away from the current one, kept within the list; null where there is none. */
+export function neighbour(selection, steps) {
+  const { ids, current } = selection;
+  if (ids.length === 0) return null;
+  const at = ids.indexOf(current);
+  return ids[at < 0 ? 0 : Math.min(ids.length - 1, Math.max(0, at + steps))];
+}
+
+/** The selection over another list. What left it is chosen no more; the next one takes the current one's place. */
+export function over(selection, ids) {
+  const there = new Set(ids);
+  const chosen = new Set([...selection.chosen].filter((id) => there.has(id)));
+  let current = selection.current;
+  if (!there.has(current)) {
+    const rest = selection.ids.slice(Math.max(0, selection.ids.indexOf(current)));
+    const next = rest.find((id) => there.has(id)) ?? ids.at(current === null ? 0 : -1);
+    current = next ?? null;
+  }
+  if (chosen.size === 0 && current !== null) chosen.add(current);
+  return { ids, chosen, current, anchor: there.has(selection.anchor) ? selection.anchor : current };
+}
+
+/** Labels once an image is dropped on a severity of a condition: others are kept only beside one it shows already. */
+export function relabelled(labels, condition, severity) {
+  return condition in labels ? { ...labels, [condition]: severity } : { [condition]: severity };
+}
+
+/** Labels with another severity; null where it is open which condition is meant. */
+export function regraded(labels, severity) {
+  const conditions = Object.keys(labels);
+  return conditions.length === 1 ? { [conditions[0]]: severity } : null;
+}
+
+/** A review as the server takes it. */
+export function reviewOf(id, verdict, reviewer, { labels = null, reason = "" } = {}) {
+  const review = { image_id: id, verdict, reviewer };
+  if (labels !== null) review.labels = labels;
+  if (verdict === "rejected" && reason.trim() !== "") review.reason = reason.trim();
+  return review;
+}
+
+/** What a key asks for: [action, argument], or null. */
+export function keyAction(event) {
+  const command = event.ctrlKey || event.metaKey;
+  if (command && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "a") return ["all"];
+  if (command || event.altKey) return null;
+  if (["1", "2", "3"].includes(event.key)) return ["grade", SEVERITIES[Number(event.key) - 1]];
+  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  if (event.key in moves) return ["move", moves[event.key]];
+  const actions = { a: ["accepted"], r: ["rejected"], u: ["undo"], Escape: ["one"] };
+  return actions[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? null;
+}
+
+const STATES = {
+  closing: "Writing its dataset",
+  met: "Quotas met",
+  exhausted: "Ended: some pictures could not be had",
+  rejected: "Refused",
+};
+
+/** What is to be said of a campaign: its state in words, a note, and how far it is, from 0 to 1. */
+export function progress(campaign) {
+  const { total, counted, failed } = campaign.slots;
+  const wanted = Object.keys(campaign.targets).map((c) => `${conditionText(c)} ${campaign.targets[c]}`).join(", ");
+  let state = STATES[campaign.state] ?? (campaign.review === "manual" ? "Waits for generation or review" : "Running");
+  if (campaign.model !== null) state = campaign.model.promoted ? "Its model is live" : "Its model was not better";
+  else if (campaign.state === "met" && campaign.training !== null)
+    state = `Training, epoch ${campaign.training.epoch} of ${campaign.training.epochs}`;
+  const notes = [total === 0 ? "nothing was missing" : `${counted} of ${total} pictures`];
+  if (failed > 0) notes.push(`${failed} failed`);
+  if (campaign.spent_usd > 0) notes.push(`$${campaign.spent_usd.toFixed(2)}`);
+  if (campaign.reason) notes.push(campaign.reason);
+  return { state, wanted, note: notes.join(" · "), share: total === 0 ? 1 : counted / total };
+}
