@@ -12,7 +12,7 @@ import pytest
 
 from tests.servers.keeper import SOCKET_VARIABLE, Keeper, ask
 from tests.servers.process import ServerFailed
-from tests.servers.rabbitmq import Management, exclusively
+from tests.servers.rabbitmq import Management
 
 _KEEPER = pytest.StashKey[Keeper]()
 
@@ -48,6 +48,8 @@ def amqp_url() -> Iterator[str]:
     """URL of a virtual host of RabbitMQ on which there is nothing yet."""
     facts = _facts("rabbitmq")
     if "management" not in facts:
+        from tests.servers.shared_vhost import exclusively  # the driver, only where it is needed
+
         with exclusively(facts["url"]):
             yield facts["url"]
         return

@@ -54,6 +54,7 @@ class Consumer:
         self._channel: AbstractChannel | None = None
         self._queue: AbstractQueue | None = None
         self._tag: str | None = None
+        self._gone = asyncio.Event()
         self._draining = False
         self._by_id: dict[tuple[str, str], _Work] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,11 +84,11 @@ class Consumer:
         backoff = Backoff()
         while True:
             try:
-                gone = await self._consume()
+                await self._consume()
                 backoff.reset()
                 if not self._started.done():
                     self._started.set_result(None)
-                await gone.wait()
+                await self._gone.wait()
                 log.warning("consumer_lost", queue=self._subscription.queue)
             except ChannelPreconditionFailed as error:
                 self._report(error)
@@ -107,19 +108,18 @@ class Consumer:
         if not self._started.done():
             self._started.set_exception(problem)
 
-    async def _consume(self) -> asyncio.Event:
-        """Open a channel and consume; the event is set when the channel or the consumer is gone."""
+    async def _consume(self) -> None:
+        """Open a channel and consume; `_gone` is set when the channel or the consumer is gone."""
         connection = await self._link.connection()
         self._channel = connection.channel(publisher_confirms=False)
         await self._channel.initialize()
         await self._channel.set_qos(self._subscription.prefetch)  # per consumer: quorum queues refuse a global one
-        gone = asyncio.Event()
+        self._gone = gone = asyncio.Event()
         self._channel.close_callbacks.add(lambda *_: gone.set())
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())  # somebody deleted the queue
         self._queue = await declare_for(self._channel, self._subscription)
         self._tag = await self._queue.consume(self._received)
-        return gone
 
     async def _close_channel(self) -> None:
         """Close the channel; the broker takes back what was not acknowledged."""
@@ -170,8 +170,8 @@ class Consumer:
         except Exception as error:  # whatever it is, the message must not stay in hand for ever
             expected = isinstance(error, EvenskinError)
             log.warning("settling_failed", queue=self._subscription.queue, error=str(error), exc_info=not expected)
-            while work.deliveries:
-                await self._give_back(work.deliveries.pop())
+            # A new channel takes all back, after a pause, and declares anew what may be missing.
+            self._gone.set()
             return
         while work.deliveries:  # more may join while one is acknowledged
             await self._acknowledge(work.deliveries.pop())

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractQueue
 
 from shared.bus import Subscription
-from shared.events import EVENTS
+from shared.schemas import ROUTES
 
 EXCHANGE = "evenskin"
-SERVICES = ("labeler-api", "generator", "augmenter", "trainer", "model-server")
 
 # Deliveries of one message whose consumer went away (a crash, a lost connection) before the broker buries it.
 # Bounds a message that kills its process; far above what restarts of a healthy system use up.
@@ -73,8 +72,8 @@ def queues_of(queue: str) -> tuple[QueueSpec, QueueSpec, QueueSpec]:
 
 
 def known_queues() -> list[str]:
-    """Every consumer queue there may be: a broker does not list its queues over AMQP."""
-    return [f"{service}.{event}" for service in SERVICES for event in EVENTS]
+    """Every consumer queue of the system: a broker does not list its queues over AMQP."""
+    return [f"{receiver}.{event}" for event, (_, receivers) in ROUTES.items() for receiver in receivers]
 
 
 async def declare_exchange(channel: AbstractChannel) -> AbstractExchange:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import fcntl
 import json
 import os
 import shutil
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
-import aio_pika
-
-from shared.events import EVENTS
-from shared.remote.topology import EXCHANGE, dead_name, known_queues, retry_name
 from tests.servers.process import Process, ServerFailed, answers, free_port
 from tests.servers.provision import Container, Server, apt_install, can_apt, docker_answers
 
@@ -214,20 +205,3 @@ class Management:
         except urllib.error.HTTPError as error:
             if error.code != 404:
                 raise
-
-
-@contextmanager
-def exclusively(url: str) -> Iterator[None]:
-    """Use a virtual host that is not ours to create: one test at a time, and our queues are gone before each."""
-    with (Path(tempfile.gettempdir()) / "evenskin-test-vhost.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        asyncio.run(_forget(url))
-        yield
-
-
-async def _forget(url: str) -> None:
-    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
-        for queue in [f"tests.{event}" for event in EVENTS] + known_queues():
-            for name in (queue, retry_name(queue), dead_name(queue)):
-                await channel.queue_delete(name)
-        await channel.exchange_delete(EXCHANGE)
