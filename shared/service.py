@@ -11,7 +11,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -28,6 +28,8 @@ from shared.message import Message
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+CANCEL_AGAIN_S = 1.0  # seconds after which a task that is still there is cancelled once more
 
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=Settings)
@@ -83,9 +85,7 @@ class Service:
 
     async def stop(self) -> None:
         """Stop the loops and the HTTP server and release the resources. The bus is drained by its owner."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         self._tasks.clear()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -142,6 +142,15 @@ class Service:
                 self._seconds.labels(event).observe(time.perf_counter() - started)
 
         return handle
+
+
+async def cancel_all(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: a cancellation that comes with another exception can get lost."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 async def run_service(service: Service) -> None:

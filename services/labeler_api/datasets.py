@@ -57,10 +57,9 @@ class Closer:
         while True:
             self._awake.clear()
             await self.close_settled()
-            try:
-                await asyncio.wait_for(self._awake.wait(), POLL_S)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):  # not wait_for: on 3.11 it can swallow a cancellation
+                async with asyncio.timeout(POLL_S):
+                    await self._awake.wait()
 
     async def close_settled(self) -> None:
         """One round over the campaigns that run or are closing."""

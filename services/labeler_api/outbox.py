@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import time
 from collections.abc import Sequence
+from typing import TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -24,6 +27,15 @@ SOURCE = "labeler-api"
 BATCH = 200  # messages published at a time: enough to hide the confirms' latency
 POLL_S = 0.5  # seconds between looks for what another replica's transaction left
 RETRY_S = 2.0  # seconds before a message that was not taken is published again
+INBOX_ID_CHARACTERS = 256
+TRACE_CHARACTERS = 128  # of a correlation id or trace parent, which come from outside
+
+T = TypeVar("T", str, str | None)
+
+
+def storable(text: T, characters: int | None = None) -> T:
+    """Text from outside as a database takes it: no NUL, which PostgreSQL refuses, and no more than this long."""
+    return text if text is None else text.replace("\0", "\ufffd")[:characters]
 
 
 async def enqueue(connection: AsyncConnection, messages: Sequence[Message]) -> None:
@@ -36,8 +48,8 @@ async def enqueue(connection: AsyncConnection, messages: Sequence[Message]) -> N
             "message_id": message.id,
             "event": message.event.name(),
             "body": message.event.model_dump(mode="json"),
-            "correlation_id": message.correlation_id,
-            "traceparent": message.traceparent,
+            "correlation_id": storable(message.correlation_id, TRACE_CHARACTERS),
+            "traceparent": storable(message.traceparent, TRACE_CHARACTERS),
             "created_at": now,
             "due_at": now,
         }
@@ -50,11 +62,16 @@ async def first_time(connection: AsyncConnection, message: Message) -> bool:
     """Note a message in the inbox; False if it was handled before."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     result = await connection.execute(
-        insert(inbox)
-        .values(message_id=f"{message.event.name()}/{message.id}"[:256], received_at=time.time())
-        .on_conflict_do_nothing()
+        insert(inbox).values(message_id=_inbox_id(message), received_at=time.time()).on_conflict_do_nothing()
     )
     return result.rowcount == 1
+
+
+def _inbox_id(message: Message) -> str:
+    identity = f"{message.event.name()}/{message.id}"
+    if len(identity) <= INBOX_ID_CHARACTERS and "\0" not in identity:
+        return identity
+    return hashlib.sha256(identity.encode(errors="surrogatepass")).hexdigest()  # somebody else's idea of an id
 
 
 class Relay:
@@ -75,10 +92,9 @@ class Relay:
             self._awake.clear()
             while await self._database.write(self._publish_batch):
                 pass
-            try:
-                await asyncio.wait_for(self._awake.wait(), POLL_S)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):  # not wait_for: on 3.11 it can swallow a cancellation
+                async with asyncio.timeout(POLL_S):
+                    await self._awake.wait()
 
     async def _publish_batch(self, connection: AsyncConnection) -> bool:
         """Publish what is due. Returns whether there may be more.
