@@ -31,16 +31,19 @@ from shared.taxonomy import Condition, Severity, generated_image_id
 OPEN, REVIEW, AUGMENTING, COUNTED, FAILED = "open", "review", "augmenting", "counted", "failed"
 RUNNING, CLOSING, MET, EXHAUSTED, REJECTED = "running", "closing", "met", "exhausted", "rejected"
 
+MAX_BUDGET_USD = 1e12  # what is above is no limit: no campaign can cost as much
+START_LOCK = 0x7374  # "st": key of the advisory lock under which a campaign is planned and reserved
+
 
 async def plan_for(connection: AsyncConnection, request: RebalanceRequested, settings: LabelerSettings) -> Plan:
     """What the request would do now. Images that running campaigns are still getting count as there.
 
     Raises UnknownCondition, InvalidTarget, InvalidRequest.
     """
-    shown = await counters.totals(connection, "shows/accepted/")
-    reserved = await counters.totals(connection, "reserved/")
-    have = {c: shown.get(f"shows/accepted/{c}", 0) + reserved.get(f"reserved/{c}", 0) for c in Condition}
-    budget = None if request.max_cost_usd is None else round(request.max_cost_usd * MICRO)
+    # Both at one moment: between two looks, an image could leave the reserved without being seen among the accepted.
+    found = await counters.totals(connection, "shows/accepted/", "reserved/")
+    have = {c: found.get(f"shows/accepted/{c}", 0) + found.get(f"reserved/{c}", 0) for c in Condition}
+    budget = None if request.max_cost_usd is None else round(min(request.max_cost_usd, MAX_BUDGET_USD) * MICRO)
     return make_plan(
         request.target_of(),
         have,
@@ -63,6 +66,8 @@ async def start(
 
     Raises OverBudget, and what `plan_for` raises.
     """
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({START_LOCK})"))
     if await exists(connection, request.campaign_id):
         return
     plan = await plan_for(connection, request, settings)
@@ -89,7 +94,9 @@ async def start(
                 "attempt": 1,
                 "subject": subject_of(request.campaign_id, quota.condition, position, 1).model_dump(mode="json"),
                 "rejections": [],
-                "deadline": now + settings.request_deadline_s,
+                # The last request waits its turn behind the others, at the provider's pace.
+                "deadline": now + settings.request_deadline_s + position * 60 / settings.images_per_minute,
+                "image_id": None,
             }
             rows.append(row)
             messages.append(message.caused(image_requested(row), source=outbox.SOURCE))
@@ -103,7 +110,7 @@ async def start(
 async def reject(connection: AsyncConnection, request: RebalanceRequested, message: Message, reason: str) -> None:
     """Keep a record of a rebalance that was not started."""
     plan = Plan({}, (), 0, request.max_attempts)
-    await _insert(connection, request, message, plan, REJECTED, reason=reason)
+    await _insert(connection, request, message, plan, REJECTED, reason=outbox.storable(reason))
 
 
 async def _insert(
@@ -120,8 +127,8 @@ async def _insert(
         "max_cost_micro_usd": plan.max_cost_micro_usd,
         "price_micro_usd": plan.price_micro_usd,
         "committed_micro_usd": plan.cost_micro_usd,
-        "correlation_id": message.correlation_id,
-        "traceparent": message.traceparent,
+        "correlation_id": outbox.storable(message.correlation_id, outbox.TRACE_CHARACTERS),
+        "traceparent": outbox.storable(message.traceparent, outbox.TRACE_CHARACTERS),
         "created_at": time.time(),
         **extra,
     }
@@ -156,9 +163,9 @@ async def campaign_row(connection: AsyncConnection, campaign_id: UUID, *, lock: 
     return row
 
 
-async def move(connection: AsyncConnection, slot: Mapping[str, Any], state: str) -> None:
-    """Move a slot to a state other than open; the counters of its campaign and condition follow."""
-    values = {"state": state, "deadline": None}
+async def move(connection: AsyncConnection, slot: Mapping[str, Any], state: str, image_id: UUID | None) -> None:
+    """Move a slot to a state other than open, held by an image or none; its campaign's counters follow."""
+    values = {"state": state, "deadline": None, "image_id": image_id}
     await connection.execute(sa.update(slots).where(slots.c.id == slot["id"]).values(values))
     await counters.add(connection, _state_changes(slot, slot["state"], state))
 
@@ -186,7 +193,7 @@ async def reopen(
     committed = campaign["committed_micro_usd"] + campaign["price_micro_usd"]
     over_budget = campaign["max_cost_micro_usd"] is not None and committed > campaign["max_cost_micro_usd"]
     if slot["attempt"] >= campaign["max_attempts"] or over_budget:
-        await move(connection, slot, FAILED)
+        await move(connection, slot, FAILED, None)
         return
     attempt = slot["attempt"] + 1
     subject = subject_of(slot["campaign_id"], Condition(slot["condition"]), slot["position"], attempt)
@@ -196,12 +203,24 @@ async def reopen(
         "subject": subject.model_dump(mode="json"),
         "rejections": [*slot["rejections"], reason],
         "deadline": time.time() + settings.request_deadline_s,
+        "image_id": None,
     }
     await connection.execute(sa.update(slots).where(slots.c.id == slot["id"]).values(values))
     update = sa.update(campaigns).where(campaigns.c.id == slot["campaign_id"])
     await connection.execute(update.values(committed_micro_usd=committed))
     await counters.add(connection, _state_changes(slot, slot["state"], OPEN))
     await outbox.enqueue(connection, [request_message(campaign, {**slot, **values})])
+
+
+async def pay(connection: AsyncConnection, slot: Mapping[str, Any], cost_micro_usd: int, *, expected: bool) -> None:
+    """Book what an attempt cost. `expected`: the plan's price was committed for it, and is now known better."""
+    await counters.add(connection, {f"spent/{slot['campaign_id']}": cost_micro_usd})
+    campaign = await campaign_row(connection, slot["campaign_id"])
+    difference = cost_micro_usd - (campaign["price_micro_usd"] if expected else 0)
+    if difference:
+        committed = campaigns.c.committed_micro_usd + difference
+        update = sa.update(campaigns).where(campaigns.c.id == slot["campaign_id"])
+        await connection.execute(update.values(committed_micro_usd=committed))
 
 
 def request_message(campaign: Mapping[str, Any], slot: Mapping[str, Any]) -> Message:

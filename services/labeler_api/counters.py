@@ -2,7 +2,7 @@
 
 Names: `images/<status>`, `labels/<status>/<condition>/<severity>` (severity 0: not graded),
 `shows/<status>/<condition>`, `reserved/<condition>` (slots whose image is not accepted yet), `variants`,
-`unaugmented`, `campaign/<id>/counted|failed|spent`.
+`unaugmented` (both of accepted images), `campaign/<id>/counted|failed/<condition>/<severity>`, `spent/<id>`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ async def add(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
     )
 
 
-async def totals(connection: AsyncConnection, prefix: str) -> dict[str, int]:
-    """The totals of every counter whose name starts with `prefix`."""
+async def totals(connection: AsyncConnection, *prefixes: str) -> dict[str, int]:
+    """The totals of every counter whose name starts with one of the prefixes, all at one moment."""
+    name = counters.c.name
+    ranges = [sa.and_(name >= prefix, name < prefix + "\x7f") for prefix in prefixes]
     found = await connection.execute(
-        sa.select(counters.c.name, sa.func.sum(counters.c.value))
-        .where(counters.c.name >= prefix, counters.c.name < prefix + "\x7f")
-        .group_by(counters.c.name)
+        sa.select(name, sa.func.sum(counters.c.value)).where(sa.or_(*ranges)).group_by(name)
     )
     return {name: int(value) for name, value in found}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,12 +14,13 @@ import sqlalchemy as sa
 import structlog
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from shared.errors import ConfigurationError, DatabaseUnavailable
+from shared.errors import ConfigurationError, DatabaseUnavailable, EvenskinError
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +28,8 @@ T = TypeVar("T")
 
 MIGRATION_LOCK = 0x6576656E  # "even": key of the advisory lock that lets one replica migrate
 WRITE_TRIES = 8  # of a transaction that a deadlock or serialisation failure rolled back
+# Connection, authorisation, no such database, resources, operator intervention, system error (same appendix).
+_UNREACHABLE_CLASSES = {"08", "28", "3D", "53", "57", "58"}
 _RETRIED_SQLSTATES = {"40001", "40P01"}  # serialization_failure, deadlock_detected (PostgreSQL, appendix A)
 
 
@@ -60,7 +64,8 @@ class Database:
         if not self.is_sqlite:
             return create_async_engine(self._url, pool_size=20, max_overflow=10, pool_pre_ping=True, pool_timeout=20)
         if self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+            with _translated():
+                Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(self._url, connect_args={"timeout": 30}, pool_size=5)
 
         @event.listens_for(engine.sync_engine, "connect")
@@ -82,17 +87,13 @@ class Database:
     async def migrate(self) -> None:
         """Bring the schema to the newest version; replicas that start together do it once."""
         with _translated():
-            async with self._engine.connect() as connection:
-                if not self.is_sqlite:
-                    await connection.execute(sa.text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
-                    await connection.commit()
-                try:
-                    await connection.run_sync(_upgrade)
-                    await connection.commit()
-                finally:
+            async with self._engine.connect() as raw:
+                connection = await raw.execution_options(writes=True)
+                # One transaction: on SQLite it is the lock, and what fails half-way leaves nothing behind.
+                async with connection.begin():
                     if not self.is_sqlite:
-                        await connection.execute(sa.text(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})"))
-                        await connection.commit()
+                        await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+                    await connection.run_sync(_upgrade)
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work` in one transaction, again from its start after a deadlock. Raises DatabaseUnavailable."""
@@ -144,13 +145,19 @@ class _RolledBack(Exception):
 def _translated() -> Any:
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
+    except (EvenskinError, _RolledBack):
+        raise
+    except (PoolTimeout, OSError) as error:
         raise _our(error) from error
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) in _RETRIED_SQLSTATES:
+    except Exception as error:  # the driver's own, where not even a connection was made
+        state = getattr(getattr(error, "orig", error), "sqlstate", None)
+        if state in _RETRIED_SQLSTATES:
             raise _RolledBack from error
-        if error.connection_invalidated or getattr(error.orig, "sqlstate", "") in {"57P01", "57P02", "57P03"}:
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        if lost or isinstance(error, OperationalError | InterfaceError) or str(state)[:2] in _UNREACHABLE_CLASSES:
             raise _our(error) from error
+        if isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError:
+            raise _our(error) from error  # damaged, or something else than a database
         raise
 
 
@@ -166,4 +173,9 @@ def _upgrade(connection: sa.Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:  # a revision that this version does not know
+        raise ConfigurationError(
+            f"The ledger's schema is not one that this version knows: {error}.", advice="Run the newer version again."
+        ) from error

@@ -57,11 +57,14 @@ def measure(image: Image.Image) -> dict[str, float]:
     """Brightness (mean grey, 0 to 255), contrast (its standard deviation) and sharpness.
 
     Sharpness is the variance of the Laplacian (Pech-Pacheco and others, ICPR 2000), measured at one size
-    so that large pictures do not seem sharper.
+    so that large pictures do not seem sharper; of a picture longer than a portrait, its middle is looked at.
     """
-    scale = SHARPNESS_SIDE / min(image.size)
-    size = (max(3, round(image.width * scale)), max(3, round(image.height * scale)))
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX), dtype=np.float32)
+    side = min(image.size)
+    width, height = (min(length, MAX_ASPECT * side) for length in image.size)
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    size = (round(width * SHARPNESS_SIDE / side), round(height * SHARPNESS_SIDE / side))
+    box = (left, top, left + width, top + height)
+    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX, box), dtype=np.float32)
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
     return {
         "brightness": round(float(grey.mean()), 2),

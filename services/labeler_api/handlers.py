@@ -7,7 +7,6 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
@@ -104,15 +103,18 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
     report = await asyncio.to_thread(gate.examine, data)
-    reasons = list(report.reasons)
+    found = list(report.reasons)
     if hashlib.sha256(data).hexdigest() != event.sha256:
-        reasons.append("unreadable: the stored bytes are not those that were generated")
+        found.append("unreadable: the stored bytes are not those that were generated")
+
+    cost = round(event.cost_usd * MICRO)
 
     async def record(connection: AsyncConnection) -> None:
         slot = await campaigns.locked_slot(connection, event.slot_id)
         if slot is None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
         campaign = await campaigns.campaign_row(connection, slot["campaign_id"])
+        reasons = list(found)  # anew each time: a transaction may be run again
         if report.hash is not None:
             twin = await images.near_duplicate(connection, report.hash, of_other_than=event.image_id)
             if twin is not None:
@@ -129,8 +131,8 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
             provider=event.provider,
             provider_model=event.model,
             provider_request_id=event.provider_request_id,
-            prompt=event.prompt,
-            cost_micro_usd=round(event.cost_usd * MICRO),
+            prompt=outbox.storable(event.prompt),
+            cost_micro_usd=cost,
             quality={**event.quality, **report.quality},
             hash=report.hash,
             slot_id=event.slot_id,
@@ -138,10 +140,10 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         )
         if not await images.record(connection, image, Status.PENDING):
             return
-        await _spend(connection, event.campaign_id, event.cost_usd)
         current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
+        await campaigns.pay(connection, slot, cost, expected=current)
         if current:
-            await campaigns.move(connection, slot, campaigns.REVIEW)
+            await campaigns.move(connection, slot, campaigns.REVIEW, event.image_id)
         else:
             reasons.append("superseded: another attempt answers its slot")
         if not reasons and campaign["review"] == ReviewPolicy.MANUAL:
@@ -171,15 +173,12 @@ async def reopen_failed(ledger: Ledger, message: Message) -> None:
         slot = await campaigns.locked_slot(connection, event.slot_id)
         if slot is None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
-        await _spend(connection, event.campaign_id, event.cost_usd)
-        if slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt:
+        current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
+        await campaigns.pay(connection, slot, round(event.cost_usd * MICRO), expected=current)
+        if current:
             await campaigns.reopen(connection, slot, f"{event.reason.value}: {event.detail}", ledger.settings)
 
     await ledger.change_once(message, reopen)
-
-
-async def _spend(connection: AsyncConnection, campaign_id: UUID, cost_usd: float) -> None:
-    await counters.add(connection, {f"spent/{campaign_id}": round(cost_usd * MICRO)})
 
 
 async def count_augmented(ledger: Ledger, message: Message) -> None:
@@ -200,9 +199,10 @@ async def count_augmented(ledger: Ledger, message: Message) -> None:
         update = sa.update(image_table).where(image_table.c.id == event.image_id)
         await connection.execute(update.values(augmented_at=time.time(), augment_due_at=None))
         accepted = row["status"] == Status.ACCEPTED
-        await counters.add(connection, {"variants": len(rows), "unaugmented": -1 if accepted else 0})
-        if slot is not None and slot["state"] == campaigns.AUGMENTING and slot["attempt"] == row["attempt"]:
-            await campaigns.move(connection, slot, campaigns.COUNTED)
+        if accepted:
+            await counters.add(connection, {"variants": len(rows), "unaugmented": -1})
+        if slot is not None and slot["state"] == campaigns.AUGMENTING and slot["image_id"] == event.image_id:
+            await campaigns.move(connection, slot, campaigns.COUNTED, event.image_id)
 
     await ledger.change_once(message, count)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+import structlog
 from aiohttp import web
 from PIL import Image
 from pydantic import ValidationError
@@ -29,6 +32,7 @@ from shared.errors import (
     InvalidRequest,
     NotFound,
     PreconditionFailed,
+    StoreUnavailable,
 )
 from shared.events import ModelPromoted, RebalanceRequested
 from shared.http import json_body
@@ -38,11 +42,15 @@ from shared.message import Message, first_problem
 from shared.model_card import ModelCard, card_key
 from shared.taxonomy import parse_condition, parse_severity
 
+log = structlog.get_logger(__name__)
+
 STATIC = Path(__file__).parent / "static"
 MAX_PAGE = 200  # images of one list answer
 MAX_BATCH = 500  # reviews of one request
+MAX_NUMBER = 2**63 - 1  # in a query: what a database's integer holds
 THUMBNAIL = 256  # pixels of a thumbnail's longer side
 STREAM_S = 0.5  # seconds between looks at a campaign that is being watched
+HEARTBEAT_S = 15.0  # seconds of silence on a stream, after which a comment is sent: proxies cut silent ones off
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -53,9 +61,11 @@ class LabelerHttp:
     def __init__(self, ledger: Ledger, bus: Bus) -> None:
         self._ledger = ledger
         self._bus = bus
+        self._stopping = asyncio.Event()
 
     def configure(self, app: web.Application) -> None:
         """Add the routes."""
+        app.on_shutdown.append(self._stop)
         get, post = app.router.add_get, app.router.add_post
         get("/openapi.json", self.openapi)
         get("/v1/balance", self.balance)
@@ -82,6 +92,9 @@ class LabelerHttp:
         get("/", self.page)
         get("/dermatologist_drag_drop_tool.html", self.old_page)
         app.router.add_static("/static", STATIC)
+
+    async def _stop(self, _: web.Application) -> None:
+        self._stopping.set()  # open streams would hold up the drain
 
     async def page(self, _: web.Request) -> web.StreamResponse:
         """The review page."""
@@ -148,22 +161,31 @@ class LabelerHttp:
             document = await views.campaign(connection, campaign_id)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await response.prepare(request)
-        sent = None
+        with contextlib.suppress(ConnectionResetError):  # nobody listens any more
+            await self._stream(response, document, campaign_id)
+            await response.write_eof()
+        return response
+
+    async def _stream(self, response: web.StreamResponse, document: dict[str, Any], campaign_id: UUID) -> None:
+        sent, sent_at = "", 0.0
         while True:
             text = views.dumps(document)
             if text != sent:
                 await response.write(f"event: campaign\ndata: {text}\n\n".encode())
-                sent = text
+                sent, sent_at = text, time.monotonic()
+            elif time.monotonic() - sent_at > HEARTBEAT_S:
+                await response.write(b":\n\n")
+                sent_at = time.monotonic()
             if document["state"] not in (campaigns.RUNNING, campaigns.CLOSING, campaigns.MET):
-                break
+                return
             if document["state"] == campaigns.MET and document["model"] is not None:
-                break
-            await asyncio.sleep(STREAM_S)
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), STREAM_S)
+                return
             with contextlib.suppress(DatabaseUnavailable):  # the page waits with us
                 async with self._ledger.database.reading() as connection:
                     document = await views.campaign(connection, campaign_id)
-        await response.write_eof()
-        return response
 
     async def add_image(self, request: web.Request) -> web.Response:
         """Bring in a picture with its labels."""
@@ -207,7 +229,8 @@ class LabelerHttp:
         except BlobNotFound:
             original = (await self._ledger.blobs.get(row["key"])).data
             data = await asyncio.to_thread(_thumbnail, original)
-            with contextlib.suppress(PreconditionFailed):
+            # Kept for the next time; a picture can be looked at without that.
+            with contextlib.suppress(PreconditionFailed, StoreUnavailable):
                 await self._ledger.blobs.put(key, data, content_type="image/webp", if_absent=True)
         return _cached(request, data, "image/webp", f"{row['sha256']}-thumbnail")
 
@@ -257,7 +280,7 @@ class LabelerHttp:
     async def undo_review(self, request: web.Request) -> web.Response:
         """Take back the last review of `{"reviewer": …}`."""
         reviewer = (await json_body(request)).get("reviewer")
-        if not isinstance(reviewer, str) or not reviewer:
+        if not isinstance(reviewer, str) or not reviewer or not re.match(reviews.NO_NUL, reviewer):
             raise InvalidRequest("'reviewer' is missing.")
         undone: list[UUID] = []
 
@@ -288,11 +311,19 @@ class LabelerHttp:
             )
         media_type, name, chunks = formats[wanted]
         headers = {"Content-Type": media_type, "Content-Disposition": f'attachment; filename="{name}"'}
+        stream = chunks()
+        first = await anext(stream, b"")  # what is wrong from the start is still a problem document
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        async for chunk in chunks():
-            await response.write(chunk)
-        await response.write_eof()
+        try:
+            await response.write(first)
+            async for chunk in stream:
+                await response.write(chunk)
+            await response.write_eof()
+        except EvenskinError as error:
+            log.warning("export_cut_off", format=wanted, error=error.message)
+            if request.transport is not None:
+                request.transport.abort()  # not a whole file: the reader must not take it for one
         return response
 
     async def list_models(self, _: web.Request) -> web.Response:
@@ -363,9 +394,12 @@ def _rebalance_of_query(request: web.Request) -> RebalanceRequested:
 
 def _number(text: str | None, name: str, default: int) -> int:
     try:
-        return default if text is None else int(text)
+        number = default if text is None else int(text)
     except ValueError:
         raise InvalidRequest(f"'{name}' is not a whole number.") from None
+    if abs(number) > MAX_NUMBER:
+        raise InvalidRequest(f"'{name}' is too large a number.")
+    return number
 
 
 def _member(kind: type[E], text: str | None, name: str) -> E | None:

@@ -11,15 +11,17 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api import counters
 from services.labeler_api.database import row_of
 from services.labeler_api.perceptual_hash import NEAR_DUPLICATE_BITS, bands, differing_bits
-from services.labeler_api.tables import image_bands, image_labels, images
+from services.labeler_api.tables import image_bands, image_labels, images, variants
 from shared.taxonomy import Condition, Severity, fold_of
 
-CANDIDATES = 400  # most pictures compared bit by bit: sharing a band with more than this says nothing
+SHARING = 10_000  # most shared bands looked at, so that the cost of one look has a bound
+CANDIDATES = 400  # most pictures compared bit by bit: those that share the most bands
 
 Labels = Mapping[Condition, Severity | None]
 
@@ -78,14 +80,13 @@ def counted(status: str, labels: Mapping[str, int | None], weight: int = 1) -> C
 
 async def record(connection: AsyncConnection, image: NewImage, status: Status, **extra: Any) -> bool:
     """Insert an image with its labels, bands and counters. False if it was there already."""
-    present = await connection.execute(sa.select(images.c.id).where(images.c.id == image.id))
-    if present.first() is not None:
-        return False
     now = time.time()
     labels = dump_labels(image.labels)
     root = image.root_id or image.id
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     result = await connection.execute(
-        sa.insert(images).values(
+        insert(images)
+        .values(
             id=image.id,
             status=status.value,
             key=image.key,
@@ -110,8 +111,12 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
             created_at=now,
             **extra,
         )
+        .on_conflict_do_nothing(index_elements=["id"])
+        .returning(images.c.sequence)
     )
-    sequence = result.inserted_primary_key[0] if result.inserted_primary_key else 0
+    sequence = result.scalar_one_or_none()
+    if sequence is None:
+        return False
     await _write_labels(connection, image.id, labels, sequence)
     if image.hash is not None:
         rows = [{"band": band, "image_id": image.id} for band in bands(image.hash)]
@@ -129,8 +134,12 @@ async def relabel(
     """Move an image to a status and labels, from those in `row`; counters follow."""
     changes = counted(status, labels)
     changes.subtract(counted(row["status"], row["labels"]))
-    if row["augmented_at"] is None:
-        changes["unaugmented"] += (status is Status.ACCEPTED) - (row["status"] == Status.ACCEPTED)
+    entering = (status is Status.ACCEPTED) - (row["status"] == Status.ACCEPTED)
+    if entering and row["augmented_at"] is None:
+        changes["unaugmented"] += entering
+    elif entering:  # variants share their source's fate
+        query = sa.select(sa.func.count()).where(variants.c.image_id == row["id"])
+        changes["variants"] += entering * (await connection.execute(query)).scalar_one()
     values = {"status": status.value, "labels": labels, "labeled_at": time.time(), **extra}
     await connection.execute(sa.update(images).where(images.c.id == row["id"]).values(values))
     if labels != row["labels"]:
@@ -152,11 +161,16 @@ async def _write_labels(
 
 async def near_duplicate(connection: AsyncConnection, hash_: bytes, *, of_other_than: UUID) -> UUID | None:
     """An image in the dataset or waiting for it that looks the same, or None."""
+    sharing = sa.select(image_bands.c.image_id).where(image_bands.c.band.in_(bands(hash_))).limit(SHARING).subquery()
+    likeliest = (
+        sa.select(sharing.c.image_id)
+        .group_by(sharing.c.image_id)
+        .order_by(sa.func.count().desc(), sharing.c.image_id)
+        .limit(CANDIDATES)
+    )
     candidates = await connection.execute(
         sa.select(images.c.id, images.c.perceptual_hash).where(
-            images.c.id.in_(
-                sa.select(image_bands.c.image_id).where(image_bands.c.band.in_(bands(hash_))).limit(CANDIDATES)
-            ),
+            images.c.id.in_(likeliest),
             images.c.status != Status.REJECTED.value,
             images.c.id != of_other_than,
         )

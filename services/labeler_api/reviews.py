@@ -19,9 +19,11 @@ from services.labeler_api.tables import reviews
 from shared.errors import Conflict, NotFound
 from shared.events import ImageLabeled, Labels, Verdict
 from shared.message import Message
+from shared.taxonomy import Severity
 
 GATE = "gate"
 IMPORT = "import"
+NO_NUL = r"^[^\x00]*$"  # which PostgreSQL refuses in text
 
 
 class Review(BaseModel):
@@ -31,8 +33,8 @@ class Review(BaseModel):
 
     verdict: Verdict
     labels: Labels | None = None
-    reason: Annotated[str, Field(max_length=2000)] | None = None
-    reviewer: Annotated[str, Field(min_length=1, max_length=128)]
+    reason: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] | None = None
+    reviewer: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
@@ -117,8 +119,8 @@ async def settle(
     accepted = status is Status.ACCEPTED
     due = time.time() + settings.augment_deadline_s if accepted and not augmented else None
     await images.relabel(connection, row, status, labels, reviewer=reviewer, reason=reason, augment_due_at=due)
-    if slot is not None and slot["attempt"] == row["attempt"]:
-        await _settle_slot(connection, slot, status, labels, augmented, reason, settings)
+    if slot is not None:
+        await _settle_slot(connection, slot, row["id"], status, labels, augmented, reason, settings)
     if status is not Status.PENDING:
         event = ImageLabeled(
             image_id=row["id"],
@@ -145,22 +147,33 @@ async def _cause(connection: AsyncConnection, slot: Mapping[str, Any] | None) ->
 async def _settle_slot(
     connection: AsyncConnection,
     slot: Mapping[str, Any],
+    image_id: UUID,
     status: Status,
     labels: Mapping[str, int | None],
     augmented: bool,
     reason: str | None,
     settings: LabelerSettings,
 ) -> None:
-    if slot["state"] == campaigns.COUNTED:
+    if slot["state"] in (campaigns.COUNTED, campaigns.FAILED):
         campaign = await campaigns.campaign_row(connection, slot["campaign_id"], lock=True)
         if campaign["state"] != campaigns.RUNNING:
-            return  # its dataset is published: what changes now is part of the next one
-    if status is Status.PENDING:
-        await campaigns.move(connection, slot, campaigns.REVIEW)
+            return  # it has ended: what changes now is part of the next one
+    holds = slot["image_id"] == image_id
+    if status is Status.ACCEPTED and labels.get(slot["condition"]) == slot["severity"]:
+        # An earlier attempt that is accepted after all, as by an undo, is what the slot was still waiting for.
+        if holds or slot["state"] in (campaigns.OPEN, campaigns.REVIEW, campaigns.FAILED):
+            state = campaigns.COUNTED if augmented else campaigns.AUGMENTING
+            await campaigns.move(connection, slot, state, image_id)
+    elif not holds:
+        return
+    elif status is Status.PENDING:
+        await campaigns.move(connection, slot, campaigns.REVIEW, image_id)
     elif status is Status.REJECTED:
         await campaigns.reopen(connection, slot, reason or "rejected", settings)
-    elif labels.get(slot["condition"]) == slot["severity"]:
-        await campaigns.move(connection, slot, campaigns.COUNTED if augmented else campaigns.AUGMENTING)
     else:  # a good image of something else: it stays in the dataset, and the slot still lacks its own
-        shown = ", ".join(labels) or "clear skin"
-        await campaigns.reopen(connection, slot, f"showed {shown} instead", settings)
+        await campaigns.reopen(connection, slot, f"showed {_shown(labels)} instead", settings)
+
+
+def _shown(labels: Mapping[str, int | None]) -> str:
+    named = (f"{Severity(value).label} {name}" if value else name for name, value in labels.items())
+    return ", ".join(named) or "clear skin"

@@ -121,6 +121,7 @@ slots = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("subject", sa.JSON, nullable=False),
     sa.Column("rejections", sa.JSON, nullable=False),
+    sa.Column("image_id", sa.Uuid),  # of the image that holds it: looked at, or accepted for it
     sa.Column("deadline", sa.Double),  # only while a request is out
     sa.Index(None, "campaign_id", "state"),
     sa.Index(None, "deadline"),
@@ -129,7 +130,8 @@ slots = sa.Table(
 counters = sa.Table(
     "counters",
     metadata,
-    sa.Column("name", sa.String(128), primary_key=True),
+    # Ordered by bytes, so that a prefix is a range in every database's collation.
+    sa.Column("name", sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql"), primary_key=True),
     sa.Column("shard", sa.Integer, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )

@@ -22,7 +22,7 @@ from shared.errors import ImageTooLarge, InvalidRequest
 from shared.events import ImageLabeled, Labels, Verdict
 from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode
 from shared.message import Message, first_problem
-from shared.taxonomy import imported_image_id
+from shared.taxonomy import MONK_TONES, imported_image_id
 
 _LABELS: TypeAdapter[dict[Any, Any]] = TypeAdapter(Labels)
 _FIELD_BYTES = 16 * 1024  # of a form field: labels are far shorter
@@ -46,10 +46,20 @@ async def read_form(request: web.Request) -> Upload:
         async for part in await request.multipart():
             if not isinstance(part, BodyPartReader):
                 raise InvalidRequest("The form has a nested form in it.")
-            if part.name == "file":
-                upload.file = await _bounded(part, MAX_BYTES)
-            elif part.name in _FIELDS:
-                upload.fields[part.name] = (await _bounded(part, _FIELD_BYTES)).decode(errors="replace")
+            if part.name == "file" and upload.file is None:
+                data = await _bounded(part, MAX_BYTES)
+                if data is None:
+                    raise ImageTooLarge(
+                        f"The upload has more than {MAX_BYTES} bytes.", advice="Send a smaller picture."
+                    )
+                upload.file = data
+            elif part.name in _FIELDS and part.name not in upload.fields:
+                text = await _bounded(part, _FIELD_BYTES)
+                if text is None:
+                    raise InvalidRequest(f"The field '{part.name}' has more than {_FIELD_BYTES} bytes.")
+                upload.fields[part.name] = text.decode(errors="replace")
+            elif part.name in ("file", *_FIELDS):
+                raise InvalidRequest(f"The form has the field '{part.name}' twice.")
             else:
                 raise InvalidRequest(
                     f"The form has an unknown field '{part.name}'.", advice=f"Known: {', '.join(_FIELDS)}."
@@ -59,12 +69,13 @@ async def read_form(request: web.Request) -> Upload:
     return upload
 
 
-async def _bounded(part: BodyPartReader, limit: int) -> bytes:
+async def _bounded(part: BodyPartReader, limit: int) -> bytes | None:
+    """The part's bytes; None as soon as there are more than `limit`."""
     data = bytearray()
     while chunk := await part.read_chunk(64 * 1024):
         data += chunk
         if len(data) > limit:
-            raise ImageTooLarge(f"The field '{part.name}' has more than {limit} bytes.", advice="Send a smaller one.")
+            return None
     return bytes(data)
 
 
@@ -72,12 +83,14 @@ def labels_of(fields: dict[str, str]) -> dict[Any, Any]:
     """The labels that a form's fields say. Raises UnknownCondition, UnknownSeverity, InvalidRequest."""
     if "labels" in fields and "condition" in fields:
         raise InvalidRequest("The form has both 'labels' and 'condition'.", advice="Send one of them.")
+    if "severity" in fields and "condition" not in fields:
+        raise InvalidRequest("The form has a 'severity' without a 'condition'.", advice="Put it into 'labels'.")
     if "labels" in fields:
         try:
             return _LABELS.validate_python(json.loads(fields["labels"]))
         except ValidationError as error:
             raise InvalidRequest(f"labels: {first_problem(error)}.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidRequest("'labels' is not JSON.", advice='Send {"acne": "mild"}.') from error
     if "condition" not in fields:
         raise InvalidRequest("The form says no condition.", advice="Send 'condition', or 'labels' ({} is clear skin).")
@@ -88,7 +101,7 @@ def _skin_tone(fields: dict[str, str]) -> int | None:
     text = fields.get("skin_tone")
     if text is None:
         return None
-    if not text.isdecimal() or not 1 <= int(text) <= 10:
+    if text not in {str(tone) for tone in MONK_TONES}:
         raise InvalidRequest("'skin_tone' is not a step of the Monk scale.", advice="Send a whole number from 1 to 10.")
     return int(text)
 

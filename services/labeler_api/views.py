@@ -36,7 +36,7 @@ def label_names(labels: Mapping[str, int | None]) -> dict[str, str | None]:
 
 async def balance(connection: AsyncConnection) -> dict[str, Any]:
     """How many images each condition has, by status and severity."""
-    found = await counters.totals(connection, "")
+    found = await counters.totals(connection, "images/", "labels/accepted/", "shows/", "variants", "unaugmented")
     accepted = {
         c: {s.label: found.get(f"labels/accepted/{c}/{int(s)}", 0) for s in Severity}
         | {UNGRADED: found.get(f"labels/accepted/{c}/0", 0)}

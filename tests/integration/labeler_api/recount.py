@@ -1,0 +1,45 @@
+"""The counters, reckoned anew from the rows that they are about."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.integration.labeler_api.support import Labeler
+
+
+async def recount(labeler: Labeler) -> dict[str, int]:
+    """What every counter must be, the money spent aside."""
+    expected: Counter[str] = Counter()
+    images = {row["id"]: row for row in await labeler.rows("images")}
+    for row in images.values():
+        expected[f"images/{row['status']}"] += 1
+        expected["unaugmented"] += row["status"] == "accepted" and row["augmented_at"] is None
+    for row in await labeler.rows("image_labels"):
+        status = images[row["image_id"]]["status"]
+        expected[f"labels/{status}/{row['condition']}/{row['severity'] or 0}"] += 1
+        expected[f"shows/{status}/{row['condition']}"] += 1
+    for row in await labeler.rows("variants"):
+        expected["variants"] += images[row["image_id"]]["status"] == "accepted"
+    for row in await labeler.rows("slots"):
+        if row["state"] in ("open", "review"):
+            expected[f"reserved/{row['condition']}"] += 1
+        if row["state"] in ("counted", "failed"):
+            expected[f"campaign/{row['campaign_id']}/{row['state']}/{row['condition']}/{row['severity']}"] += 1
+    return {name: value for name, value in expected.items() if value}
+
+
+async def counted(labeler: Labeler) -> dict[str, int]:
+    """What the counters are, the money spent aside."""
+    found: Counter[str] = Counter()
+    for row in await labeler.rows("counters"):
+        found[row["name"]] += row["value"]
+    return {name: value for name, value in found.items() if value and not name.startswith("spent/")}
+
+
+async def assert_counters(labeler: Labeler) -> None:
+    """Every counter is what its rows say, and labels are the same in both places that keep them."""
+    assert await counted(labeler) == await recount(labeler)
+    listed: dict[object, dict[str, int | None]] = {row["id"]: {} for row in await labeler.rows("images")}
+    for row in await labeler.rows("image_labels"):
+        listed[row["image_id"]][row["condition"]] = row["severity"]
+    assert listed == {row["id"]: row["labels"] for row in await labeler.rows("images")}
