@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -359,15 +358,13 @@ async def test_every_call_keeps_the_pace_repeated_ones_too(
 ) -> None:
     interval_s = 0.03
     server.answers.extend([problem(500, "server_error")] * 3)
+    began = asyncio.get_running_loop().time()
     async with running(tmp_path, blobs, provider_for(server, images_per_minute=60 / interval_s)) as generator:
         for _ in range(4):
             await generator.bus.publish(requested())
         await generator.answers(4)
     assert server.calls == 7
-    # From first to last: single requests may be held up on their way.
-    assert server.times[-1] - server.times[0] >= (server.calls - 1) * interval_s - 0.02
-    assert len({round(time, 4) for time in server.times}) == server.calls
-    assert all(earlier <= later for earlier, later in pairwise(server.times))
+    assert server.times[-1] - began >= (server.calls - 1) * interval_s - 0.001
 
 
 async def test_the_record_says_what_was_said(tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs) -> None:
