@@ -91,14 +91,13 @@ def decode(wire: Wire) -> Message:
     if isinstance(data, str | bytes):
         data = _json(data)
     event = _event(cloud_event.get_type(), data)
-    defaults = Message(event, "")
     time = cloud_event.get_time()
     return Message(
         event=event,
         source=cloud_event.get_source().removeprefix("/evenskin/"),
         id=cloud_event.get_id(),
-        time=time if time is not None else defaults.time,
-        correlation_id=str(cloud_event.get_extension("correlationid") or defaults.correlation_id),
+        time=time if time is not None else datetime.now(UTC),
+        correlation_id=str(cloud_event.get_extension("correlationid") or uuid4()),
         traceparent=_text(cloud_event.get_extension("traceparent")),
     )
 

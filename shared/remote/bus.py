@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from aio_pika import DeliveryMode
-from aio_pika import Message as AmqpMessage
 from aio_pika.abc import AbstractConnection
 
 from shared.bus import DeadLetter, Subscription
@@ -20,7 +18,7 @@ from shared.message import Message, Wire, encode
 from shared.remote import dead
 from shared.remote.consumer import Consumer
 from shared.remote.link import Link
-from shared.remote.publisher import PUBLISH_S, Publisher
+from shared.remote.publisher import PUBLISH_S, Outgoing, Publisher
 from shared.remote.topology import known_queues
 
 
@@ -48,13 +46,12 @@ class RabbitBus:
     async def publish_wire(self, wire: Wire, *, correlation_id: str | None = None) -> None:
         """Publish bytes as any AMQP client might. Raises UnroutableEvent, BusUnavailable."""
         self._demand_open()
-        message = AmqpMessage(
+        message = Outgoing(
             wire.body,
-            headers=dict(wire.headers),
             content_type=wire.content_type,
+            headers=wire.headers,
             correlation_id=correlation_id,
             type=wire.routing_key,
-            delivery_mode=DeliveryMode.PERSISTENT,
         )
         try:
             await self._publisher.publish(message, wire.routing_key)

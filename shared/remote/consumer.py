@@ -10,22 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import structlog
-from aio_pika import DeliveryMode
-from aio_pika import Message as AmqpMessage
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, HeadersType
+from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import ChannelPreconditionFailed
+from aiormq.abc import DeliveredMessage
 
 from shared.bus import Subscription
 from shared.errors import ConfigurationError, EvenskinError
 from shared.message import Message, Wire
 from shared.outcomes import Dead, Done, Outcome, Retry, attempt, failed, read
+from shared.remote.acknowledgements import Acknowledgements
 from shared.remote.link import BROKER_ERRORS, Backoff, Link
-from shared.remote.publisher import Publisher
+from shared.remote.publisher import Headers, Outgoing, Publisher
 from shared.remote.topology import dead_name, declare_for, retry_name
 
 log = structlog.get_logger(__name__)
@@ -35,11 +36,18 @@ TRIES, ERROR, DIED_AT, QUEUE = (HEADER_PREFIX + name for name in ("tries", "erro
 _BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 
 
+class _Delivery(NamedTuple):
+    """A message as it came, and what acknowledges it on its channel."""
+
+    message: DeliveredMessage
+    acknowledgements: Acknowledgements
+
+
 @dataclass(eq=False)
 class _Work:
     """A handler at work, and the deliveries that wait for it: the first, and those that joined it."""
 
-    deliveries: list[AbstractIncomingMessage] = field(default_factory=list)
+    deliveries: list[_Delivery]
 
 
 class Consumer:
@@ -55,6 +63,7 @@ class Consumer:
         self._queue: AbstractQueue | None = None
         self._tag: str | None = None
         self._gone = asyncio.Event()
+        self._acknowledgements: Acknowledgements | None = None
         self._draining = False
         self._by_id: dict[tuple[str, str], _Work] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,22 +128,29 @@ class Consumer:
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())  # somebody deleted the queue
         self._queue = await declare_for(self._channel, self._subscription)
-        self._tag = await self._queue.consume(self._received)
+        self._acknowledgements = Acknowledgements(self._subscription.queue)
+        received = partial(self._received, self._acknowledgements)
+        # Below aio-pika's message object, as in publisher.py, for the time it takes.
+        self._tag = (await underlay.basic_consume(self._queue.name, received)).consumer_tag
 
     async def _close_channel(self) -> None:
         """Close the channel; the broker takes back what was not acknowledged."""
+        if self._acknowledgements is not None:
+            await self._acknowledgements.flush()
         channel, self._channel, self._queue, self._tag = self._channel, None, None, None
         if channel is not None and channel.is_initialized and not channel.is_closed:
             with contextlib.suppress(*BROKER_ERRORS):
                 await channel.close()
 
-    async def _received(self, delivery: AbstractIncomingMessage) -> None:
+    async def _received(self, acknowledgements: Acknowledgements, delivered: DeliveredMessage) -> None:
+        acknowledgements.delivered(delivered)
+        delivery = _Delivery(delivered, acknowledgements)
         if self._draining:
-            await self._give_back(delivery)
+            await acknowledgements.give_back(delivered)
             return
-        tries = _tries(delivery.headers)
+        tries = _tries(headers_of(delivered))
         try:
-            message = read(self._subscription, wire_of(delivery, self._subscription.event.name()))
+            message = read(self._subscription, wire_of(delivered, self._subscription.event.name()))
         except Exception as error:  # no message, whatever is in it, may end without an outcome
             self._spawn(self._settle(_Work([delivery]), failed(self._subscription, error, tries)))
             return
@@ -160,23 +176,24 @@ class Consumer:
             await self._settle(work, outcome)
         except asyncio.CancelledError:
             for delivery in work.deliveries:
-                await self._give_back(delivery)
+                with contextlib.suppress(*BROKER_ERRORS):
+                    await delivery.acknowledgements.give_back(delivery.message)
             raise
 
     async def _settle(self, work: _Work, outcome: Outcome) -> None:
         """Carry out an outcome for all deliveries of a message: the copy first, confirmed, then the acknowledgement."""
         try:
-            await self._keep_copy(work.deliveries[0], outcome)
+            await self._keep_copy(work.deliveries[0].message, outcome)
         except Exception as error:  # whatever it is, the message must not stay in hand for ever
             expected = isinstance(error, EvenskinError)
             log.warning("settling_failed", queue=self._subscription.queue, error=str(error), exc_info=not expected)
             # A new channel takes all back, after a pause, and declares anew what may be missing.
             self._gone.set()
             return
-        while work.deliveries:  # more may join while one is acknowledged
-            await self._acknowledge(work.deliveries.pop())
+        for delivery in work.deliveries:
+            delivery.acknowledgements.acknowledge(delivery.message)
 
-    async def _keep_copy(self, delivery: AbstractIncomingMessage, outcome: Outcome) -> None:
+    async def _keep_copy(self, delivery: DeliveredMessage, outcome: Outcome) -> None:
         queue = self._subscription.queue
         match outcome:
             case Done():
@@ -185,7 +202,7 @@ class Consumer:
                 copy = copy_of(delivery, {TRIES: tries}, expiration_s=self._subscription.retry_delay_s)
                 await self._publisher.send(copy, retry_name(queue))
             case Dead(tries, error):
-                headers: HeadersType = {
+                headers: Headers = {
                     TRIES: tries,
                     ERROR: error,
                     DIED_AT: datetime.now(UTC).isoformat(),
@@ -193,46 +210,35 @@ class Consumer:
                 }
                 await self._publisher.send(copy_of(delivery, headers), dead_name(queue))
 
-    async def _acknowledge(self, delivery: AbstractIncomingMessage) -> None:
-        try:
-            await delivery.ack()
-        except BROKER_ERRORS:
-            # The channel is gone and the message comes again; handlers are idempotent.
-            log.info("acknowledgement_lost", queue=self._subscription.queue)
 
-    async def _give_back(self, delivery: AbstractIncomingMessage) -> None:
-        with contextlib.suppress(*BROKER_ERRORS):  # a lost channel has given it back already
-            await delivery.nack(requeue=True)
+def headers_of(delivery: DeliveredMessage) -> Headers:
+    """The message's headers, if it has any."""
+    return delivery.header.properties.headers or {}
 
 
-def wire_of(delivery: AbstractIncomingMessage, event: str) -> Wire:
+def wire_of(delivery: DeliveredMessage, event: str) -> Wire:
     """A delivery as both adapters know it. By way of the retry queue the routing key is a queue: `event` is given."""
-    headers = {key: _text(value) for key, value in delivery.headers.items()}
-    return Wire(event, delivery.content_type or "", headers, delivery.body)
+    headers = {key: _text(value) for key, value in headers_of(delivery).items()}
+    return Wire(event, delivery.header.properties.content_type or "", headers, delivery.body)
 
 
-def copy_of(
-    delivery: AbstractIncomingMessage, headers: HeadersType, *, expiration_s: float | None = None
-) -> AmqpMessage:
+def copy_of(delivery: DeliveredMessage, headers: Headers, *, expiration_s: float | None = None) -> Outgoing:
     """The message again, as it came but for our headers and the broker's."""
     ours = (*_BROKER_HEADERS, HEADER_PREFIX)
     # As text: some of what clients can send cannot be sent again, and a message must never get stuck for a header.
-    kept = {key: _text(value) for key, value in delivery.headers.items() if not key.startswith(ours)}
-    return AmqpMessage(
+    kept = {key: _text(value) for key, value in headers_of(delivery).items() if not key.startswith(ours)}
+    properties = delivery.header.properties
+    return Outgoing(
         delivery.body,
+        content_type=properties.content_type,
         headers={**kept, **headers},
-        content_type=delivery.content_type,
-        content_encoding=delivery.content_encoding,
-        correlation_id=delivery.correlation_id,
-        type=delivery.type,
-        app_id=delivery.app_id,
-        timestamp=delivery.timestamp,
-        delivery_mode=DeliveryMode.PERSISTENT,
-        expiration=expiration_s,
+        correlation_id=properties.correlation_id,
+        type=properties.message_type,
+        expiration_s=expiration_s,
     )
 
 
-def _tries(headers: HeadersType) -> int:
+def _tries(headers: Headers) -> int:
     value = headers.get(TRIES, 0)
     return value if isinstance(value, int) and value >= 0 else 0
 

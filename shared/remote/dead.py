@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+import aiormq
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
+from aiormq.abc import DeliveredMessage
 
 from shared.bus import DeadLetter
 from shared.outcomes import letter_id
-from shared.remote.consumer import DIED_AT, ERROR, TRIES, copy_of
+from shared.remote.consumer import DIED_AT, ERROR, TRIES, copy_of, headers_of
 from shared.remote.publisher import Publisher
 from shared.remote.topology import dead_name
 
@@ -43,7 +45,10 @@ async def letters(connection: AbstractConnection, queue: str) -> list[DeadLetter
     async with _channel(connection) as channel:
         deliveries = await _all(channel, queue)
         if deliveries:
-            await deliveries[-1].nack(multiple=True)  # back before we answer: whoever looks next sees them
+            last = deliveries[-1]
+            await last.channel.basic_nack(
+                last.delivery_tag or 0, multiple=True
+            )  # back before we answer: whoever looks next sees them
     return [_letter(queue, delivery) for delivery in deliveries]
 
 
@@ -53,29 +58,29 @@ async def replay(connection: AbstractConnection, publisher: Publisher, queue: st
         deliveries = await _all(channel, queue)  # first all, so that one which dies again at once is not sent for ever
         for delivery in deliveries:
             await publisher.send(copy_of(delivery, {}), queue)  # confirmed, and only then removed here
-            await delivery.ack()
+            await delivery.channel.basic_ack(delivery.delivery_tag or 0)
     return len(deliveries)
 
 
-async def _all(channel: AbstractChannel, queue: str) -> list[AbstractIncomingMessage]:
+async def _all(channel: AbstractChannel, queue: str) -> list[DeliveredMessage]:
     """Everything in a dead-letter queue, held until the channel closes. A count from the broker would lag behind."""
-    try:
-        dead = await channel.declare_queue(dead_name(queue), passive=True)
-    except ChannelNotFoundEntity:
-        return []
-    found = []
-    while (delivery := await dead.get(fail=False)) is not None:
+    underlay = await channel.get_underlay_channel()
+    found: list[DeliveredMessage] = []
+    while True:
+        try:
+            delivery = await underlay.basic_get(dead_name(queue))
+        except ChannelNotFoundEntity:
+            return []
+        if isinstance(delivery.delivery, aiormq.spec.Basic.GetEmpty):
+            return found
         found.append(delivery)
-    return found
 
 
-def _letter(queue: str, delivery: AbstractIncomingMessage) -> DeadLetter:
-    headers = delivery.headers
+def _letter(queue: str, delivery: DeliveredMessage) -> DeadLetter:
+    headers = headers_of(delivery)
     tries = headers.get(TRIES, 0)
     died_at = _time(headers.get(DIED_AT)) or _died_by_broker(headers.get("x-death")) or datetime.now(UTC)
     error = headers.get(ERROR)
-    if isinstance(error, bytes):
-        error = error.decode(errors="replace")
     return DeadLetter(
         id=letter_id(queue, delivery.body),
         queue=queue,
