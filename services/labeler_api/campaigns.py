@@ -104,7 +104,7 @@ async def start(
     if rows:
         await connection.execute(sa.insert(slots), rows)
         await outbox.enqueue(connection, messages)
-        await counters.add(connection, reserved)
+        counters.add(connection, reserved)
 
 
 async def reject(connection: AsyncConnection, request: RebalanceRequested, message: Message, reason: str) -> None:
@@ -167,7 +167,7 @@ async def move(connection: AsyncConnection, slot: Mapping[str, Any], state: str,
     """Move a slot to a state other than open, held by an image or none; its campaign's counters follow."""
     values = {"state": state, "deadline": None, "image_id": image_id}
     await connection.execute(sa.update(slots).where(slots.c.id == slot["id"]).values(values))
-    await counters.add(connection, _state_changes(slot, slot["state"], state))
+    counters.add(connection, _state_changes(slot, slot["state"], state))
 
 
 def _state_changes(slot: Mapping[str, Any], before: str, after: str) -> dict[str, int]:
@@ -208,13 +208,13 @@ async def reopen(
     await connection.execute(sa.update(slots).where(slots.c.id == slot["id"]).values(values))
     update = sa.update(campaigns).where(campaigns.c.id == slot["campaign_id"])
     await connection.execute(update.values(committed_micro_usd=committed))
-    await counters.add(connection, _state_changes(slot, slot["state"], OPEN))
+    counters.add(connection, _state_changes(slot, slot["state"], OPEN))
     await outbox.enqueue(connection, [request_message(campaign, {**slot, **values})])
 
 
 async def pay(connection: AsyncConnection, slot: Mapping[str, Any], cost_micro_usd: int, *, expected: bool) -> None:
     """Book what an attempt cost. `expected`: the plan's price was committed for it, and is now known better."""
-    await counters.add(connection, {f"spent/{slot['campaign_id']}": cost_micro_usd})
+    counters.add(connection, {f"spent/{slot['campaign_id']}": cost_micro_usd})
     campaign = await campaign_row(connection, slot["campaign_id"])
     difference = cost_micro_usd - (campaign["price_micro_usd"] if expected else 0)
     if difference:

@@ -8,6 +8,7 @@ Names: `images/<status>`, `labels/<status>/<condition>/<severity>` (severity 0: 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -19,10 +20,22 @@ from services.labeler_api.tables import counters
 SHARDS = 16  # rows a counter is spread over, so that concurrent transactions seldom meet on one
 
 
-async def add(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
-    """Add to counters, in the order of their names so that transactions cannot deadlock on them."""
+def add(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
+    """Add to counters when the transaction ends: until then nobody waits for their rows."""
+    _pending(connection).update(changes)
+
+
+def forget(connection: AsyncConnection) -> None:
+    """Begin a transaction without what an earlier one left."""
+    _pending(connection).clear()
+
+
+async def write(connection: AsyncConnection) -> None:
+    """Write what the transaction added, all at once and in the order of names: so no two can deadlock on them."""
+    changes = _pending(connection)
     shard = random.randrange(SHARDS) if connection.dialect.name == "postgresql" else 0
     rows = [{"name": name, "shard": shard, "value": value} for name, value in sorted(changes.items()) if value]
+    changes.clear()
     if not rows:
         return
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
@@ -34,8 +47,13 @@ async def add(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
     )
 
 
+def _pending(connection: AsyncConnection) -> Counter[str]:
+    pending: Counter[str] = connection.info.setdefault("evenskin.counters", Counter())
+    return pending
+
+
 async def totals(connection: AsyncConnection, *prefixes: str) -> dict[str, int]:
-    """The totals of every counter whose name starts with one of the prefixes, all at one moment."""
+    """The totals of every counter whose name starts with one of the prefixes, at one moment, as they are written."""
     name = counters.c.name
     ranges = [sa.and_(name >= prefix, name < prefix + "\x7f") for prefix in prefixes]
     found = await connection.execute(

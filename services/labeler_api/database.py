@@ -20,6 +20,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from services.labeler_api import counters
 from shared.errors import ConfigurationError, DatabaseUnavailable, EvenskinError
 
 log = structlog.get_logger(__name__)
@@ -103,7 +104,10 @@ class Database:
                     async with self._writer, self._engine.connect() as raw:
                         connection = await raw.execution_options(writes=True)
                         async with connection.begin():
-                            return await work(connection)
+                            counters.forget(connection)
+                            result = await work(connection)
+                            await counters.write(connection)
+                        return result
             except _RolledBack:
                 log.info("transaction_retried", attempt=attempt)
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))

@@ -200,7 +200,7 @@ async def count_augmented(ledger: Ledger, message: Message) -> None:
         await connection.execute(update.values(augmented_at=time.time(), augment_due_at=None))
         accepted = row["status"] == Status.ACCEPTED
         if accepted:
-            await counters.add(connection, {"variants": len(rows), "unaugmented": -1})
+            counters.add(connection, {"variants": len(rows), "unaugmented": -1})
         if slot is not None and slot["state"] == campaigns.AUGMENTING and slot["image_id"] == event.image_id:
             await campaigns.move(connection, slot, campaigns.COUNTED, event.image_id)
 

@@ -124,7 +124,7 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
     changes = counted(status, labels)
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
-    await counters.add(connection, changes)
+    counters.add(connection, changes)
     return True
 
 
@@ -145,7 +145,7 @@ async def relabel(
     if labels != row["labels"]:
         await connection.execute(sa.delete(image_labels).where(image_labels.c.image_id == row["id"]))
         await _write_labels(connection, row["id"], labels, row["sequence"])
-    await counters.add(connection, changes)
+    counters.add(connection, changes)
 
 
 async def _write_labels(

@@ -222,31 +222,32 @@ async def test_campaigns_at_the_same_time_do_not_get_the_same_images_twice(both:
     await assert_counters(both)
 
 
-@pytest.mark.parametrize(
-    ("request_", "code"),
-    [
-        ({"target_per_condition": 5, "conditions": ["freckles"]}, "unknown_condition"),
-        ({"targets": {"frec\0kles": 5}}, "unknown_condition"),
-        ({"target_per_condition": -1}, "invalid_target"),
-        ({"target_per_condition": 10**9}, "invalid_target"),
-        ({"targets": {"acne": 10**30}}, "invalid_target"),
-        ({}, "invalid_request"),
-        ({"conditions": ["acne"]}, "invalid_request"),
-        ({"target_per_condition": 10, "max_cost_usd": 0.29}, "over_budget"),
-    ],
-)
-async def test_a_wrong_rebalance_is_answered(both: Labeler, request_: dict[str, object], code: str) -> None:
-    campaign_id = str(uuid4())
-    await both.send("RebalanceRequested", {**request_, "campaign_id": campaign_id})
-    (rejected,) = await eventually(lambda: both.listener.of(RebalanceRejected))
-    assert (str(rejected.campaign_id), rejected.code) == (campaign_id, code)
-    assert rejected.reason
-    document = await both.campaign(campaign_id)
-    assert document["state"] == "rejected"
-    assert document["slots"]["total"] == 0
-    answer = await both.call("POST", "/v1/rebalances", json=request_)
-    assert (answer.status, answer.code) == (422, code)
-    # The service is up, and no trace of it is left in the way.
+WRONG_REBALANCES: list[tuple[dict[str, object], str]] = [
+    ({"target_per_condition": 5, "conditions": ["freckles"]}, "unknown_condition"),
+    ({"targets": {"frec\0kles": 5}}, "unknown_condition"),
+    ({"target_per_condition": -1}, "invalid_target"),
+    ({"target_per_condition": 10**9}, "invalid_target"),
+    ({"targets": {"acne": 10**30}}, "invalid_target"),
+    ({}, "invalid_request"),
+    ({"conditions": ["acne"]}, "invalid_request"),
+    ({"target_per_condition": 10, "max_cost_usd": 0.29}, "over_budget"),
+]
+
+
+async def test_a_wrong_rebalance_is_answered(both: Labeler) -> None:
+    expected = {str(uuid4()): wrong for wrong in WRONG_REBALANCES}
+    for campaign_id, (request, _) in expected.items():
+        await both.send("RebalanceRequested", {**request, "campaign_id": campaign_id})
+    await eventually(lambda: len(both.listener.of(RebalanceRejected)) == len(expected))
+    for rejected in both.listener.of(RebalanceRejected):
+        assert rejected.code == expected[str(rejected.campaign_id)][1]
+        assert rejected.reason
+        document = await both.campaign(str(rejected.campaign_id))
+        assert (document["state"], document["slots"]["total"]) == ("rejected", 0)
+    for request, code in WRONG_REBALANCES:
+        answer = await both.call("POST", "/v1/rebalances", json=request)
+        assert (answer.status, answer.code) == (422, code)
+    # The service is up, and no trace of them is left in the way.
     await both.reaches(await both.rebalance(targets={"acne": 1}), "met")
     assert await both.bus.dead_letters() == []
 
@@ -278,30 +279,30 @@ async def test_a_budget_beyond_all_numbers_is_no_limit(both: Labeler) -> None:
     await both.reaches(await both.rebalance(targets={"acne": 1}, max_cost_usd=1e308), "met")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b'"text"',
-        b'{"target_per_condition": 1.5}',
-        b'{"target_per_condition": "5"}',
-        b'{"target_per_condition": NaN}',
-        b'{"target_per_condition": 5, "review": "sometimes"}',
-        b'{"target_per_condition": 5, "max_attempts": 0}',
-        b'{"target_per_condition": 5, "max_attempts": 1000}',
-        b'{"target_per_condition": 5, "max_cost_usd": -1}',
-        b'{"target_per_condition": 5, "max_cost_usd": Infinity}',
-        b'{"target_per_condition": 5, "campaign_id": "mine"}',
-        b'{"target": 5}',
-        b'{"targets": {"acne": null}}',
-        b'{"targets": {"\\ud800": 5}}',
-    ],
-)
-async def test_a_malformed_request_is_answered(one: Labeler, body: bytes) -> None:
-    answer = await one.call("POST", "/v1/rebalances", data=body, headers={"Content-Type": "application/json"})
-    assert (answer.status, answer.code) in {(422, "invalid_request"), (422, "unknown_condition")}
+MALFORMED = [
+    b"",
+    b"{",
+    b"[]",
+    b'"text"',
+    b'{"target_per_condition": 1.5}',
+    b'{"target_per_condition": "5"}',
+    b'{"target_per_condition": NaN}',
+    b'{"target_per_condition": 5, "review": "sometimes"}',
+    b'{"target_per_condition": 5, "max_attempts": 0}',
+    b'{"target_per_condition": 5, "max_attempts": 1000}',
+    b'{"target_per_condition": 5, "max_cost_usd": -1}',
+    b'{"target_per_condition": 5, "max_cost_usd": Infinity}',
+    b'{"target_per_condition": 5, "campaign_id": "mine"}',
+    b'{"target": 5}',
+    b'{"targets": {"acne": null}}',
+    b'{"targets": {"\\ud800": 5}}',
+]
+
+
+async def test_a_malformed_request_is_answered(one: Labeler) -> None:
+    for body in MALFORMED:
+        answer = await one.call("POST", "/v1/rebalances", data=body, headers={"Content-Type": "application/json"})
+        assert (answer.status, answer.code) in {(422, "invalid_request"), (422, "unknown_condition")}, body
     assert (await one.get("/v1/rebalances"))["rebalances"] == []
 
 
