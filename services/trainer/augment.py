@@ -1,7 +1,8 @@
-"""Random changes of training pictures that change no label: place, size, light, colour, hidden parts.
+"""Random changes of a picture that change no label, made on its filter answers, where they cost next to nothing.
 
-Flips are not here: they come from the dataset's variants. All chance comes from one generator, seeded per
-epoch, so that a resumed epoch sees what the undisturbed one saw.
+On logarithms of colours a brighter or warmer light is a sum, and a stronger contrast (gamma) a product. Flips
+are not here: they come from the dataset's variants. All chance comes from one generator, seeded per epoch, so
+that a resumed epoch sees what the undisturbed one saw.
 """
 
 from __future__ import annotations
@@ -10,46 +11,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MAX_ZOOM = 0.12  # of the size, either way
-MAX_SHIFT = 0.06  # of the side
-MAX_TURN = 0.12  # radians, about 7 degrees
-MAX_GAIN = 0.10  # of brightness; half of it per colour channel, as a white balance errs
-MAX_CONTRAST = 0.15
+from services.trainer.model import LOG_COLOURS
+
+MAX_SHIFT = 1  # cells, either way, both axes
+MAX_LIGHT = 0.15  # of the logarithm: about 15% brighter or darker
+MAX_TINT = 0.05  # the same per colour channel, as a white balance errs
+MAX_GAMMA = 0.15
 HIDDEN = 0.25  # side of the hidden square, as a share of the picture; half of the pictures have one
 
 
-def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """uint8 (N, S, S, 3) → float32 (N, S, S, 3) in 0…255."""
-    count, size = pixels.shape[0], pixels.shape[1]
+def augment(answers: Tensor, generator: torch.Generator) -> Tensor:
+    """Filter answers (N, C, h, w), the mean log colours first → the same, as of pictures taken a little otherwise."""
+    count = answers.shape[0]
 
     def uniform(limit: float, *shape: int) -> Tensor:
         return (torch.rand((count, *shape), generator=generator) * 2 - 1) * limit
 
-    zoom, turn, shift = 1 + uniform(MAX_ZOOM), uniform(MAX_TURN), uniform(2 * MAX_SHIFT, 2)
-    transform = torch.stack(
-        [
-            torch.stack([zoom * torch.cos(turn), -zoom * torch.sin(turn), shift[:, 0]], 1),
-            torch.stack([zoom * torch.sin(turn), zoom * torch.cos(turn), shift[:, 1]], 1),
-        ],
-        1,
-    )
-    planes = pixels.permute(0, 3, 1, 2).float()
-    grid = F.affine_grid(transform, [count, 3, size, size], align_corners=False)
-    moved = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    moved = moved.permute(0, 2, 3, 1)
-    gain = 1 + uniform(MAX_GAIN, 1, 1, 1) + uniform(MAX_GAIN / 2, 1, 1, 3)
-    middle = moved.mean((1, 2, 3), keepdim=True)
-    lit = ((moved - middle) * (1 + uniform(MAX_CONTRAST, 1, 1, 1)) + middle) * gain
-    return _hide(lit.clamp_(0, 255), generator).contiguous()
+    changed = answers * (1 + uniform(MAX_GAMMA, 1, 1, 1))
+    changed[:, :LOG_COLOURS] += uniform(MAX_LIGHT, 1, 1, 1) + uniform(MAX_TINT, LOG_COLOURS, 1, 1)
+    return _shift_and_hide(changed, generator)
 
 
-def _hide(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Cover a random square in half of the pictures (DeVries & Taylor, 2017, https://arxiv.org/abs/1708.04552)."""
-    count, size = pixels.shape[0], pixels.shape[1]
-    side = max(1, round(size * HIDDEN))
-    corner = (torch.rand((count, 2), generator=generator) * (size - side)).long()
-    hidden = torch.rand(count, generator=generator) < 0.5
-    line = torch.arange(size)
-    inside = (line >= corner[:, :, None]) & (line < corner[:, :, None] + side)
-    mask = inside[:, 0, :, None] & inside[:, 1, None, :] & hidden[:, None, None]
-    return pixels.masked_fill(mask[..., None], 127.5)
+def _shift_and_hide(answers: Tensor, generator: torch.Generator) -> Tensor:
+    """Move each picture by whole cells, and blank a random square in half of them (DeVries & Taylor, 2017)."""
+    count, _, height, width = answers.shape
+    side = max(1, round(height * HIDDEN))
+    padded = F.pad(answers, (MAX_SHIFT,) * 4, mode="replicate")
+    shifts = torch.randint(0, 2 * MAX_SHIFT + 1, (count, 2), generator=generator).tolist()
+    corners = torch.randint(0, height - side + 1, (count, 2), generator=generator).tolist()
+    hidden = (torch.rand(count, generator=generator) < 0.5).tolist()
+    moved = torch.empty_like(answers)
+    for position, ((down, right), (top, left), covered) in enumerate(zip(shifts, corners, hidden, strict=True)):
+        moved[position] = padded[position, :, down : down + height, right : right + width]
+        if covered:
+            moved[position, :, top : top + side, left : left + side] = moved[position].mean((1, 2))[:, None, None]
+    return moved

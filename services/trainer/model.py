@@ -1,8 +1,10 @@
-"""The network: a compact residual convolutional net with an ordinal severity head per condition.
+"""The network: fixed filters that see skin, a small residual net that learns, an ordinal head per condition.
 
 One file, read from top to bottom. Pixels come in as the camera gives them (uint8, NHWC) and are normalised
-here, so that the exported graph carries it. Fine detail (pores, lines) and weak tints over the whole face
-(redness) both decide, so the evidence maps are pooled twice: their strongest places, and their mean.
+here, so that the exported graph carries it. A few hundred pictures are too few to learn edge and spot
+filters from nothing, so the first layer is given: filters for lines, spots and tints at several scales, as
+in scattering networks (Oyallon et al., 2017, https://arxiv.org/abs/1703.08961). It needs no gradient, which
+makes full resolution cheap: pores and fine lines are a pixel or two wide.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from torch.nn import functional as F
 
 from shared.taxonomy import Condition, Severity
 
+LOG_COLOURS = 3
+NOISE = 8.0  # of 255: added before the logarithm, so that the noise of dark pixels is not blown up
 LEVELS = len(Severity)  # thresholds of the ordinal head: severity >= 1, >= 2, >= 3
 
 
@@ -23,22 +27,80 @@ LEVELS = len(Severity)  # thresholds of the ordinal head: severity >= 1, >= 2, >
 class ModelConfig:
     """What rebuilds the network.
 
-    `input_size`: pixels of the square input. `stem`: channels and stride of the first convolution, which
-    turns pixels into features at once. `widths`, `depths`: channels and residual blocks per stage; each
-    stage after the first halves the resolution. `dropout`: of pooled evidence features.
+    `input_size`: pixels of the square input, a multiple of `cell`. `scales`: how many resolutions the filters
+    look at, each half the one before. `cell`: pixels of the square over which filter answers are pooled.
+    `width`, `depth`: channels and residual blocks of the learnt part. `dropout`: share of its input channels
+    and of its pooled features that a training step leaves out.
     """
 
-    input_size: int = 192
-    stem_kernel: int = 5
-    stem_stride: int = 4
-    widths: tuple[int, ...] = (24, 48, 96)
-    depths: tuple[int, ...] = (1, 1, 1)
+    input_size: int = 256
+    scales: int = 3
+    cell: int = 16
+    width: int = 64
+    depth: int = 2
     dropout: float = 0.1
     conditions: int = len(Condition)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
+def filter_bank() -> Tensor:
+    """Fixed filters (F, 3, 7, 7) on log colours: second derivatives of Gaussians.
+
+    On light: lines in four directions, small and larger spots. On erythema, log R - log G (Diffey et al., 1984,
+    use the same ratio), and on yellowness: spots. Differences of logarithms do not change with the strength
+    or, but for a constant that the zero sum removes, the colour of the light.
+    """
+    light, redness, yellowness = (1 / 3, 1 / 3, 1 / 3), (1.0, -1.0, 0.0), (0.5, 0.5, -1.0)
+    line = torch.arange(-3, 4, dtype=torch.float32)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+
+    def across(angle: float, sigma: float) -> Tensor:
+        u = x * math.cos(angle) + y * math.sin(angle)
+        return _balanced((u**2 / sigma**2 - 1) * torch.exp(-(x**2 + y**2) / (2 * sigma**2)))
+
+    def spot(sigma: float) -> Tensor:
+        square = x**2 + y**2
+        return _balanced((square / (2 * sigma**2) - 1) * torch.exp(-square / (2 * sigma**2)))
+
+    shapes: list[tuple[Tensor, tuple[float, float, float]]]
+    shapes = [(across(k * math.pi / 4, 1.0), light) for k in range(4)]
+    shapes += [(spot(0.8), light), (spot(1.5), light), (spot(0.8), redness), (spot(1.5), redness)]
+    shapes += [(spot(1.5), yellowness)]
+    return torch.stack([torch.tensor(colour)[:, None, None] * shape for shape, colour in shapes])
+
+
+def _balanced(shape: Tensor) -> Tensor:
+    """No answer to a constant, and unit norm."""
+    zero_sum = shape - shape.mean()
+    return zero_sum / zero_sum.square().sum().sqrt()
+
+
+class FilterAnswers(nn.Module):
+    """Pixels → pooled answers of the filter bank at several scales, and the mean log colours, per cell."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self._scales, self._cell = config.scales, config.cell
+        self.bank: Tensor
+        self.register_buffer("bank", filter_bank())
+        self.channels = LOG_COLOURS + 3 * len(self.bank) * config.scales
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, S, S, 3) in 0…255 → (N, channels, S / cell, S / cell), the mean log colours first."""
+        logs = torch.log(pixels.permute(0, 3, 1, 2).float() + NOISE)
+        answers = []
+        cell = self._cell
+        for scale in range(self._scales):
+            stride = 2 if scale == 0 else 1  # at full resolution every other pixel is asked: the filters overlap
+            framed = F.pad(logs, (3, 3, 3, 3), mode="replicate")  # zeros would be an edge, and a bright one
+            found = F.conv2d(framed, self.bank, stride=stride)
+            side = cell // stride
+            answers += [F.avg_pool2d(found.abs(), side), F.max_pool2d(found, side), F.max_pool2d(-found, side)]
+            logs, cell = F.avg_pool2d(logs, 2), cell // 2
+        return torch.cat([F.avg_pool2d(logs, cell), *answers], 1)
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
 class Block(nn.Module):
@@ -62,21 +124,23 @@ class SkinNet(nn.Module):
 
     The head is a cumulative-link model (McCullagh, 1980; as a network's last layer: CORAL, Cao et al., 2020,
     https://arxiv.org/abs/1901.07884): one score per condition, compared with three ordered cut points, so
-    P(severity >= k) never grows with k.
+    P(severity >= k) never grows with k. Evidence is pooled twice, as its strongest places (acne) and through
+    mean and spread of the features over the face (redness, texture).
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        widths = config.widths
-        stages: list[nn.Module] = [_convolution(3, widths[0], config.stem_kernel, config.stem_stride), nn.ReLU()]
-        for position, (width, depth) in enumerate(zip(widths, config.depths, strict=True)):
-            if position:
-                stages += [_convolution(widths[position - 1], width, stride=2), nn.ReLU()]
-            stages += [Block(width) for _ in range(depth)]
-        self.features = nn.Sequential(*stages)
-        self.evidence = nn.Conv2d(widths[-1], config.conditions, 1)
-        self.overall = nn.Linear(2 * widths[-1], config.conditions)
+        self.filters = FilterAnswers(config)
+        self.normalise = nn.BatchNorm2d(self.filters.channels)
+        self.features = nn.Sequential(
+            nn.Dropout2d(config.dropout),
+            _convolution(self.filters.channels, config.width),
+            nn.ReLU(),
+            *(Block(config.width) for _ in range(config.depth)),
+        )
+        self.evidence = nn.Conv2d(config.width, config.conditions, 1)
+        self.overall = nn.Linear(2 * config.width, config.conditions)
         self.dropout = nn.Dropout(config.dropout)
         self.sharpness = nn.Parameter(torch.zeros(config.conditions))
         self.first_cut = nn.Parameter(torch.zeros(config.conditions))
@@ -84,8 +148,11 @@ class SkinNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(N, S, S, 3) in 0…255 → logits of severity >= 1, 2, 3 (N, conditions, 3), evidence (N, conditions, h, w)."""
-        normalised = (pixels.permute(0, 3, 1, 2).float() - 127.5) / 63.75
-        features = self.features(normalised)
+        return self.judge(self.filters(pixels))
+
+    def judge(self, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """The learnt part: what `filters` answered → logits and evidence."""
+        features = self.features(self.normalise(answers))
         evidence = self.evidence(features)
         places = evidence.flatten(2)
         # Log-sum-exp: between mean and maximum, learnt per condition (Pinheiro & Collobert, 2015, arXiv:1411.6228).

@@ -21,13 +21,13 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     seed: int = 7
-    input_size: Annotated[int, Field(ge=32, le=512)] = 192
+    input_size: Annotated[int, Field(ge=32, le=512)] = 256
     batch_size: Annotated[int, Field(ge=2, le=1024)] = 32
     images_seen: Annotated[int, Field(ge=1)] = 26_000
     min_epochs: Annotated[int, Field(ge=1)] = 6
     max_epochs: Annotated[int, Field(ge=1)] = 40
     patience: Annotated[int, Field(ge=1)] = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-2
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of all steps
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98

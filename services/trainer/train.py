@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import pickle
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ from shared.errors import TrainingFailed
 
 MAX_POSITIVE_WEIGHT = 20.0  # a condition with three positives must not drown all others
 EVALUATION_BATCH = 64  # pictures; bounds memory, has no influence on results
+
+Answers = npt.NDArray[np.float16]  # (N, h, w, C): what the network's fixed filters see
 
 
 @dataclass
@@ -117,6 +120,8 @@ def train(
     weights = positive_weights(training.severity)
     state = _State(net, average, optimiser, schedule, fingerprint(training, validation, config))
     state.restore(checkpoint)
+    answers = filter_answers(net, training, checkpoint.parent)
+    checked = filter_answers(net, validation, checkpoint.parent)
 
     while state.epoch < epochs and state.epoch - state.best_epoch < config.patience:
         generator = torch.Generator().manual_seed(config.seed * 100_003 + state.epoch)
@@ -125,9 +130,8 @@ def train(
         total = 0.0
         net.train()
         for indices in order.reshape(batches, -1).numpy():
-            pixels = augment(torch.from_numpy(training.batch(indices)), generator)
             severity = torch.from_numpy(training.severity[indices])
-            logits, _ = net(pixels)
+            logits, _ = net.judge(augment(_tensor(answers[indices]), generator))
             loss = ordinal_loss(logits, severity, weights, config.label_smoothing)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -141,23 +145,44 @@ def train(
             raise TrainingFailed(
                 f"The loss of epoch {state.epoch + 1} is not a number.", advice="Lower the learning rate."
             )
-        state.finish(Epoch(state.epoch + 1, epochs, total / batches, *_validate(average, validation, weights)))
+        state.finish(Epoch(state.epoch + 1, epochs, total / batches, *_validate(average, checked, validation, weights)))
         state.save(checkpoint)
         on_epoch(state.history[-1])
     return state.result()
 
 
-def predict(net: SkinNet, data: FoldData) -> tuple[npt.NDArray[np.float32], Tensor]:
-    """Severity probabilities (N, C, 4) and cumulative logits (N, C, 3) of a fold, in evaluation mode."""
+def filter_answers(net: SkinNet, data: FoldData, directory: Path) -> Answers:
+    """What the fixed filters answer to every picture of a fold, computed once; on disk, where nobody sees it.
+
+    Half precision: twice the pictures in memory, and rounding far below the noise of a camera.
+    """
+    net.eval()
+    answers: Answers | None = None
+    with torch.inference_mode(), tempfile.TemporaryFile(dir=directory) as file:
+        for indices in _batches(len(data)):
+            found = net.filters(torch.from_numpy(data.batch(indices))).permute(0, 2, 3, 1)
+            if answers is None:
+                answers = np.memmap(file, np.float16, "w+", shape=(len(data), *found.shape[1:]))
+            answers[indices] = found.numpy()
+    assert answers is not None  # no fold is empty: `check_folds`
+    return answers
+
+
+def predict(net: SkinNet, data: FoldData) -> npt.NDArray[np.float32]:
+    """Severity probabilities (N, C, 4) of a fold from its pixels on, in evaluation mode."""
     net.eval()
     with torch.inference_mode():
-        logits = torch.cat(
-            [
-                net(torch.from_numpy(data.batch(indices)))[0]
-                for indices in np.split(np.arange(len(data)), range(EVALUATION_BATCH, len(data), EVALUATION_BATCH))
-            ]
-        )
-        return severity_probabilities(logits).numpy(), logits
+        logits = torch.cat([net(torch.from_numpy(data.batch(indices)))[0] for indices in _batches(len(data))])
+        return severity_probabilities(logits).numpy()
+
+
+def _batches(count: int) -> list[npt.NDArray[np.int64]]:
+    return np.split(np.arange(count), range(EVALUATION_BATCH, count, EVALUATION_BATCH))
+
+
+def _tensor(answers: npt.NDArray[np.float16]) -> Tensor:
+    """Stored answers (n, h, w, C) → float32 (n, C, h, w), channels last in memory."""
+    return torch.from_numpy(answers.astype(np.float32)).permute(0, 3, 1, 2)
 
 
 def fingerprint(training: FoldData, validation: FoldData, config: TrainingConfig) -> str:
@@ -168,12 +193,14 @@ def fingerprint(training: FoldData, validation: FoldData, config: TrainingConfig
     return digest.hexdigest()
 
 
-def _validate(net: SkinNet, data: FoldData, weights: Tensor) -> tuple[float, dict[str, float]]:
-    probabilities, logits = predict(net, data)
+def _validate(net: SkinNet, answers: Answers, data: FoldData, weights: Tensor) -> tuple[float, dict[str, float]]:
+    net.eval()
+    with torch.inference_mode():
+        logits = torch.cat([net.judge(_tensor(answers[indices]))[0] for indices in _batches(len(data))])
     severity = torch.from_numpy(data.severity)
     loss = ordinal_loss(logits, severity, weights).item()
     targets, mask = ordinal_targets(severity)
-    right = torch.from_numpy(probabilities[..., 0] < 0.5) == (targets[..., 0] > 0.5)
+    right = (logits[..., 0] > 0) == (targets[..., 0] > 0.5)
     known = mask[..., 0].sum().clamp_min(1)
     return loss, {"validation_accuracy": float((right * mask[..., 0]).sum() / known)}
 

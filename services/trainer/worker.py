@@ -53,7 +53,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
     trained = train(folds[Fold.TRAIN], validation, spec.config, checkpoint_path(spec.run_dir), _tell_epoch)
     clock.lap("train")
 
-    thresholds = choose_thresholds(validation.severity, predict(trained.net, validation)[0])
+    thresholds = choose_thresholds(validation.severity, predict(trained.net, validation))
     metadata = metadata_of(spec.version, spec.dataset_version, images, thresholds, size)
     path = model_path(spec.run_dir)
     export(trained.net, metadata, path)

@@ -26,7 +26,7 @@ TINY = TrainingConfig(
     max_epochs=6,
     input_size=32,
     threads=1,
-    model={"widths": (8, 16), "depths": (1, 0), "stem_stride": 2},
+    model={"scales": 2, "cell": 8, "width": 8, "depth": 1},
 )
 
 

@@ -32,7 +32,7 @@ from tests.unit.trainer.squares import TINY, Dataset, dataset_of
 @pytest.fixture(scope="module")
 def net() -> SkinNet:
     torch.manual_seed(1)
-    return SkinNet(ModelConfig(input_size=32, widths=(4, 8), depths=(1, 0))).eval()
+    return SkinNet(ModelConfig(input_size=32, scales=2, cell=8, width=8, depth=1)).eval()
 
 
 @pytest.fixture(scope="module")
