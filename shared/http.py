@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 PAGE_PREFIX = "/static/"
+PAGES = frozenset({"/", "/dermatologist_drag_drop_tool.html"})  # they hold nothing, and ask for the key themselves
 """Where a service's page has its files. They and `/` hold no data: the page itself asks for the key."""
 _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large"}
 
@@ -63,7 +64,7 @@ def api_key_guard(key: SecretStr | None) -> Any:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        is_page = request.method in ("GET", "HEAD") and (request.path == "/" or request.path.startswith(PAGE_PREFIX))
+        is_page = request.method in ("GET", "HEAD") and (request.path in PAGES or request.path.startswith(PAGE_PREFIX))
         if key is not None and request.path not in PUBLIC_PATHS and not is_page:
             sent = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(sent.encode(), key.get_secret_value().encode()):
