@@ -419,7 +419,7 @@ def _uuid(request: web.Request) -> UUID:
 def _cached(request: web.Request, data: bytes, media_type: str, tag: str) -> web.Response:
     """An answer that never changes: the browser may keep it."""
     headers = {"ETag": f'"{tag}"', "Cache-Control": "private, max-age=31536000, immutable"}
-    if any(match.value == tag for match in request.if_none_match or ()):
+    if any(match.value in (tag, "*") for match in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
     return web.Response(body=data, content_type=media_type, headers=headers)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -64,7 +65,7 @@ async def read_form(request: web.Request) -> Upload:
                 raise InvalidRequest(
                     f"The form has an unknown field '{part.name}'.", advice=f"Known: {', '.join(_FIELDS)}."
                 )
-    except (ValueError, AssertionError) as error:  # aiohttp's reader on a malformed body
+    except (ValueError, AssertionError, HttpProcessingError) as error:  # aiohttp's reader on a malformed body
         raise InvalidRequest("The form is malformed.") from error
     return upload
 

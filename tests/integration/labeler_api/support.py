@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Answer:
     """An HTTP answer, read."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -104,7 +105,7 @@ class Labeler:
     async def call(self, method: str, path: str, **options: Any) -> Answer:
         """One request."""
         async with self.session.request(method, self.url + path, **options) as response:
-            return Answer(response.status, dict(response.headers), await response.read())
+            return Answer(response.status, response.headers, await response.read())
 
     async def get(self, path: str, **options: Any) -> Any:
         """A document that is there."""
@@ -116,7 +117,7 @@ class Labeler:
         """Upload a picture with its form's fields."""
         form = aiohttp.FormData()
         if data is not None:
-            form.add_field("file", data, filename="picture", content_type="application/octet-stream")
+            form.add_field("file", io.BytesIO(data), filename="picture", content_type="application/octet-stream")
         for name, value in fields.items():
             form.add_field(name, value)
         return await self.call("POST", "/v1/images", data=form)
