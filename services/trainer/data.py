@@ -207,9 +207,12 @@ class PixelCache:
         except KeyError as error:
             raise TrainingFailed(f"The file with SHA-256 {error.args[0]} was not decoded.") from error
 
-    def open(self) -> Pixels:
-        """All rows as a memory-mapped array (N, S, S, 3): pages are read when used and shared between runs."""
-        return np.memmap(self._pixels, dtype=np.uint8, mode="r").reshape(-1, self._size, self._size, 3)
+    def read(self, rows: npt.NDArray[np.int64]) -> Pixels:
+        """Copy of some rows, uint8 (n, S, S, 3).
+
+        The file is mapped for this call alone: pages that stay mapped would count as this process's memory.
+        """
+        return np.asarray(np.memmap(self._pixels, np.uint8, "r").reshape(-1, self._size, self._size, 3)[rows])
 
     @property
     def _row_bytes(self) -> int:
@@ -240,27 +243,27 @@ def _chunks(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
 class FoldData:
     """One fold, ready to use.
 
-    `image_ids`: of each sample's original. `rows`: its place in `pixels`, which is (all, S, S, 3) uint8.
-    `severity`: int8 (N, 7) as `severities_of` gives it.
+    `image_ids`: of each sample's original. `rows`: its pixels' place in `cache`. `severity`: int8 (N, 7) as
+    `severities_of` gives it.
     """
 
     image_ids: list[str]
     rows: npt.NDArray[np.int64]
     severity: Severities
-    pixels: Pixels
+    cache: PixelCache
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def batch(self, indices: npt.NDArray[np.int64]) -> Pixels:
         """Copy of some samples' pixels, uint8 (n, S, S, 3)."""
-        return np.asarray(self.pixels[self.rows[indices]])
+        return self.cache.read(self.rows[indices])
 
     def subset(self, image_ids: Iterable[str]) -> FoldData:
         """The samples of some images, in this fold's order."""
         wanted = set(image_ids)
         keep = [position for position, image_id in enumerate(self.image_ids) if image_id in wanted]
-        return FoldData([self.image_ids[k] for k in keep], self.rows[keep], self.severity[keep], self.pixels)
+        return FoldData([self.image_ids[k] for k in keep], self.rows[keep], self.severity[keep], self.cache)
 
 
 def load_folds(
@@ -278,13 +281,12 @@ def load_folds(
         for fold in folds
     }
     store.add((picture for pairs in per_fold.values() for _, picture in pairs), encoded, threads)
-    pixels = store.open()
     return {
         fold: FoldData(
             [picture.image_id for _, picture in pairs],
             store.rows([picture.sha256 for _, picture in pairs]),
             np.array([severities_of(image) for image, _ in pairs], dtype=np.int8).reshape(-1, len(CONDITIONS)),
-            pixels,
+            store,
         )
         for fold, pairs in per_fold.items()
     }

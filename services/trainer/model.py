@@ -20,6 +20,7 @@ from shared.taxonomy import Condition, Severity
 
 LOG_COLOURS = 3
 NOISE = 8.0  # of 255: added before the logarithm, so that the noise of dark pixels is not blown up
+EVIDENCE_SCALE = 4.0  # evidence runs to about ±15: scaled so that the served maps hardly saturate
 LEVELS = len(Severity)  # thresholds of the ordinal head: severity >= 1, >= 2, >= 3
 
 
@@ -179,6 +180,6 @@ class ServedNet(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, S, S, 3) → float32 (N, conditions, 4), float32 (N, conditions, h, w)."""
+        """uint8 (N, S, S, 3) → float32 (N, conditions, 4), float32 (N, conditions, h, w) in 0…1."""
         logits, evidence = self.net(image)
-        return severity_probabilities(logits), evidence
+        return severity_probabilities(logits), torch.sigmoid(evidence / EVIDENCE_SCALE)

@@ -14,7 +14,7 @@ class TrainerSettings(Settings):
     port: int = 8003
     """Port of the HTTP server (health and metrics); 0 takes a free one."""
     training: TrainingConfig = TrainingConfig()
-    """How networks are trained, as JSON: `{"seed": 7, "threads": 2, "images_seen": 26000, …}`."""
+    """How networks are trained, as JSON: `{"seed": 7, "threads": 2, "images_seen": 22000, …}`."""
     trainer_work_dir: Path | None = None
     """Directory for decoded pictures and runs under way; absent: `work/trainer` under home. Losing it costs time."""
 

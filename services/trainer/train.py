@@ -30,7 +30,7 @@ from services.trainer.spec import TrainingConfig
 from shared.errors import TrainingFailed
 
 MAX_POSITIVE_WEIGHT = 20.0  # a condition with three positives must not drown all others
-EVALUATION_BATCH = 64  # pictures; bounds memory, has no influence on results
+EVALUATION_BATCH = 32  # pictures; bounds memory, has no influence on results
 
 Answers = npt.NDArray[np.float16]  # (N, h, w, C): what the network's fixed filters see
 

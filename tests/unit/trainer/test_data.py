@@ -105,9 +105,9 @@ def test_a_process_killed_while_decoding_leaves_a_usable_cache(small: Dataset, t
     with pixels.open("ab") as file:
         file.write(b"torn" * 500)
     cache.add(pictures[:9], tmp_path / "encoded", 1)
-    opened = cache.open()
-    for picture, row in zip(pictures[:9], cache.rows([picture.sha256 for picture in pictures[:9]]), strict=True):
-        assert (opened[row] == model_input(small.files[picture.key], 32)).all()
+    decoded = cache.read(cache.rows([picture.sha256 for picture in pictures[:9]]))
+    for picture, pixels_of_it in zip(pictures[:9], decoded, strict=True):
+        assert (pixels_of_it == model_input(small.files[picture.key], 32)).all()
 
 
 def test_a_damaged_image_is_named(small: Dataset, tmp_path: Path) -> None:

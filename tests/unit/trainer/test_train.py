@@ -83,7 +83,7 @@ def test_severities_never_contradict_each_other() -> None:
 
 
 def test_it_learns_the_coloured_squares(folds: dict[Fold, FoldData], tmp_path: Path) -> None:
-    longer = TINY.model_copy(update={"images_seen": 6000, "max_epochs": 40, "patience": 40})
+    longer = TINY.model_copy(update={"images_seen": 3500, "max_epochs": 30, "patience": 30})
     trained = fit(folds, tmp_path / "checkpoint.pt", longer)
     assert trained.history[-1].validation_loss < 0.6 * trained.history[0].validation_loss
     assert trained.history[-1].metrics["validation_accuracy"] > 0.8
