@@ -34,10 +34,10 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
 
     @contextlib.asynccontextmanager
     async def ledger_open() -> AsyncIterator[None]:
-        await database.migrate()
-        if settings.amqp_url is None:
-            await reconciler.expect_nothing()
         try:
+            await database.migrate()
+            if settings.amqp_url is None:
+                await reconciler.expect_nothing()
             yield
         finally:
             await database.close()

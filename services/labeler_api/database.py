@@ -16,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
 from sqlalchemy import event
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -72,10 +72,14 @@ class Database:
         @event.listens_for(engine.sync_engine, "connect")
         def configure(connection: Any, _: object) -> None:
             connection.isolation_level = None  # we say BEGIN ourselves, below
-            cursor = connection.cursor()
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
-                cursor.execute(f"PRAGMA {pragma}")
-            cursor.close()
+            try:
+                cursor = connection.cursor()
+                for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
+                    cursor.execute(f"PRAGMA {pragma}")
+                cursor.close()
+            except BaseException:  # not a database: nobody else would close it
+                connection.close()
+                raise
 
         @event.listens_for(engine.sync_engine, "begin")
         def begin(connection: sa.Connection) -> None:
@@ -85,10 +89,19 @@ class Database:
 
         return engine
 
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(self._engine.connect())
+            except DBAPIError as error:  # whatever the reason it gives
+                raise _our(error) from error
+            yield connection
+
     async def migrate(self) -> None:
         """Bring the schema to the newest version; replicas that start together do it once."""
         with _translated():
-            async with self._engine.connect() as raw:
+            async with self._connected() as raw:
                 connection = await raw.execution_options(writes=True)
                 # One transaction: on SQLite it is the lock, and what fails half-way leaves nothing behind.
                 async with connection.begin():
@@ -101,7 +114,7 @@ class Database:
         for attempt in range(WRITE_TRIES):
             try:
                 with _translated():
-                    async with self._writer, self._engine.connect() as raw:
+                    async with self._writer, self._connected() as raw:
                         connection = await raw.execution_options(writes=True)
                         async with connection.begin():
                             counters.forget(connection)
@@ -117,7 +130,7 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading. Raises DatabaseUnavailable."""
         with _translated():
-            async with self._engine.connect() as connection:
+            async with self._connected() as connection:
                 yield connection
 
     async def check(self) -> None:
@@ -141,6 +154,9 @@ async def row_of(connection: AsyncConnection, query: sa.Executable) -> dict[str,
     return None if row is None else dict(row)
 
 
+_LOST = (OperationalError, InterfaceError, InternalError)  # asyncpg's word for a connection cut off in mid-sentence
+
+
 class _RolledBack(Exception):
     """The database asked to run the transaction again."""
 
@@ -158,7 +174,7 @@ def _translated() -> Any:
         if state in _RETRIED_SQLSTATES:
             raise _RolledBack from error
         lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        if lost or isinstance(error, OperationalError | InterfaceError) or str(state)[:2] in _UNREACHABLE_CLASSES:
+        if lost or isinstance(error, _LOST) or str(state)[:2] in _UNREACHABLE_CLASSES:
             raise _our(error) from error
         if isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError:
             raise _our(error) from error  # damaged, or something else than a database

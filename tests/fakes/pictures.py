@@ -23,7 +23,7 @@ def noise(seed: int, width: int = SIDE, height: int = SIDE) -> Image.Image:
 def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
     """The picture as a file's bytes; a PNG is not compressed, which is quick."""
     buffer = io.BytesIO()
-    image.save(buffer, format, **({"compress_level": 0} if format == "PNG" else {}), **options)
+    image.save(buffer, format, **{**({"compress_level": 0} if format == "PNG" else {}), **options})
     return buffer.getvalue()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
+from shared.logs import configure_logs
 from tests.integration.labeler_api.support import Labeler, labeler
 
 
@@ -16,6 +18,14 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in os.environ:
         if variable.startswith("EVENSKIN_") and not variable.startswith("EVENSKIN_TEST_"):
             monkeypatch.delenv(variable)
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> Iterator[None]:
+    configure_logs("labeler-api", level="WARNING")  # structlog's default draws every traceback, which is slow
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -157,7 +157,7 @@ class Labeler:
         body = data if isinstance(data, bytes) else json.dumps(data).encode()
         await self.bus.publish_wire(Wire(routing_key, "application/json", attributes, body))
 
-    async def publish(self, event: Event, **attributes: str) -> None:
+    async def publish(self, event: Event, **attributes: Any) -> None:
         """Publish an event."""
         await self.bus.publish(Message(event, "test", **attributes))
 

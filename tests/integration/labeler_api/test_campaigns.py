@@ -20,7 +20,7 @@ from shared.events import (
 )
 from shared.taxonomy import Condition, Fold, Severity, fold_of, generated_image_id
 from tests.fakes.pictures import encoded, noise, png
-from tests.fakes.workers import TwiceBus, seed_of
+from tests.fakes.workers import Answer, TwiceBus, seed_of
 from tests.integration.labeler_api.recount import assert_counters
 from tests.integration.labeler_api.support import Labeler, eventually, labeler
 
@@ -77,7 +77,7 @@ async def test_a_campaign_ends_with_exactly_its_quota(both: Labeler) -> None:
 async def test_every_event_twice_and_out_of_order_changes_nothing(tmp_path: Path, database_url: str) -> None:
     async with labeler(tmp_path, bus=TwiceBus(), database_url=database_url) as running:
         running.generator.jitter_s = running.augmenter.jitter_s = 0.03
-        fails = {1: FailureReason.MODERATION_BLOCKED, 2: b"no picture"}
+        fails: dict[int, Answer] = {1: FailureReason.MODERATION_BLOCKED, 2: b"no picture"}
         running.generator.answer = lambda request: (
             fails.get(request.attempt, png(seed_of(request.image_id)))
             if request.condition is Condition.AGING
@@ -259,7 +259,9 @@ async def test_a_malformed_rebalance_is_a_dead_letter(one: Labeler) -> None:
     await one.send("RebalanceRequested", [1])
 
     async def dead() -> bool:
-        letters = (await one.get("/v1/dead-letters", params={"queue": "labeler-api.RebalanceRequested"}))["dead_letters"]
+        letters = (await one.get("/v1/dead-letters", params={"queue": "labeler-api.RebalanceRequested"}))[
+            "dead_letters"
+        ]
         return len(letters) == 4 and all(letter["error"] for letter in letters)
 
     await eventually(dead)

@@ -240,7 +240,8 @@ async def test_reviews_that_make_no_sense_are_refused_one_by_one(both: Labeler) 
     for undo in ({}, {"reviewer": 5}, {"reviewer": "\0"}):
         assert (await both.call("POST", "/v1/reviews/undo", json=undo)).code == "invalid_request"
     assert (await both.call("POST", "/v1/reviews/undo", json={"reviewer": "nobody"})).status == 409
-    for wrong in ({}, {"reviews": []}, {"reviews": "all"}, {"reviews": [{}] * 501}):
+    bodies: list[dict[str, Any]] = [{}, {"reviews": []}, {"reviews": "all"}, {"reviews": [{}] * 501}]
+    for wrong in bodies:
         assert (await both.call("POST", "/v1/reviews", json=wrong)).code == "invalid_request"
     several = [
         {"image_id": image_id, "verdict": "rejected", "reviewer": "A", "reason": "two\nlines"},
@@ -266,11 +267,7 @@ async def test_people_who_review_at_the_same_time(both: Labeler) -> None:
     images = await pending(both, 2)
     verdicts = ["accepted", "rejected"] * 4
     answers = await asyncio.gather(
-        *(
-            both.review(image["id"], verdict, reviewer=str(n))
-            for n, verdict in enumerate(verdicts)
-            for image in images
-        )
+        *(both.review(image["id"], verdict, reviewer=str(n)) for n, verdict in enumerate(verdicts) for image in images)
     )
     assert {answer.status for answer in answers} == {201}
 

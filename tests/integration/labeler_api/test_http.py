@@ -1,0 +1,272 @@
+"""labeler-api's other routes: the key, exports, datasets, models, the stream, the pages and their description."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import hashlib
+import io
+import json
+import tarfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiohttp import web
+from PIL import Image
+
+from services.labeler_api.http_api import LabelerHttp
+from shared.errors import StoreUnavailable
+from shared.events import ImageLabeled, ModelPromoted, ModelTrained
+from shared.imaging import MAX_BYTES
+from shared.model_card import LIVE_KEY
+from shared.taxonomy import Condition, Fold, fold_of
+from tests.fakes.pictures import png
+from tests.fakes.workers import Listener
+from tests.integration.labeler_api.support import Labeler, eventually, labeler
+from tests.unit.model_server.tiny_model import put_model
+
+
+def routes() -> set[tuple[str, str]]:
+    """Every route that there is, pages and files aside."""
+    app = web.Application()
+    LabelerHttp(None, None).configure(app)  # type: ignore[arg-type]  # nothing is called
+    return {
+        (route.method.lower(), route.resource.canonical)
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+
+
+async def test_the_description_names_every_route(one: Labeler) -> None:
+    document = await one.get("/openapi.json")
+    described = {(method, path) for path, operations in document["paths"].items() for method in operations}
+    pages = {"/", "/openapi.json", "/dermatologist_drag_drop_tool.html", "/static"}
+    operations = {("get", path) for path in ("/healthz", "/readyz", "/metrics")}
+    assert described == {route for route in routes() if route[1] not in pages} | operations
+    named = json.dumps(document)
+    for reference in {part.split('"')[0] for part in named.split("#/components/schemas/")[1:]}:
+        assert reference in document["components"]["schemas"]
+
+
+async def test_pages_and_operations(one: Labeler) -> None:
+    page = await one.call("GET", "/")
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html")
+    moved = await one.call("GET", "/dermatologist_drag_drop_tool.html", allow_redirects=False)
+    assert (moved.status, moved.headers["Location"]) == (302, "/")
+    assert (await one.get("/healthz")) == {"status": "ok"}
+    assert (await one.get("/readyz")) == {"status": "ready"}
+    assert b"evenskin_events_handled" in (await one.call("GET", "/metrics")).body
+    assert (await one.call("GET", "/v1/nothing")).code == "not_found"
+    wrong = await one.call("DELETE", "/v1/images")
+    assert (wrong.status, wrong.code) == (405, "method_not_allowed")
+    assert "POST" in wrong.headers["Allow"]
+
+
+async def test_a_key_is_asked_for_where_one_is_set(tmp_path: Path) -> None:
+    async with labeler(tmp_path, api_key="secret") as running:
+        for path in ("/v1/balance", "/v1/images", "/v1/export", "/openapi.json"):
+            for headers in ({}, {"Authorization": "Bearer wrong"}, {"X-API-Key": ""}):
+                answer = await running.call("GET", path, headers=headers)
+                assert (answer.status, answer.code) == (401, "unauthorized")
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+            for headers in ({"Authorization": "Bearer secret"}, {"X-API-Key": "secret"}):
+                assert (await running.call("GET", path, headers=headers)).status == 200
+        assert (await running.call("POST", "/v1/rebalances", json={"target_per_condition": 0})).status == 401
+        for path in ("/", "/healthz", "/readyz", "/metrics"):
+            assert (await running.call("GET", path)).status == 200
+
+
+async def test_a_request_that_is_too_large_is_refused(one: Labeler) -> None:
+    answer = await one.call("POST", "/v1/reviews", data=io.BytesIO(b"[" * (MAX_BYTES + 2 * 1024 * 1024)))
+    assert (answer.status, answer.code) == (413, "request_too_large")
+    assert (await one.call("POST", "/v1/reviews", data=b"[" * 100_000)).code == "invalid_request"
+
+
+async def dataset(labeler: Labeler) -> dict[str, list[str]]:
+    """A small dataset: ids by what they show."""
+    ids = {
+        "mild": await labeler.imported(2, condition="textured_skin", severity="mild", skin_tone="3"),
+        "two": await labeler.imported(1, labels='{"acne": "severe", "aging": null}', complete="false"),
+        "clear": await labeler.imported(1, labels="{}"),
+        "refused": await labeler.imported(1, condition="acne"),
+    }
+    await labeler.review(ids["refused"][0], "rejected")
+    for image_id in (i for kind in ids.values() for i in kind):
+        await labeler.blobs.put(f"images/{image_id}/hflip.png", image_id.encode())
+    await labeler.settled()
+    return ids
+
+
+async def test_export_as_folders(one: Labeler) -> None:
+    ids = await dataset(one)
+    answer = await one.call("GET", "/v1/export")
+    assert answer.headers["Content-Type"] == "application/x-tar"
+    with tarfile.open(fileobj=io.BytesIO(answer.body)) as archive:
+        files = {info.name: archive.extractfile(info) for info in archive}
+        contents = {name: file.read() for name, file in files.items() if file is not None}
+    folders = {
+        "textured_skin/slight": ids["mild"],
+        "acne/severe": ids["two"],
+        "aging/unknown": ids["two"],
+        "clear": ids["clear"],
+    }
+    expected = {f"{folder}/{i}{end}.png" for folder, found in folders.items() for i in found for end in ("", "_hflip")}
+    assert set(contents) == expected
+    for name, data in contents.items():
+        stem = Path(name).stem
+        if stem.endswith("_hflip"):
+            assert data == stem.removesuffix("_hflip").encode()
+        else:
+            assert Image.open(io.BytesIO(data)).size == (256, 256)
+
+
+async def test_export_as_tables(one: Labeler) -> None:
+    ids = await dataset(one)
+    answer = await one.call("GET", "/v1/export", params={"format": "csv"})
+    assert answer.headers["Content-Type"] == "text/csv"
+    lines = {line["image_id"]: line for line in csv.DictReader(io.StringIO(answer.body.decode()))}
+    assert set(lines) == {*ids["mild"], *ids["two"], *ids["clear"]}
+    assert lines[ids["mild"][0]]["textured_skin"] == "1"
+    assert lines[ids["mild"][0]]["acne"] == "0"
+    assert lines[ids["mild"][0]]["skin_tone"] == "3"
+    assert {c: lines[ids["two"][0]][c] for c in Condition} == dict.fromkeys(Condition, "") | {
+        "acne": "3",
+        "aging": "unknown",
+    }
+    assert {lines[ids["clear"][0]][c] for c in Condition} == {"0"}
+
+    tasks = await one.get("/v1/export", params={"format": "labelstudio"})
+    choices = {task["data"]["image_id"]: task["annotations"][0]["result"][0]["value"]["choices"] for task in tasks}
+    assert choices[ids["two"][0]] == ["acne:severe", "aging:unknown"]
+    assert choices[ids["clear"][0]] == ["clear"]
+    for task in tasks:
+        assert (await one.call("GET", task["data"]["image"])).status == 200
+
+    coco = await one.get("/v1/export", params={"format": "coco"})
+    assert [category["name"] for category in coco["categories"]] == list(Condition)
+    assert len(coco["images"]) == 4
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    shown = sorted((names[a["category_id"]], a["attributes"]["severity"]) for a in coco["annotations"])
+    assert shown == [("acne", "severe"), ("aging", "unknown"), ("textured_skin", "mild"), ("textured_skin", "mild")]
+    assert {annotation["image_id"] for annotation in coco["annotations"]} < {image["id"] for image in coco["images"]}
+
+    wrong = await one.call("GET", "/v1/export", params={"format": "excel"})
+    assert (wrong.status, wrong.code) == (422, "invalid_request")
+
+
+async def test_exports_of_nothing(one: Labeler) -> None:
+    with tarfile.open(fileobj=io.BytesIO((await one.call("GET", "/v1/export")).body)) as archive:
+        assert archive.getnames() == []
+    assert await one.get("/v1/export", params={"format": "labelstudio"}) == []
+    assert (await one.get("/v1/export", params={"format": "coco"}))["images"] == []
+    lines = (await one.call("GET", "/v1/export", params={"format": "csv"})).body.decode().splitlines()
+    assert len(lines) == 1
+
+
+async def test_an_export_that_breaks_off_is_not_taken_for_whole(one: Labeler) -> None:
+    ids = await dataset(one)
+    one.blobs.on_get = StoreUnavailable("No answer.")
+    answer = await one.call("GET", "/v1/export")
+    assert (answer.status, answer.code) == (503, "store_unavailable")
+    one.blobs.on_get = None
+    await one.blobs.delete(f"images/{ids['clear'][0]}/original.png")
+    with pytest.raises(Exception, match=r"payload|disconnected|reset"):
+        await one.call("GET", "/v1/export")
+    assert (await one.call("GET", "/healthz")).status == 200
+
+
+async def test_datasets(one: Labeler) -> None:
+    ids = await dataset(one)
+    campaign = await one.reaches(await one.rebalance(target_per_condition=0), "met")
+    version = campaign["dataset_version"]
+    document = await one.get(f"/v1/datasets/{version}")
+    assert (document["images"], document["variants"]) == (4, 4)
+    data = (await one.blobs.get(document["manifest_key"])).data
+    assert version == f"ds-{hashlib.sha256(data).hexdigest()[:16]}"
+    entries = {str(entry.image_id): entry for entry in await one.manifest(version)}
+    assert set(entries) == {*ids["mild"], *ids["two"], *ids["clear"]}
+    assert not entries[ids["two"][0]].complete
+    assert {i: entry.fold for i, entry in entries.items()} == {i: fold_of(i) for i in entries}
+    assert sum(document["folds"].values()) == 4
+    assert set(document["folds"]) == set(Fold)
+    for missing in ("ds-0", "..", "%00"):
+        assert (await one.call("GET", f"/v1/datasets/{missing}")).status == 404
+
+
+async def events_of(labeler: Labeler, campaign_id: str) -> list[dict[str, Any]]:
+    """What the stream of a campaign says, until it ends."""
+    answer = await labeler.call("GET", f"/v1/rebalances/{campaign_id}/stream")
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    blocks = answer.body.decode().split("\n\n")[:-1]
+    assert all(block.startswith("event: campaign\ndata: ") for block in blocks)
+    return [json.loads(block.partition("data: ")[2]) for block in blocks]
+
+
+async def test_a_stream_says_every_change_and_ends(one: Labeler) -> None:
+    campaign_id = await one.rebalance(targets={"aging": 2})
+    watching = asyncio.create_task(events_of(one, campaign_id))
+    await one.reaches(campaign_id, "met")
+    for _ in range(2):
+        model = ModelTrained(
+            run_id="r1",
+            campaign_id=UUID(campaign_id),
+            dataset_version="ds",
+            version="v1",
+            key="models/v1/model.onnx",
+            sha256="0" * 64,
+            metrics={"overall": {}},
+            promoted=False,
+        )
+        await one.publish(model)
+    said = await watching
+    assert said[-1]["model"]["version"] == "v1"
+    assert all(one_ != next_ for one_, next_ in pairwise(said))
+    assert await events_of(one, campaign_id) == [said[-1]]  # late: the end, at once
+    assert [model["version"] for model in (await one.get("/v1/models"))["models"]] == ["v1"]
+
+    one.generator.answer = lambda request: b"broken"
+    exhausted = await one.rebalance(targets={"acne": 1}, max_attempts=1)
+    assert (await events_of(one, exhausted))[-1]["state"] == "exhausted"
+    for missing in (str(uuid4()), "none"):
+        assert (await one.call("GET", f"/v1/rebalances/{missing}/stream")).status == 404
+        assert (await one.call("GET", f"/v1/rebalances/{missing}")).status == 404
+
+
+async def test_an_open_stream_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    async with labeler(tmp_path, drain_s=30.0) as running:
+        running.generator.answer = lambda request: None
+        campaign_id = await running.rebalance(targets={"aging": 2})
+        async with running.session.get(f"{running.url}/v1/rebalances/{campaign_id}/stream") as response:
+            assert (await response.content.readline()).startswith(b"event: campaign")
+            await asyncio.wait_for(running.service.stop(), 5)
+            await response.read()  # it ends as it should, not cut off
+
+
+async def test_models_are_promoted_and_rolled_back(one: Labeler) -> None:
+    heard = Listener(one.bus)
+    await heard.start(ModelPromoted)
+    empty = await one.get("/v1/models")
+    assert empty == {"live": None, "models": []}
+    assert (await one.call("POST", "/v1/models/v1/promotions")).code == "not_found"
+    assert (await one.call("POST", "/v1/models/rollback")).code == "not_found"
+    assert (await one.call("POST", "/v1/models/..%2Flive/promotions")).code == "not_found"
+    assert await one.blobs.head(LIVE_KEY) is None
+    for version in ("v1", "v2"):
+        await put_model(one.blobs, version, live=False)
+        answer = await one.call("POST", f"/v1/models/{version}/promotions", json={"reason": "it is better"})
+        assert (answer.status, answer.json["version"], answer.json["reason"]) == (202, version, "it is better")
+    assert (await one.get("/v1/models"))["live"]["version"] == "v2"
+    assert (await one.call("POST", "/v1/models/rollback")).json["version"] == "v1"
+    await eventually(lambda: [event.version for event in heard.of(ModelPromoted)] == ["v1", "v2", "v1"])
+
+
+async def test_an_import_is_told_to_the_augmenter_once(one: Labeler) -> None:
+    data = png(9)
+    await one.upload(data, condition="acne", severity="mild")
+    await one.upload(data, condition="acne", severity="mild")
+    await one.settled()
+    assert [type(event) for event in one.augmenter.labeled] == [ImageLabeled]
+    assert one.augmenter.labeled[0].reviewer == "import"

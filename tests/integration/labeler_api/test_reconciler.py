@@ -1,0 +1,156 @@
+"""The ledger heals: what was lost on the way is asked for again, and a process that ends loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from services.labeler_api.app import build
+from shared.embedded.bus import InProcessBus
+from shared.events import ImageLabeled, ImageRequested, ModelTrained, QuotaMet, RebalanceRequested
+from tests.fakes.pictures import png
+from tests.fakes.workers import Listener, seed_of
+from tests.integration.labeler_api.recount import assert_counters
+from tests.integration.labeler_api.support import Labeler, eventually, labeler
+
+SOON: dict[str, Any] = {"request_deadline_s": 0.2, "augment_deadline_s": 0.2, "training_deadline_s": 0.2}
+
+
+def trained(campaign_id: str) -> ModelTrained:
+    """News of a model."""
+    return ModelTrained(
+        run_id="r1",
+        campaign_id=UUID(campaign_id),
+        dataset_version="ds-1",
+        version="v1",
+        key="models/v1/model.onnx",
+        sha256="0" * 64,
+        metrics={"overall": {"accuracy": 0.5}},
+        promoted=True,
+    )
+
+
+async def test_what_was_lost_is_asked_for_again(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url, **SOON) as running:
+        running.generator.answer = lambda request: None
+        running.augmenter.silent = True
+        campaign_id = await running.rebalance(targets={"aging": 3})
+        await eventually(lambda: len(running.generator.requests) > 6, "Requests again")
+        asked = {request.image_id for request in running.generator.requests}
+        assert len(asked) == 3  # the same ones
+        running.generator.answer = lambda request: png(seed_of(request.image_id))
+
+        await eventually(lambda: len(running.augmenter.labeled) > 6, "ImageLabeled again")
+        assert {event.image_id for event in running.augmenter.labeled} == asked
+        assert set(running.generator.paid.values()) == {1}
+        running.augmenter.silent = False
+
+        await running.reaches(campaign_id, "met")
+        await eventually(lambda: len(running.listener.of(QuotaMet)) > 2, "QuotaMet again")
+        assert len({event.model_dump_json() for event in running.listener.of(QuotaMet)}) == 1
+        await running.publish(trained(campaign_id))
+
+        async def done() -> bool:
+            return (await running.campaign(campaign_id))["model"] is not None
+
+        await eventually(done)
+        await running.settled()
+        heard = len(running.listener.of(QuotaMet))
+        await asyncio.sleep(0.4)  # two deadlines: nothing is overdue any more
+        assert len(running.listener.of(QuotaMet)) == heard
+        assert (await running.campaign(campaign_id))["slots"]["counted"] == 3
+        await assert_counters(running)
+
+
+async def test_nothing_is_asked_again_before_its_deadline(one: Labeler) -> None:
+    one.generator.answer = lambda request: None
+    await one.rebalance(targets={"aging": 2})
+    await eventually(lambda: len(one.generator.requests) == 2)
+    await asyncio.sleep(5 * one.settings.reconcile_s)
+    assert len(one.generator.requests) == 2
+
+
+async def test_a_long_campaign_waits_for_the_pace_of_its_provider(tmp_path: Path) -> None:
+    async with labeler(tmp_path, request_deadline_s=0.1, images_per_minute=1.0) as running:
+        running.generator.answer = lambda request: None
+        await running.rebalance(targets={"aging": 3})
+        await eventually(lambda: len(running.generator.requests) >= 5)
+        # The first is overdue at once; the others wait behind it, a minute each.
+        assert {r.slot_id for r in running.generator.requests[3:]} == {running.generator.requests[0].slot_id}
+
+
+async def test_a_restart_goes_on_with_what_was_under_way(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url) as running:  # deadlines are far away
+        await running.imported(1, condition="aging", severity="mild")
+        await running.settled()
+        running.generator.answer = lambda request: None
+        running.augmenter.silent = True
+        campaign_id = await running.rebalance(targets={"aging": 4})
+        await eventually(lambda: len(running.generator.requests) == 3)
+        first = running.generator.requests[0]
+        await running.publish(await running.generator.made(first, png(seed_of(first.image_id))))
+        await eventually(lambda: len(running.augmenter.labeled) == 2)
+
+        running.generator.answer = lambda request: png(seed_of(request.image_id))
+        running.augmenter.silent = False
+        await running.restart()
+
+        done = await running.reaches(campaign_id, "met")
+        assert done["slots"] == {"total": 3, "counted": 3, "failed": 0, "open": 0}
+        assert set(running.generator.paid.values()) == {1}
+        await eventually(lambda: running.listener.of(QuotaMet))
+        await running.restart()
+        await eventually(lambda: len(running.listener.of(QuotaMet)) > 1, "QuotaMet without a model, again")
+        await running.settled()
+        await assert_counters(running)
+
+
+async def test_events_wait_in_the_outbox_until_somebody_takes_them(tmp_path: Path) -> None:
+    async with labeler(tmp_path) as running:
+        await running.restart()
+        await running.service.stop()  # nobody listens to ImageRequested but a bus that is about to go
+        await running.bus.close()
+        running.bus = running.generator.bus = running.augmenter.bus = running.listener.bus = InProcessBus()
+        await running.bus.start()
+        running.service = build(running.settings, bus=running.bus, blobs=running.blobs)
+        await running.service.start()
+        campaign_id = await running.rebalance(targets={"aging": 1})
+        assert await eventually(lambda: running.rows("outbox"))
+        await running.generator.start()
+        await running.augmenter.start()
+        await running.listener.start(QuotaMet)
+        await running.reaches(campaign_id, "met")
+
+
+async def test_replicas_share_a_campaign(tmp_path: Path, postgres_url: str) -> None:
+    async with labeler(tmp_path, database_url=postgres_url) as running:
+        await asyncio.gather(running.replica(), running.replica())
+        running.generator.jitter_s = running.augmenter.jitter_s = 0.02
+        running.generator.answer = lambda request: (
+            b"broken" if request.attempt == 1 and request.image_id.int % 3 == 0 else png(seed_of(request.image_id))
+        )
+        heard = Listener(running.bus)
+        await heard.start(ImageRequested, ImageLabeled)
+        campaigns = [await running.rebalance(targets={"aging": 8}), await running.rebalance(targets={"acne": 4})]
+        for campaign_id in campaigns:
+            assert (await running.reaches(campaign_id, "met"))["slots"]["failed"] == 0
+        await running.settled()
+        assert (await running.get("/v1/balance"))["images"]["accepted"] == 12
+        requested = [event.image_id for event in heard.of(ImageRequested)]
+        assert len(requested) == len(set(requested))  # the relays shared the outbox
+        assert len(running.listener.of(QuotaMet)) == 2
+        await assert_counters(running)
+
+
+async def test_the_trace_of_a_request_goes_through_to_its_end(one: Labeler) -> None:
+    heard = Listener(one.bus)
+    await heard.start(ImageRequested, ImageLabeled)
+    request = RebalanceRequested(targets={"aging": 1})
+    await one.publish(request, correlation_id="c-1", traceparent="00-1-2-01")
+    await one.reaches(str(request.campaign_id), "met")
+    await eventually(lambda: one.listener.of(QuotaMet))
+    messages = heard.heard + one.listener.heard
+    assert {type(message.event) for message in messages} == {ImageRequested, ImageLabeled, QuotaMet}
+    assert {(m.correlation_id, m.traceparent, m.source) for m in messages} == {("c-1", "00-1-2-01", "labeler-api")}

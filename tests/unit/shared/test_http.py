@@ -1,0 +1,161 @@
+"""Problem documents, the key and the operations' routes, without a socket."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel, SecretStr
+
+from shared.errors import (
+    ConfigurationError,
+    EvenskinError,
+    ImageTooLarge,
+    NotFound,
+    StoreFull,
+    StoreUnavailable,
+    Unauthorized,
+)
+from shared.http import add_operations_routes, api_key_guard, json_body, problem_response, problems
+
+
+class Shape(BaseModel):
+    """Something to get wrong."""
+
+    number: int
+
+
+async def answer(error: Exception) -> tuple[web.StreamResponse, dict[str, Any]]:
+    """What a handler that raises this is answered with."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        raise error
+
+    response = await problems(make_mocked_request("GET", "/v1/x"), handler)
+    assert isinstance(response, web.Response)
+    assert response.content_type == "application/problem+json"
+    assert isinstance(response.body, bytes)
+    document: dict[str, Any] = json.loads(response.body)
+    assert document["status"] == response.status
+    assert document["type"] == f"urn:evenskin:problem:{document['code']}"
+    return response, document
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (NotFound("There is none."), 404, "not_found"),
+        (ImageTooLarge("Too large.", advice="Send less."), 413, "image_too_large"),
+        (StoreFull("Full."), 507, "store_full"),
+        (StoreUnavailable("Gone."), 503, "store_unavailable"),
+        (web.HTTPNotFound(), 404, "not_found"),
+        (web.HTTPMethodNotAllowed("PUT", ["GET"]), 405, "method_not_allowed"),
+        (web.HTTPRequestEntityTooLarge(5, 6), 413, "request_too_large"),
+        (web.HTTPGone(), 410, "http_error"),
+        (RuntimeError("password=hunter2"), 500, "internal_error"),
+    ],
+)
+async def test_every_error_is_a_problem_document(error: Exception, status: int, code: str) -> None:
+    response, document = await answer(error)
+    assert (response.status, document["code"]) == (status, code)
+    assert ("Retry-After" in response.headers) == (status == 503)
+    assert "hunter2" not in json.dumps(document)
+    if isinstance(error, EvenskinError):
+        assert document["detail"] == error.message
+
+
+async def test_a_wrong_shape_names_the_field() -> None:
+    with pytest.raises(ValueError) as raised:
+        Shape.model_validate({"number": "x"})
+    response, document = await answer(raised.value)
+    assert (response.status, document["code"]) == (422, "invalid_request")
+    assert document["detail"].startswith("number")
+
+
+async def test_redirects_pass() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound("/")
+
+    with pytest.raises(web.HTTPFound):
+        await problems(make_mocked_request("GET", "/x"), handler)
+
+
+def test_details_stand_beside_the_members() -> None:
+    document = NotFound("No.", advice="Look elsewhere.", image_id="5").problem()
+    assert document == {
+        "type": "urn:evenskin:problem:not_found",
+        "title": "Not found",
+        "status": 404,
+        "code": "not_found",
+        "detail": "No.",
+        "advice": "Look elsewhere.",
+        "image_id": "5",
+    }
+    assert problem_response(Unauthorized("Key?")).headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_exit_status_says_who_can_mend_it() -> None:
+    assert ConfigurationError("x").exit_status == 2
+    assert StoreUnavailable("x").exit_status == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "open_"),
+    [
+        ("GET", "/v1/x", {}, False),
+        ("GET", "/v1/x", {"Authorization": "Bearer key"}, True),
+        ("GET", "/v1/x", {"Authorization": "Bearer wrong"}, False),
+        ("GET", "/v1/x", {"Authorization": "Bearer kéy"}, False),
+        ("GET", "/v1/x", {"X-API-Key": "key"}, True),
+        ("GET", "/", {}, True),
+        ("POST", "/", {}, False),
+        ("GET", "/static/page.js", {}, True),
+        ("GET", "/healthz", {}, True),
+        ("GET", "/metrics", {}, True),
+    ],
+)
+async def test_the_key(method: str, path: str, headers: dict[str, str], open_: bool) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    request = make_mocked_request(method, path, headers=headers)
+    if open_:
+        assert (await api_key_guard(SecretStr("key"))(request, handler)).status == 200
+    else:
+        with pytest.raises(Unauthorized):
+            await api_key_guard(SecretStr("key"))(request, handler)
+    assert (await api_key_guard(None)(request, handler)).status == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"\xff", b"[" * 100_000])
+async def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    request = make_mocked_request("POST", "/v1/x", headers={"Content-Type": "application/json"})
+    request._read_bytes = body
+    with pytest.raises(EvenskinError) as raised:
+        await json_body(request)
+    assert raised.value.code == "invalid_request"
+
+
+async def test_readiness_is_what_it_depends_on() -> None:
+    error: EvenskinError | None = StoreFull("The disk is full.")
+
+    async def ready() -> None:
+        if error is not None:
+            raise error
+
+    app = web.Application()
+    add_operations_routes(app, CollectorRegistry(), ready)
+    handlers = {route.resource.canonical: route.handler for route in app.router.routes() if route.resource}
+    request = make_mocked_request("GET", "/readyz")
+    response = await handlers["/readyz"](request)
+    assert isinstance(response, web.Response)
+    assert response.status == 503
+    assert isinstance(response.body, bytes)
+    assert json.loads(response.body)["code"] == "store_full"
+    error = None
+    assert (await handlers["/readyz"](request)).status == 200
+    assert (await handlers["/healthz"](request)).status == 200
