@@ -24,6 +24,7 @@ from services.generator.procedural.canvas import (
     polygon_coverage,
     stamp,
     stroke,
+    strokes,
     tapered,
 )
 from services.generator.procedural.skin import Skin
@@ -85,23 +86,16 @@ def _lashes(mask: Mask8, traits: Traits, side: int, upper: Points, lower: Points
     stroke(mask, line, 0.020 * unit * heavy, 235)
     stroke(mask, line[len(line) // 2 :], 0.028 * unit * heavy, 235)
     stroke(mask, pose.project(curve(lower, 3)), 0.008 * unit, 90)
-    upper_lashes = []
-    for fraction in np.linspace(0.12, 1.0, 17):
-        root = upper[round(fraction * (len(upper) - 1))]
-        length = 0.05 * heavy * rng.uniform(0.7, 1.15) * (0.45 + 0.55 * fraction)
-        lean = side * (fraction - 0.42) * 0.9
-        tip = root + np.array([lean * length, -length * 0.72])
-        mid = root + (tip - root) * 0.5 + np.array([0.0, 0.006])
-        upper_lashes.append((root, mid, tip))
-    for lash in pose.project(np.array(upper_lashes)):
-        stroke(mask, lash, 0.0065 * unit, 200)
-    lower_lashes = []
-    for fraction in np.linspace(0.35, 0.95, 9):
-        root = lower[round(fraction * (len(lower) - 1))]
-        tip = root + np.array([side * (fraction - 0.5) * 0.02, 0.022 * heavy])
-        lower_lashes.append((root, tip))
-    for lash in pose.project(np.array(lower_lashes)):
-        stroke(mask, lash, 0.004 * unit, 110)
+    at = np.linspace(0.12, 1.0, 17)
+    root = upper[np.round(at * (len(upper) - 1)).astype(int)]
+    length = 0.05 * heavy * rng.uniform(0.7, 1.15, 17) * (0.45 + 0.55 * at)
+    tip = root + np.stack([side * (at - 0.42) * 0.9 * length, -0.72 * length], axis=1)
+    lashes = pose.project(np.stack([root, (root + tip) / 2 + (0.0, 0.006), tip], axis=1))
+    strokes(mask, lashes, np.full(17, 0.0065 * unit), np.full(17, 200.0))
+    at = np.linspace(0.35, 0.95, 9)
+    root = lower[np.round(at * (len(lower) - 1)).astype(int)]
+    tip = root + np.stack([side * (at - 0.5) * 0.02, np.full(9, 0.022 * heavy)], axis=1)
+    strokes(mask, pose.project(np.stack([root, tip], axis=1)), np.full(9, 0.004 * unit), np.full(9, 110.0))
 
 
 def _brows(traits: Traits, rng: np.random.Generator) -> Plane:
@@ -123,10 +117,7 @@ def _brows(traits: Traits, rng: np.random.Generator) -> Plane:
         length = 0.062 * rng.uniform(0.7, 1.2, count)
         tip = root + np.stack([length * np.cos(lean), length * np.sin(lean)], axis=1)
         lines = np.stack([root, (root + tip) / 2 + (0.0, -0.005), tip], axis=1)
-        for line, strength in zip(
-            pose.project(lines * (side, 1.0)), rng.uniform(120, 225, count).tolist(), strict=True
-        ):
-            stroke(hairs, line, 0.0075 * unit, strength)
+        strokes(hairs, pose.project(lines * (side, 1.0)), np.full(count, 0.0075 * unit), rng.uniform(120, 225, count))
     return as_plane(np.clip(coverage(base, 0.022 * unit) * 0.5 + coverage(hairs, 0.3), 0.0, 0.96))
 
 
@@ -136,12 +127,12 @@ def crease_features(skin: Skin, droop: float = 0.0) -> None:
     mask = blank(pose.size)
     for side in (-1, 1):
         _, lower, crease = eye_outline(traits, side, droop)
-        tapered(mask, pose.project(curve(crease, 2)), 0.018 * unit, 200 * traits.shape.lid_crease + 20)
         fold = lower[2:-1] + np.array([0.0, 0.035])
-        tapered(mask, pose.project(curve(fold, 2)), 0.012 * unit, 60)
         wing = np.array([(0.150, 0.415), (0.205, 0.46), (0.222, 0.52), (0.195, 0.575), (0.15, 0.592)])
         wing[:, 0] *= traits.shape.nose_width
-        tapered(mask, pose.project(curve(wing * (side, 1.0), 4)), 0.02 * unit, 170)
+        lines = [pose.project(points) for points in (curve(crease, 2), curve(fold, 2), curve(wing * (side, 1.0), 4))]
+        strengths = np.array([200.0 * traits.shape.lid_crease + 20.0, 60.0, 170.0])
+        tapered(mask, lines, np.array([0.018, 0.012, 0.02]) * unit, strengths)
     crease_cover = coverage(mask, 0.009 * unit)
     skin.relief -= crease_cover * np.float32(0.020 * unit)
     skin.shade += crease_cover * np.float32(0.45)
@@ -176,19 +167,14 @@ def _paint_lips(picture: Picture, skin: Skin, features: Features, rng: np.random
     cover = features.lips * np.float32(0.9 if features.lip_colour else 0.8)
     over(picture, (float(colour[0]), float(colour[1]), float(colour[2])), cover, box)
     mask = blank(pose.size)
-    tapered(mask, pose.project(curve(line, 2)), 0.02 * unit, 235, shape=0.35)
+    tapered(mask, [pose.project(curve(line, 2))], np.array([0.02 * unit]), np.array([235.0]), shape=0.35)
     dark = tuple(float(0.22 * channel) for channel in colour)
     over(picture, (dark[0], dark[1], dark[2]), coverage(mask, 0.005 * unit) * np.float32(0.85), box)
     # Fine vertical furrows of the lips, in the relief.
-    furrows, spans = blank(pose.size), []
-    for fraction in np.linspace(0.08, 0.92, 24):
-        i = fraction * (len(line) - 1)
-        jitter = rng.normal(0, 0.006)
-        ends = [np.array([np.interp(i, range(len(e)), e[:, k]) for k in (0, 1)]) for e in (top, line, bottom)]
-        start, end = (ends[0], ends[1]) if rng.random() < 0.45 else (ends[1], ends[2])
-        spans.append((start + (end - start) * 0.15, start + (end - start) * 0.85 + (jitter, 0.0)))
-    for span in pose.project(np.array(spans)):
-        stroke(furrows, span, 0.006 * unit, rng.uniform(40, 150))
+    furrows, at = blank(pose.size), rng.integers(2, len(line) - 2, 30)
+    start = np.where(rng.random((30, 1)) < 0.45, top[at], bottom[at]) + np.stack([rng.normal(0, 0.008, 30)] * 2, axis=1)
+    spans = pose.project(np.stack([start * 0.85 + line[at] * 0.15, start * 0.15 + line[at] * 0.85], axis=1))
+    strokes(furrows, spans, np.full(30, 0.006 * unit), rng.uniform(40, 150, 30))
     skin.relief[box] -= (coverage(furrows, 0.006 * unit) * features.lips)[box] * np.float32(0.010 * unit)
     skin.gloss[box] += features.lips[box] * np.float32(0.7 * features.lip_gloss)
 

@@ -22,13 +22,14 @@ from services.generator.procedural.canvas import (
     fill,
     over,
     random_stream,
+    resize,
     smoothstep,
     strips,
     stroke,
 )
 from services.generator.procedural.traits import Traits
 
-_TILE = 512  # side of the strand texture in pixels
+_TILE = 1280  # side of the strand texture in pixels
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,19 @@ def sample_style(traits: Traits, rng: np.random.Generator) -> Style:
 
 @lru_cache(maxsize=1)
 def _strand_tile() -> tuple[Plane, Plane]:
-    """Textures (512, 512) that repeat: long strands, x across them, and curls."""
+    """Textures: long strands, x across them, and curls; large enough that no head runs over their edge."""
     rng = random_stream(0, "strands")
     strands = np.zeros((_TILE, _TILE), dtype=np.float32)
     for across, along, weight in ((0.8, 80.0, 1.0), (2.0, 110.0, 0.8), (6.0, 170.0, 0.35)):
         noise = rng.standard_normal((_TILE, _TILE), dtype=np.float32)
-        wide = cv2.GaussianBlur(np.tile(noise, (3, 3)), (0, 0), sigmaX=across, sigmaY=along)[_TILE:-_TILE, _TILE:-_TILE]
-        strands += np.float32(weight) * as_plane(wide) / np.float32(wide.std())
-    noise = np.tile(rng.standard_normal((_TILE, _TILE), dtype=np.float32), (3, 3))
+        wide = as_plane(cv2.GaussianBlur(noise, (0, 0), sigmaX=across, sigmaY=along))
+        strands += np.float32(weight) * wide / np.float32(wide.std())
+    noise = rng.standard_normal((_TILE, _TILE), dtype=np.float32)
     curls = as_plane(cv2.GaussianBlur(noise, (0, 0), 2.8) - cv2.GaussianBlur(noise, (0, 0), 5.5))
-    curls = as_plane(curls[_TILE:-_TILE, _TILE:-_TILE] / curls.std())
-    ridges = as_plane(0.9 - 1.25 * np.abs(curls))
+    strands, ridges = as_plane(strands / strands.std()), as_plane(0.9 - 1.25 * np.abs(curls / curls.std()))
     for tile in (strands, ridges):
         tile.setflags(write=False)
-    return as_plane(strands / strands.std()), ridges
+    return strands, ridges
 
 
 def _texture(traits: Traits, style: Style, rng: np.random.Generator) -> tuple[Plane, Plane]:
@@ -94,25 +94,16 @@ def _texture(traits: Traits, style: Style, rng: np.random.Generator) -> tuple[Pl
     angle = np.arctan2(u - crown, v + 1.75) + swell + np.float32(style.part) * np.exp(-((v + 0.9) ** 2))
     angles, radii = pose.enlarge(as_plane(angle), smooth=True), pose.enlarge(as_plane(radius))
     strands, curls = _strand_tile()
-    offset = rng.uniform(0, _TILE, 2)
-    zoom = np.float32(295.0)  # texture pixels per radian: strands about a pixel wide at 512
-    map_x = as_plane(angles * zoom + np.float32(offset[0]))
-    map_y = as_plane(radii * np.float32(150) + np.float32(offset[1]))
-    straight = cv2.remap(strands, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    # 295 texture pixels a radian make strands about a pixel wide at 512.
+    map_x = as_plane(angles * np.float32(295) + np.float32(rng.uniform(480, 800)))
+    map_y = as_plane(radii * np.float32(150) + np.float32(rng.uniform(0, 600)))
+    straight = as_plane(cv2.remap(strands, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
     if style.curl > 0.6:
-        grid = np.float32(200.0 / pose.scale)
-        index = np.arange(pose.size, dtype=np.float32) * grid * np.float32(0.9)
-        bend_x = np.broadcast_to(index[None, :] + np.float32(offset[0]), (pose.size, pose.size))
-        bend_y = np.broadcast_to(index[:, None] + np.float32(offset[1]), (pose.size, pose.size))
-        ridges = cv2.remap(
-            curls,
-            np.ascontiguousarray(bend_x),
-            np.ascontiguousarray(bend_y),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_WRAP,
-        )
-        return as_plane(0.5 * as_plane(straight) + 0.9 * as_plane(ridges)), radii
-    return as_plane(straight), radii
+        side = int(180.0 * pose.size / pose.scale)
+        x, y = (int(value) for value in rng.integers(0, _TILE - side, 2))
+        ridges = resize(curls[y : y + side, x : x + side], pose.size, pose.size, smooth=False)
+        return as_plane(0.5 * straight + 0.9 * ridges), radii
+    return straight, radii
 
 
 def _hairline(traits: Traits, style: Style, rng: np.random.Generator) -> Points:

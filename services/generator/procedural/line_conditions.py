@@ -41,11 +41,9 @@ def press_lines(skin: Skin, mask: Mask8, softness: float, depth: float, dark: fl
 def _draw_lines(skin: Skin, mask: Mask8, lines: list[Line], shape: float = 0.6) -> None:
     """Draw lines given in face units; they are projected all at once, which is most of their cost."""
     pixels = skin.traits.pose.project(np.concatenate([points for points, _, _ in lines]))
-    start = 0
-    for points, width, strength in lines:
-        end = start + len(points)
-        tapered(mask, pixels[start:end], width * skin.unit, 255 * min(max(strength, 0.0), 1.0), shape)
-        start = end
+    parts = np.split(pixels, np.cumsum([len(points) for points, _, _ in lines])[:-1])
+    widths = np.array([width for _, width, _ in lines]) * skin.unit
+    tapered(mask, parts, widths, 255.0 * np.clip([strength for _, _, strength in lines], 0.0, 1.0), shape)
 
 
 def _wavy(start: Points, bend: Points, end: Points, jitter: float, rng: np.random.Generator) -> Points:
