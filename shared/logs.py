@@ -28,6 +28,8 @@ def configure_logs(service: str, *, level: str = "INFO", format: str = "json") -
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
+    for driver in ("aio_pika", "aiormq"):  # what they log they raise as well, and then it is ours to tell
+        logging.getLogger(driver).setLevel(logging.CRITICAL)
     logging.basicConfig(
         level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
     )

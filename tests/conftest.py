@@ -61,15 +61,6 @@ def amqp_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def rabbit_management() -> Management:
-    """RabbitMQ's management API."""
-    facts = _facts("rabbitmq")
-    if "management" not in facts:
-        pytest.fail("This RabbitMQ has no management API: set EVENSKIN_TEST_AMQP_MANAGEMENT_URL.", pytrace=False)
-    return Management(facts["management"])
-
-
-@pytest.fixture
 async def postgres_url() -> AsyncIterator[str]:
     """URL (`postgresql://…`) of an empty database."""
     import asyncpg

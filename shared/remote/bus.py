@@ -36,7 +36,8 @@ class RabbitBus:
 
     async def start(self) -> None:
         """Connect, waiting with back-off until the broker answers. Raises ConfigurationError if it refuses us."""
-        await asyncio.gather(self._publishing.open(), self._consuming.open())
+        await self._publishing.open()
+        await self._consuming.open()
         self._is_open = True
 
     async def publish(self, message: Message) -> None:

@@ -21,7 +21,7 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 from aiormq.abc import DeliveredMessage
 
 from shared.bus import Subscription
-from shared.errors import ConfigurationError, EvenskinError
+from shared.errors import BusUnavailable, ConfigurationError, EvenskinError
 from shared.message import Message, Wire
 from shared.outcomes import Dead, Done, Outcome, Retry, attempt, failed, read
 from shared.remote.acknowledgements import Acknowledgements
@@ -79,6 +79,9 @@ class Consumer:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
+        if not self._started.done():
+            self._started.set_exception(BusUnavailable("The bus was closed before the queue was declared."))
+            self._started.exception()  # seen, whether or not somebody still waits
         if self._queue is not None and self._tag is not None and self._channel is not None:
             with contextlib.suppress(*BROKER_ERRORS):
                 await self._queue.cancel(self._tag, timeout=5.0)

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 CONNECT_S = 10.0  # for one attempt
 FIRST_PAUSE_S = 0.2  # between attempts, doubled each time
-LONGEST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 5.0
 HEARTBEAT_S = 20  # a broker that vanished without a word is noticed after about three of them
 REFUSALS = 3  # attempts at the start that end in a doubtful refusal before it counts as one
 BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)

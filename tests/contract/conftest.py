@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
+import aio_pika
 import pytest
 
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.embedded.blobs import DirectoryBlobs
 from shared.remote.blobs import S3Blobs
-from tests.contract.support import BusSetup, EmbeddedSetup, RemoteSetup
+from shared.remote.bus import RabbitBus
+from tests.contract.support import BusSetup, EmbeddedSetup, RemoteSetup, through
+from tests.servers.proxy import Proxy, proxied
 
 
 @pytest.fixture(params=["embedded", "remote"])
@@ -42,3 +46,26 @@ async def blobs(request: pytest.FixtureRequest) -> AsyncIterator[Blobs]:
         store = S3Blobs(bucket, prefix="some/prefix", endpoint_url=endpoint)
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def proxy(amqp_url: str) -> AsyncIterator[Proxy]:
+    """What lies between `rabbit` and its broker."""
+    async with proxied(urlsplit(amqp_url).port or 5672) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def rabbit(amqp_url: str, proxy: Proxy) -> AsyncIterator[RabbitBus]:
+    """A bus on RabbitMQ whose connections go through the proxy."""
+    bus = RabbitBus(through(amqp_url, proxy.port), connection_name="tests")
+    await bus.start()
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+async def channel(amqp_url: str) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
+    """Somebody else's channel to the same virtual host."""
+    async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
+        yield channel

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import aio_pika
+import pytest
 
-from shared.bus import Bus
+from shared.bus import Bus, DeadLetter, Subscription
 from shared.embedded.bus import InProcessBus
-from shared.message import Wire
+from shared.events import ImageAugmented
+from shared.message import Message, Wire
 from shared.remote.bus import RabbitBus
 
 
@@ -122,3 +127,79 @@ async def never(condition: Callable[[], object], *, for_s: float = 0.3) -> None:
     with contextlib.suppress(AssertionError):
         await eventually(condition, within_s=for_s)
     assert not condition()
+
+
+QUEUE = "tests.ImageAugmented"
+
+
+def an_event() -> Message:
+    return Message(ImageAugmented(image_id=uuid4(), variants=()), source="tests")
+
+
+def subscription(handler: Callable[[Message], Awaitable[None]], **changes: Any) -> Subscription:
+    chosen = Subscription("tests", ImageAugmented, handler, retry_delay_s=0.1, max_tries=3)
+    return replace(chosen, **changes)
+
+
+class Recorder:
+    """A handler that keeps what it got, and does what it is told with each."""
+
+    def __init__(self, *outcomes: Exception | None) -> None:
+        self.messages: list[Message] = []
+        self._outcomes = list(outcomes)
+
+    async def __call__(self, message: Message) -> None:
+        self.messages.append(message)
+        outcome = self._outcomes.pop(0) if self._outcomes else None
+        if outcome is not None:
+            raise outcome
+
+    @property
+    def ids(self) -> list[str]:
+        return [message.id for message in self.messages]
+
+    async def got(self, count: int) -> None:
+        await eventually(lambda: len(self.messages) >= count)
+
+
+class Always(Recorder):
+    """A handler that always raises."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    async def __call__(self, message: Message) -> None:
+        self.messages.append(message)
+        raise self._error
+
+
+async def dead_letters(bus: Bus, count: int, queue: str | None = QUEUE) -> list[DeadLetter]:
+    """Dead letters, once there are so many."""
+    for _ in range(500):
+        found = await bus.dead_letters(queue)
+        if len(found) >= count:
+            break
+        await asyncio.sleep(0.02)
+    assert len(found) == count
+    return found
+
+
+async def ignore(message: Message) -> None:
+    """Be done at once."""
+
+
+async def next_of(queue: aio_pika.abc.AbstractQueue) -> aio_pika.abc.AbstractIncomingMessage:
+    """The next message of a queue, once there is one."""
+    for _ in range(1000):
+        if (message := await queue.get(fail=False)) is not None:
+            return message
+        await asyncio.sleep(0.01)
+    pytest.fail(f"No message in {queue.name} in time.")
+
+
+def through(url: str, port: int) -> str:
+    """The broker's URL with another port of this machine."""
+    parts = urlsplit(url)
+    user, _, _ = parts.netloc.rpartition("@")
+    return urlunsplit((parts.scheme, f"{user}@127.0.0.1:{port}", parts.path, parts.query, ""))

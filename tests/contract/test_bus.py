@@ -4,74 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
-from shared.bus import Bus, DeadLetter, RetryLater, Subscription, Undeliverable
+from shared.bus import Bus, RetryLater, Subscription, Undeliverable
 from shared.errors import BusUnavailable, StoreUnavailable, UnroutableEvent
 from shared.events import ImageAugmented, ModelPromoted, RebalanceRequested
 from shared.message import Message
-from tests.contract.support import BusSetup, eventually, never
-
-QUEUE = "tests.ImageAugmented"
-
-
-def an_event() -> Message:
-    return Message(ImageAugmented(image_id=uuid4(), variants=()), source="tests")
-
-
-def subscription(handler: Callable[[Message], Awaitable[None]], **changes: Any) -> Subscription:
-    chosen = Subscription("tests", ImageAugmented, handler, retry_delay_s=0.1, max_tries=3)
-    return replace(chosen, **changes)
-
-
-class Recorder:
-    """A handler that keeps what it got, and does what it is told with each."""
-
-    def __init__(self, *outcomes: Exception | None) -> None:
-        self.messages: list[Message] = []
-        self._outcomes = list(outcomes)
-
-    async def __call__(self, message: Message) -> None:
-        self.messages.append(message)
-        outcome = self._outcomes.pop(0) if self._outcomes else None
-        if outcome is not None:
-            raise outcome
-
-    @property
-    def ids(self) -> list[str]:
-        return [message.id for message in self.messages]
-
-    async def got(self, count: int) -> None:
-        await eventually(lambda: len(self.messages) >= count)
-
-
-class Always(Recorder):
-    """A handler that always raises."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self._error = error
-
-    async def __call__(self, message: Message) -> None:
-        self.messages.append(message)
-        raise self._error
-
-
-async def dead_letters(bus: Bus, count: int, queue: str | None = QUEUE) -> list[DeadLetter]:
-    """Dead letters, once there are so many."""
-    for _ in range(500):
-        found = await bus.dead_letters(queue)
-        if len(found) >= count:
-            break
-        await asyncio.sleep(0.02)
-    assert len(found) == count
-    return found
+from tests.contract.support import (
+    QUEUE,
+    Always,
+    BusSetup,
+    Recorder,
+    an_event,
+    dead_letters,
+    eventually,
+    never,
+    subscription,
+)
 
 
 async def test_a_published_event_is_handled_with_its_envelope(bus: Bus) -> None:

@@ -20,6 +20,7 @@ from tests.servers.provision import Container, Server, apt_install, can_apt, doc
 IMAGE = "rabbitmq:4.1-management"
 GREETING = b"AMQP\x00\x00\x09\x01"
 START_S = 120.0  # a cold start takes 5 s on an idle machine, far more on a busy one
+_NO_BUSY_WAITING = "+sbwt none +sbwtdcpu none +sbwtdio none"  # the tests need the cores
 ADVICE = (
     "The tests need RabbitMQ 3.10 or newer. Install it (Debian: apt-get install rabbitmq-server; "
     "macOS: brew install rabbitmq), or start Docker, or set EVENSKIN_TEST_AMQP_URL to a server they may use."
@@ -91,10 +92,14 @@ def _wait(port: int, management: str) -> None:
 
 
 class RabbitServer:
-    """A broker from the installed binaries. May be stopped hard and started again on the same data and ports."""
+    """A broker from the installed binaries. May be stopped hard and started again on the same data and ports.
 
-    def __init__(self, directory: Path, script: Path, *, settings: str = "") -> None:
+    `settings`: more lines of rabbitmq.conf; `erlang_arguments`: for what has no such line.
+    """
+
+    def __init__(self, directory: Path, script: Path, *, settings: str = "", erlang_arguments: str = "") -> None:
         self._directory = directory
+        self._erlang_arguments = erlang_arguments
         self._script = script
         self._port, self._management, self._mapper_port = free_port(), free_port(), free_port()
         self._distribution = free_port()
@@ -113,7 +118,11 @@ class RabbitServer:
             "management": f"http://guest:guest@127.0.0.1:{self._management}",
         }
         self._mapper = self._start_mapper()
-        self._node = self._start_node()
+        try:
+            self._node = self._start_node()
+        except BaseException:
+            self._mapper.stop()
+            raise
 
     def _start_mapper(self) -> Process:
         # Erlang's port mapper would be left behind as a daemon, so ours runs in the foreground beforehand.
@@ -142,8 +151,7 @@ class RabbitServer:
             "RABBITMQ_PID_FILE": str(directory / "pid"),
             # The script becomes the Erlang machine instead of waiting for it, so that signals reach that.
             "RABBITMQ_ALLOW_INPUT": "1",
-            # No busy waiting: the tests need the cores.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput +sbwt none +sbwtdcpu none +sbwtdio none",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-noinput {_NO_BUSY_WAITING} {self._erlang_arguments}",
         }
         node = Process([self._script], log=self._log, environment=environment)
         management = Management(self.facts["management"])

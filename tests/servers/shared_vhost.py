@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def exclusively(url: str) -> Iterator[None]:
     """Hold the virtual host, with our queues gone from it, for as long as the block runs."""
     with (Path(tempfile.gettempdir()) / "evenskin-test-vhost.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        asyncio.run(_forget(url))
+        with ThreadPoolExecutor(1) as thread:  # this one may be running a loop already
+            thread.submit(asyncio.run, _forget(url)).result()
         yield
 
 

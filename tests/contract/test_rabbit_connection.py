@@ -1,0 +1,269 @@
+"""A lost connection to RabbitMQ costs nothing, a wrong one is told."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from urllib.parse import urlsplit, urlunsplit
+
+import aio_pika
+import pytest
+
+from shared.bus import RetryLater, Subscription
+from shared.errors import BusUnavailable, ConfigurationError
+from shared.events import QuotaMet
+from shared.message import Message
+from shared.remote import publisher
+from shared.remote.bus import RabbitBus
+from tests.contract.support import QUEUE as NAME
+from tests.contract.support import an_event, eventually, ignore, never, subscription, through
+from tests.servers.process import free_port
+from tests.servers.proxy import Proxy
+
+
+async def test_wrong_credentials_are_told_at_once(amqp_url: str) -> None:
+    parts = urlsplit(amqp_url)
+    host = parts.netloc.rpartition("@")[2]
+    for url in (
+        f"amqp://nobody:secret-word@{host}{parts.path}",
+        urlunsplit((parts.scheme, parts.netloc, "/no-such-vhost", "", "")),
+    ):
+        bus = RabbitBus(url, connection_name="tests")
+        with pytest.raises(ConfigurationError) as caught:
+            await asyncio.wait_for(bus.start(), 10)
+        assert "secret-word" not in str(caught.value)
+        await bus.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost", "http://localhost", "amqp://", "redis://localhost:1", "amqp://h:port/"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        RabbitBus(url, connection_name="tests")
+
+
+async def test_start_waits_for_the_broker(amqp_url: str, proxy: Proxy) -> None:
+    proxy.is_shut = True
+    bus = RabbitBus(through(amqp_url, proxy.port), connection_name="tests")
+    starting = asyncio.create_task(bus.start())
+    await asyncio.sleep(0.4)
+    assert not starting.done()
+    proxy.is_shut = False
+    await asyncio.wait_for(starting, 15)
+    await bus.check()
+    await bus.close()
+
+
+async def test_start_can_be_given_up() -> None:
+    bus = RabbitBus(f"amqp://guest:guest@127.0.0.1:{free_port()}/", connection_name="tests")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(bus.start(), 0.3)
+    await bus.close()
+
+
+async def test_consumers_come_back_after_a_lost_connection(rabbit: RabbitBus, proxy: Proxy) -> None:
+    heard: list[str] = []
+    announced: list[str] = []
+
+    async def hear(message: Message) -> None:
+        heard.append(message.id)
+
+    async def hear_too(message: Message) -> None:
+        announced.append(message.id)
+
+    await rabbit.subscribe(subscription(hear))
+    await rabbit.subscribe(subscription(hear_too, every_replica=True))
+    for _ in range(3):
+        proxy.cut()
+        sent = an_event()
+        await rabbit.publish(sent)  # waits for the connection
+        await eventually(partial(heard.__contains__, sent.id))
+    await asyncio.sleep(0.5)  # until the announcements' queue is there again
+    sent = an_event()
+    await rabbit.publish(sent)
+    await eventually(lambda: sent.id in announced)
+
+
+async def test_publishing_survives_cuts_in_full_flow(rabbit: RabbitBus, proxy: Proxy) -> None:
+    heard: set[str] = set()
+
+    async def hear(message: Message) -> None:
+        heard.add(message.id)
+
+    await rabbit.subscribe(subscription(hear))
+    sent = [an_event() for _ in range(200)]
+
+    async def publish_all() -> None:
+        slots = asyncio.Semaphore(20)
+
+        async def publish(message: Message) -> None:
+            async with slots:
+                await rabbit.publish(message)
+
+        await asyncio.gather(*(publish(message) for message in sent))
+
+    publishing = asyncio.create_task(publish_all())
+    for _ in range(3):
+        await asyncio.sleep(0.05)
+        proxy.cut()
+    await publishing
+    await eventually(lambda: heard == {message.id for message in sent})
+
+
+async def test_work_outlives_its_channel_and_is_not_started_twice(rabbit: RabbitBus, proxy: Proxy) -> None:
+    started: list[str] = []
+    finished: list[str] = []
+    release = asyncio.Event()
+
+    async def work(message: Message) -> None:
+        started.append(message.id)
+        await release.wait()
+        finished.append(message.id)
+
+    await rabbit.subscribe(subscription(work))
+    sent = an_event()
+    await rabbit.publish(sent)
+    await eventually(lambda: started)
+    proxy.cut()
+    await eventually(lambda: proxy.connections == 2)
+    await never(lambda: len(started) > 1, for_s=1.0)  # delivered again meanwhile: it joins
+    release.set()
+    await eventually(lambda: finished == [sent.id])
+    await asyncio.sleep(0.2)
+    await rabbit.drain(1.0)
+    assert started == [sent.id]
+    assert await rabbit.depth(NAME) == 0  # acknowledged by its second delivery
+
+
+async def test_work_that_ends_while_disconnected_comes_again(rabbit: RabbitBus, proxy: Proxy) -> None:
+    started: list[str] = []
+    release = asyncio.Event()
+
+    async def work(message: Message) -> None:
+        started.append(message.id)
+        await release.wait()
+
+    await rabbit.subscribe(subscription(work))
+    sent = an_event()
+    await rabbit.publish(sent)
+    await eventually(lambda: started)
+    proxy.is_shut = True
+    proxy.cut()
+    await asyncio.sleep(0.1)
+    release.set()  # its acknowledgement cannot be sent
+    await asyncio.sleep(0.1)
+    proxy.is_shut = False
+    await eventually(lambda: len(started) == 2)  # at least once: the handler is idempotent
+    await asyncio.sleep(0.2)
+    await rabbit.drain(1.0)
+    assert await rabbit.depth(NAME) == 0
+
+
+async def test_one_event_delivered_twice_at_once_is_worked_on_once(rabbit: RabbitBus) -> None:
+    started: list[str] = []
+    release = asyncio.Event()
+
+    async def work(message: Message) -> None:
+        started.append(message.id)
+        await release.wait()
+
+    await rabbit.subscribe(subscription(work))
+    sent = an_event()
+    await rabbit.publish(sent)
+    await rabbit.publish(sent)
+    await never(lambda: len(started) > 1)
+    release.set()
+    await asyncio.sleep(0.2)
+    await rabbit.drain(1.0)
+    assert started == [sent.id]
+    assert await rabbit.depth(NAME) == 0
+
+
+async def test_a_consumer_whose_queue_is_deleted_declares_it_again(
+    rabbit: RabbitBus, channel: aio_pika.abc.AbstractChannel
+) -> None:
+    heard: list[str] = []
+
+    async def hear(message: Message) -> None:
+        heard.append(message.id)
+
+    await rabbit.subscribe(subscription(hear))
+    for name in (f"{NAME}.retry", f"{NAME}.dead", NAME):
+        await channel.queue_delete(name)
+    await asyncio.sleep(1.0)
+    sent = an_event()
+    await rabbit.publish(sent)
+    await eventually(lambda: heard == [sent.id])
+    assert await rabbit.depth(f"{NAME}.retry") == 0
+
+
+async def test_a_failed_event_is_kept_while_its_retry_queue_is_gone(
+    rabbit: RabbitBus, channel: aio_pika.abc.AbstractChannel
+) -> None:
+    seen: list[str] = []
+
+    async def fail_twice(message: Message) -> None:
+        seen.append(message.id)
+        if len(seen) < 3:
+            await channel.queue_delete(f"{NAME}.retry")
+            raise RetryLater("once more")
+
+    await rabbit.subscribe(subscription(fail_twice))
+    await rabbit.publish(an_event())
+    await eventually(lambda: len(seen) >= 3)
+    assert len(set(seen)) == 1
+
+
+async def test_a_broker_that_does_not_confirm_is_unavailable(
+    rabbit: RabbitBus, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rabbit.subscribe(Subscription("tests", QuotaMet, ignore))
+    await rabbit.subscribe(subscription(ignore))
+    await rabbit.publish(an_event())
+    monkeypatch.setattr(publisher, "PUBLISH_S", 0.5)
+    proxy.hold()
+    with pytest.raises(BusUnavailable):
+        await rabbit.publish(an_event())
+    proxy.release()
+    await rabbit.publish(an_event())
+
+
+async def test_a_publish_without_a_broker_is_unavailable(
+    rabbit: RabbitBus, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rabbit.subscribe(subscription(ignore))
+    monkeypatch.setattr(publisher, "PUBLISH_S", 0.5)
+    proxy.is_shut = True
+    proxy.cut()
+    with pytest.raises(BusUnavailable):
+        await rabbit.publish(an_event())
+    with pytest.raises(BusUnavailable):
+        await rabbit.check()
+    proxy.is_shut = False
+    await eventually(lambda: proxy.connections == 2)
+    await rabbit.publish(an_event())
+    await rabbit.check()
+
+
+async def test_close_while_disconnected_ends_soon(amqp_url: str, proxy: Proxy) -> None:
+    bus = RabbitBus(through(amqp_url, proxy.port), connection_name="tests")
+    await bus.start()
+    await bus.subscribe(subscription(ignore))
+    proxy.is_shut = True
+    proxy.cut()
+    await asyncio.sleep(0.1)
+    await asyncio.wait_for(bus.close(), 5)
+
+
+async def test_a_subscription_that_waits_for_the_broker_ends_with_the_bus(amqp_url: str, proxy: Proxy) -> None:
+    bus = RabbitBus(through(amqp_url, proxy.port), connection_name="tests")
+    await bus.start()
+    proxy.is_shut = True
+    proxy.cut()
+    await asyncio.sleep(0.1)
+    subscribing = asyncio.create_task(bus.subscribe(subscription(ignore)))
+    await asyncio.sleep(0.1)
+    await asyncio.wait_for(bus.close(), 5)
+    with pytest.raises(BusUnavailable):
+        await asyncio.wait_for(subscribing, 5)
