@@ -181,7 +181,8 @@ class LabelerHttp:
             if document["state"] == campaigns.MET and document["model"] is not None:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), STREAM_S)
+                async with asyncio.timeout(STREAM_S):
+                    await self._stopping.wait()
                 return
             with contextlib.suppress(DatabaseUnavailable):  # the page waits with us
                 async with self._ledger.database.reading() as connection:

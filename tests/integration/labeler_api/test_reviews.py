@@ -156,6 +156,7 @@ async def test_a_rejected_image_reopens_its_slot_while_the_campaign_runs(both: L
     both.augmenter.silent = True
     campaign_id = await both.rebalance(targets={"aging": 2})
     images = await eventually(lambda: _accepted(both, 2))
+    await eventually(lambda: len(both.augmenter.labeled) == 2)  # or it would answer what it hears late
     both.augmenter.silent = False
     await both.review(images[0]["id"], "accepted")  # said again: nothing changes but that the augmenter hears it again
     await eventually(lambda: _states_are(both, {"counted", "augmenting"}))
