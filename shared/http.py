@@ -78,7 +78,7 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     """The request's JSON object. Raises InvalidRequest."""
     try:
         body = await request.json()
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, LookupError, RecursionError) as error:  # LookupError: no such charset
         raise InvalidRequest("The request's body is not JSON.") from error
     if not isinstance(body, dict):
         raise InvalidRequest("The request's body is not a JSON object.")

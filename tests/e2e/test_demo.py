@@ -19,9 +19,9 @@ import pytest
 from services.generator.starting_set import UNBALANCED
 from shared.taxonomy import Condition
 
-SCALE = 0.12
+SCALE = 0.1
 QUICK_TRAINING = json.dumps({"images_seen": 400, "min_epochs": 2, "max_epochs": 2, "input_size": 96})
-LIMIT_S = 170
+LIMIT_S = 400  # of one command; on two idle cores each takes well under a minute
 
 
 def environment(tmp_path: Path) -> dict[str, str]:

@@ -71,7 +71,7 @@ class _InDocker:
         self.facts = {"url": f"postgresql://postgres:evenskin@127.0.0.1:{port}/postgres"}
         deadline = time.monotonic() + START_S
         # The image starts a first, local server to set itself up; only the second one listens on TCP.
-        while not answers(port, _SSL_REQUEST):
+        while not answers(port, _STARTUP, reply=b"R"):
             if time.monotonic() > deadline:
                 raise ServerFailed(f"{IMAGE} did not answer within {START_S:.0f} s.")
             time.sleep(0.2)
@@ -81,7 +81,10 @@ class _InDocker:
         self._container.stop()
 
 
-_SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # answered with one byte by a server that is up
+_PARAMETERS = b"user\0postgres\0database\0postgres\0\0"
+# StartupMessage, protocol 3.0. A server that is ready asks for authentication or grants it (message R); one that
+# takes connections but still recovers answers with an error (message E, SQLSTATE 57P03).
+_STARTUP = (8 + len(_PARAMETERS)).to_bytes(4, "big") + b"\x00\x03\x00\x00" + _PARAMETERS
 
 
 def _unprivileged() -> str | None:
@@ -149,7 +152,7 @@ class PostgresServer:
         for key, value in options.items():
             command += ["-c", f"{key}={value}"]
         server = Process(command, log=self._directory / "postgres.log", user=self._user)
-        server.wait_until(lambda: answers(self._port, _SSL_REQUEST), timeout_s=START_S)
+        server.wait_until(lambda: answers(self._port, _STARTUP, reply=b"R"), timeout_s=START_S)
         return server
 
     def kill(self) -> None:

@@ -30,13 +30,14 @@ def free_port() -> int:
         return port
 
 
-def answers(port: int, greeting: bytes = b"") -> bool:
-    """Whether something on the port takes a connection, and, if a greeting is sent, says something back."""
+def answers(port: int, greeting: bytes = b"", *, reply: bytes = b"") -> bool:
+    """Whether something on the port takes a connection, and answers a greeting (beginning with `reply`)."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
         if not greeting:
             return True
         connection.sendall(greeting)
-        return bool(connection.recv(1))
+        received = connection.recv(len(reply) or 1)
+        return bool(received) and received.startswith(reply)
     return False
 
 
