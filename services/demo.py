@@ -29,7 +29,7 @@ from services.commands.export import write_export
 from services.commands.importing import upload_folder
 from services.commands.output import print_json, progress, results
 from services.commands.progress import progress_bars
-from services.demo_notes import Notes, peak_memory_mb
+from services.demo_notes import MemoryMeter, Notes
 from services.demo_report import assemble, sample_faces
 from services.generator.procedural_provider import ProceduralProvider
 from services.generator.provider import Order, unpaced
@@ -47,7 +47,7 @@ from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View, deri
 SEED = 7
 TARGET = 200  # originals per condition that the rebalance asks for
 REBALANCED = (Condition.REDNESS, Condition.PORE_SIZE, Condition.TEXTURED_SKIN, Condition.HYPERPIGMENTATION)
-PROBE_S = 0.25  # seconds between the requests that watch the swap
+PROBE_S = 0.5  # seconds between the requests that watch the swap
 TRUTH = {Condition.REDNESS: Severity.SEVERE}  # what the picture shows that is posted at the end
 
 
@@ -84,6 +84,16 @@ def run(home: Path, *, json_output: bool, scale: float = 1.0) -> int:
 
 
 async def _run(home: Path, scale: float, json_output: bool) -> int:
+    meter = MemoryMeter()
+    measuring = asyncio.create_task(meter.run(), name="measure memory")
+    try:
+        return await _loop(home, scale, json_output, meter)
+    finally:
+        measuring.cancel()
+        await asyncio.gather(measuring, return_exceptions=True)
+
+
+async def _loop(home: Path, scale: float, json_output: bool, meter: MemoryMeter) -> int:
     demo = Demo(home, scale, Notes.open(home, scale))
     console = progress()
     console.print(f"The whole loop in one process, under {escape(str(home))}. Ctrl-C stops it; again goes on.")
@@ -103,7 +113,7 @@ async def _run(home: Path, scale: float, json_output: bool) -> int:
         await _export(demo, labeler)
         balance = await labeler.balance()
     faces = await asyncio.to_thread(sample_faces, home / "dataset")
-    demo.notes.set("peak_memory_mb", max(peak_memory_mb(), demo.notes.get("peak_memory_mb", 0.0)))
+    demo.notes.set("peak_memory_mb", max(meter.peak_mb, demo.notes.get("peak_memory_mb", 0.0)))
     report = assemble(
         plan=demo.notes.get("plan"),
         balance_before=balance_before,
@@ -130,7 +140,7 @@ async def _draw(demo: Demo) -> None:
             demo.counts,
             demo.home / "starting",
             seed=SEED,
-            threads=os.cpu_count() or 1,
+            processes=os.cpu_count() or 1,
             on_drawn=lambda: bars.advance(task),
         )
 
@@ -259,7 +269,7 @@ def _any_picture(directory: Path) -> bytes:
 async def _predict(demo: Demo, model_server: ModelClient) -> tuple[dict[str, Any], bytes]:
     """Post a picture that no dataset has seen."""
     subject = Subject(skin_tone=4, age_band=AgeBand.ADULT, sex=Sex.FEMALE, light=Light.DAYLIGHT, view=View.FRONTAL)
-    provider = ProceduralProvider(threads=1)
+    provider = ProceduralProvider(processes=1)
     ((condition, severity),) = TRUTH.items()
     try:
         order = Order(derived_id("demo prediction", SEED), condition, severity, subject)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
+
 from shared.errors import Conflict
+
+SAMPLE_S = 0.5  # seconds between looks at the memory: what grows to matter stays longer
 
 
 class Notes:
@@ -79,8 +82,22 @@ class Notes:
         os.replace(partial, self._path)
 
 
-def peak_memory_mb() -> float:
-    """An upper bound of the memory used at a time: this process's peak and its largest child's (the training's)."""
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux (getrusage(2))
-    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return round(sum(peaks) * unit / 1e6, 1)
+class MemoryMeter:
+    """Peak memory of this process and all its children together, in MB, sampled while it runs.
+
+    Pages that processes share are counted in each: the true figure is somewhat lower.
+    """
+
+    def __init__(self) -> None:
+        self.peak_mb = 0.0
+
+    async def run(self) -> None:
+        """Sample for ever."""
+        process = psutil.Process()
+        while True:
+            total = 0
+            for member in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):  # it ended meanwhile
+                    total += member.memory_info().rss
+            self.peak_mb = max(self.peak_mb, round(total / 1e6, 1))
+            await asyncio.sleep(SAMPLE_S)

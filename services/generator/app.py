@@ -24,7 +24,7 @@ def open_provider(settings: GeneratorSettings) -> Provider:
     if settings.provider == "procedural":
         from services.generator.procedural_provider import ProceduralProvider  # OpenCV: only where it draws
 
-        return ProceduralProvider(threads=settings.draw_threads, images_per_minute=settings.images_per_minute)
+        return ProceduralProvider(processes=settings.draw_processes, images_per_minute=settings.images_per_minute)
     if settings.openai_api_key is None:
         raise ConfigurationError(
             "EVENSKIN_PROVIDER is openai, and OPENAI_API_KEY is not set.",

@@ -31,5 +31,5 @@ class GeneratorSettings(Settings):
     """Most pictures started a minute; absent: 50 for OpenAI, none for the procedural provider."""
     generator_concurrency: int = Field(default=32, ge=1, le=500)
     """Most requests under way at OpenAI: 50 a minute at 30 seconds each are 25."""
-    draw_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
-    """Threads that the procedural provider draws with."""
+    draw_processes: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
+    """Processes that the procedural provider draws with."""

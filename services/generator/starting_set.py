@@ -56,11 +56,11 @@ def _subject(step: int) -> Subject:
 
 
 async def draw_starting_set(
-    counts: Mapping[Condition, int], directory: Path, *, seed: int, threads: int, on_drawn: Callable[[], None]
+    counts: Mapping[Condition, int], directory: Path, *, seed: int, processes: int, on_drawn: Callable[[], None]
 ) -> None:
     """Draw what is missing of the dataset below `directory`; `on_drawn` is called for every picture that is there."""
-    provider = ProceduralProvider(threads=threads)
-    places = asyncio.Semaphore(2 * threads)
+    provider = ProceduralProvider(processes=processes)
+    places = asyncio.Semaphore(2 * processes)
     there = await asyncio.to_thread(lambda: set(directory.rglob("*.jpg")))
 
     async def draw_one(path: Path, order: Order) -> None:

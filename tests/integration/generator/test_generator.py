@@ -381,7 +381,7 @@ async def test_the_procedural_provider_draws_the_same_picture_for_the_same_image
     drawn = []
     for attempt in range(2):
         blobs = DirectoryBlobs(tmp_path / f"store{attempt}")
-        async with running(tmp_path, blobs, ProceduralProvider(threads=1)) as generator:
+        async with running(tmp_path, blobs, ProceduralProvider(processes=1)) as generator:
             await generator.bus.publish(message)
             (event,) = await generator.answers(1)
         assert isinstance(event, ImageGenerated)
