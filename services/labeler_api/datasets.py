@@ -35,6 +35,7 @@ from shared.taxonomy import Condition, Fold
 
 log = structlog.get_logger(__name__)
 
+GATHER_S = 0.1  # seconds that wakes are gathered for: one look answers them all
 POLL_S = 1.0  # seconds between looks at campaigns that nobody woke us for
 
 
@@ -55,6 +56,7 @@ class Closer:
     async def run(self) -> None:
         """Close campaigns for ever."""
         while True:
+            await asyncio.sleep(GATHER_S)
             self._awake.clear()
             await self.close_settled()
             with contextlib.suppress(TimeoutError):  # not wait_for: on 3.11 it can swallow a cancellation

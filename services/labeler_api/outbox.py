@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 SOURCE = "labeler-api"
 BATCH = 200  # messages published at a time: enough to hide the confirms' latency
+GATHER_S = 0.02  # seconds that wakes are gathered for: messages of several transactions go out together
 POLL_S = 0.5  # seconds between looks for what another replica's transaction left
 RETRY_S = 2.0  # seconds before a message that was not taken is published again
 INBOX_ID_CHARACTERS = 256
@@ -89,6 +90,7 @@ class Relay:
     async def run(self) -> None:
         """Publish for ever."""
         while True:
+            await asyncio.sleep(GATHER_S)
             self._awake.clear()
             while await self._database.write(self._publish_batch):
                 pass

@@ -23,7 +23,7 @@ class TrainingConfig(BaseModel):
     seed: int = 7
     input_size: Annotated[int, Field(ge=32, le=512)] = 256
     batch_size: Annotated[int, Field(ge=2, le=1024)] = 32
-    images_seen: Annotated[int, Field(ge=1)] = 16_000
+    images_seen: Annotated[int, Field(ge=1)] = 14_000
     min_epochs: Annotated[int, Field(ge=1)] = 6
     max_epochs: Annotated[int, Field(ge=1)] = 40
     patience: Annotated[int, Field(ge=1)] = 8
