@@ -40,8 +40,7 @@ def assemble(
                 "before": _originals(balance_before),
                 "after": _originals(balance_after),
                 "originals": balance_after["images"]["accepted"],
-                "variants": balance_after["images"]["accepted"] + balance_after["variants"],
-                "flips": balance_after["variants"],
+                "variants": balance_after["variants"],
             },
             "models": {
                 "before": _evaluation(comparison.get("live"), before),

@@ -43,7 +43,7 @@ class Plan(Part):
 
 
 class Dataset(Part):
-    """Originals by condition before and after the rebalance, and all pictures with their variants."""
+    """Originals by condition before and after the rebalance, and how many variants they have in all."""
 
     before: dict[str, int]
     after: dict[str, int]
