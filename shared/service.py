@@ -11,8 +11,9 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -22,6 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from shared.blobs import Blobs
 from shared.bus import Bus, Subscription
 from shared.errors import ConfigurationError, EvenskinError
+from shared.events import Event
 from shared.http import add_operations_routes, api_key_guard, problems
 from shared.logs import configure_logs
 from shared.message import Message
@@ -33,6 +35,7 @@ CANCEL_AGAIN_S = 1.0  # seconds after which a task that is still there is cancel
 
 Loop = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=Settings)
+W = TypeVar("W")
 
 
 @dataclass
@@ -142,6 +145,28 @@ class Service:
                 self._seconds.labels(event).observe(time.perf_counter() - started)
 
         return handle
+
+
+def subscribe_all(
+    service: str,
+    handlers: Mapping[type[Event], Callable[[W, Message], Awaitable[None]]],
+    works_with: W,
+    *,
+    prefetch: int,
+    settings: Settings,
+) -> list[Subscription]:
+    """A subscription for every row of a service's handler table; each handler gets what it works with."""
+    return [
+        Subscription(
+            service,
+            event,
+            partial(handler, works_with),
+            prefetch=prefetch,
+            max_tries=settings.max_tries,
+            retry_delay_s=settings.retry_delay_s,
+        )
+        for event, handler in handlers.items()
+    ]
 
 
 async def cancel_all(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from services.augmenter.handlers import HANDLERS, SOURCE, Augmentation
 from services.augmenter.settings import AugmenterSettings
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
-from shared.bus import Bus, Subscription
-from shared.service import Service
+from shared.bus import Bus
+from shared.service import Service, subscribe_all
 
 
 def build(settings: AugmenterSettings, *, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:
@@ -35,16 +34,12 @@ def build(settings: AugmenterSettings, *, bus: Bus | None = None, blobs: Blobs |
         settings=settings,
         bus=bus,
         blobs=blobs,
-        subscriptions=[
-            Subscription(
-                SOURCE,
-                event,
-                partial(handler, augmentation),
-                prefetch=2 * settings.flip_threads,  # one waits in memory for each that is flipped
-                max_tries=settings.max_tries,
-                retry_delay_s=settings.retry_delay_s,
-            )
-            for event, handler in HANDLERS.items()
-        ],
+        subscriptions=subscribe_all(
+            SOURCE,
+            HANDLERS,
+            augmentation,
+            prefetch=2 * settings.flip_threads,  # one waits in memory for each that is flipped
+            settings=settings,
+        ),
         resources=[pool_open()],
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from functools import partial
 
 from services.generator.handlers import HANDLERS, SOURCE, Generation
 from services.generator.pacing import Pacer
@@ -12,9 +11,9 @@ from services.generator.provider import Provider
 from services.generator.settings import GeneratorSettings
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
-from shared.bus import Bus, Subscription
+from shared.bus import Bus
 from shared.errors import ConfigurationError
-from shared.service import Service
+from shared.service import Service, subscribe_all
 
 OPENAI_IMAGES_PER_MINUTE = 50.0  # of a tier-3 account (platform.openai.com/docs/guides/rate-limits)
 
@@ -65,16 +64,12 @@ def build(
         settings=settings,
         bus=bus,
         blobs=blobs,
-        subscriptions=[
-            Subscription(
-                SOURCE,
-                event,
-                partial(handler, generation),
-                prefetch=chosen.concurrency,
-                max_tries=settings.max_tries,
-                retry_delay_s=settings.retry_delay_s,
-            )
-            for event, handler in HANDLERS.items()
-        ],
+        subscriptions=subscribe_all(
+            SOURCE,
+            HANDLERS,
+            generation,
+            prefetch=chosen.concurrency,
+            settings=settings,
+        ),
         resources=[provider_open()],
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from functools import partial
 
 from services.labeler_api.database import Database
 from services.labeler_api.datasets import Closer
@@ -15,9 +14,9 @@ from services.labeler_api.reconciler import Reconciler
 from services.labeler_api.settings import LabelerSettings
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
-from shared.bus import Bus, Subscription
+from shared.bus import Bus
 from shared.imaging import MAX_BYTES
-from shared.service import Service
+from shared.service import Service, subscribe_all
 
 PREFETCH = 20  # events in hand at a time: as many as the database has connections for
 
@@ -47,17 +46,13 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
         settings=settings,
         bus=bus,
         blobs=blobs,
-        subscriptions=[
-            Subscription(
-                SOURCE,
-                event,
-                partial(handler, ledger),
-                prefetch=PREFETCH,
-                max_tries=settings.max_tries,
-                retry_delay_s=settings.retry_delay_s,
-            )
-            for event, handler in HANDLERS.items()
-        ],
+        subscriptions=subscribe_all(
+            SOURCE,
+            HANDLERS,
+            ledger,
+            prefetch=PREFETCH,
+            settings=settings,
+        ),
         loops={"relay": relay.run, "closer": closer.run, "reconciler": reconciler.run},
         configure_http=LabelerHttp(ledger, bus).configure,
         resources=[ledger_open()],

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.util import find_spec
 
 from services.trainer.handlers import HANDLERS, SOURCE, Trainer
 from services.trainer.settings import TrainerSettings
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
-from shared.bus import Bus, Subscription
+from shared.bus import Bus
 from shared.errors import ConfigurationError
-from shared.service import Service
+from shared.service import Service, subscribe_all
 
 NAME = SOURCE
 
@@ -31,15 +30,11 @@ def build(settings: TrainerSettings, bus: Bus | None = None, blobs: Blobs | None
         settings=settings,
         bus=bus,
         blobs=blobs,
-        subscriptions=[
-            Subscription(
-                NAME,
-                event,
-                partial(handler, trainer),
-                prefetch=1,  # one training takes all cores; other replicas take the next
-                max_tries=settings.max_tries,
-                retry_delay_s=settings.retry_delay_s,
-            )
-            for event, handler in HANDLERS.items()
-        ],
+        subscriptions=subscribe_all(
+            NAME,
+            HANDLERS,
+            trainer,
+            prefetch=1,  # one training takes all cores; other replicas take the next
+            settings=settings,
+        ),
     )
