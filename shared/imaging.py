@@ -31,6 +31,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heic"}
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "HEIF": "heic"}
 
+STAND_IN_COMMENT = b"evenskin stand-in: drawn, not photographed"
+"""JPEG comment of every drawn face, so that it is known for what it is wherever it comes from."""
+
 _SEVERAL = ("HEIF", "MPO")  # phones put previews and bursts behind a still picture: the first one is the picture
 
 _SRGB = ImageCms.createProfile("sRGB")
@@ -50,6 +53,7 @@ class Decoded:
     image: Image.Image
     format: str
     orientation: int
+    is_stand_in: bool = False  # whether it says of itself that it was drawn by the procedural provider
 
     @property
     def width(self) -> int:
@@ -120,7 +124,12 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIX
         upright = ImageOps.exif_transpose(image)
     except Exception as error:  # truncated or corrupt data: each decoder has its own exception
         raise ImageBroken("The picture's data is damaged or cut off.", advice="Send it again.") from error
-    return Decoded(_to_srgb(upright), picture_format, orientation if orientation in range(1, 9) else 1)
+    return Decoded(
+        _to_srgb(upright),
+        picture_format,
+        orientation if orientation in range(1, 9) else 1,
+        is_stand_in=image.info.get("comment") == STAND_IN_COMMENT,
+    )
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:

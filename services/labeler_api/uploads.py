@@ -30,6 +30,9 @@ _FIELD_BYTES = 16 * 1024  # of a form field: labels are far shorter
 _FIELDS = ("condition", "severity", "labels", "complete", "skin_tone")
 
 
+PROCEDURAL = "procedural"  # provider of drawn faces, also of those that come back by import: models must say so
+
+
 @dataclass
 class Upload:
     """A multipart form, read."""
@@ -162,6 +165,7 @@ async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
         labels=labels,
         complete=complete,
         skin_tone=skin_tone,
+        provider=PROCEDURAL if examined.decoded.is_stand_in else None,
         quality=examined.quality,
         hash=examined.hash,
     )

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from services.generator.starting_set import UNBALANCED
+from shared.model_card import SYNTHETIC_WARNING
 from shared.taxonomy import Condition
 
 SCALE = 0.1
@@ -116,6 +117,13 @@ def test_demo_runs_the_loop_goes_on_after_a_kill_and_is_served(tmp_path: Path) -
     assert len(report["prediction"]["conditions"]) == len(Condition)
     assert set(report["seconds"]) >= {"draw", "import", "train_before", "train_after", "predict"}
     assert report["peak_memory_mb"] > 0
+
+    # Both models say that they were trained on drawings, the imported ones included.
+    cards = [json.loads(path.read_text()) for path in (home / "store/models").glob("*/card.json")]
+    assert len(cards) == 2
+    for card in cards:
+        assert set(card["metadata"]["providers"]) == {"procedural"}
+        assert SYNTHETIC_WARNING in card["metadata"]["warnings"]
 
     page = (home / "report.html").read_text()
     assert models["after"]["version"] in page

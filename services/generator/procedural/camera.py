@@ -7,6 +7,7 @@ import numpy as np
 
 from services.generator.procedural.canvas import Picture, blur, smooth_noise, strips, white_noise
 from services.generator.procedural.traits import Traits
+from shared.imaging import STAND_IN_COMMENT
 
 
 def photograph(picture: Picture, traits: Traits, rng: np.random.Generator) -> bytes:
@@ -41,4 +42,10 @@ def photograph(picture: Picture, traits: Traits, rng: np.random.Generator) -> by
     encoded, data = cv2.imencode(".jpg", frame, options)
     if not encoded:
         raise RuntimeError("OpenCV could not encode a picture as JPEG")
-    return data.tobytes()
+    return _commented(data.tobytes())
+
+
+def _commented(jpeg: bytes) -> bytes:
+    """The JPEG with a comment segment (ITU-T T.81, B.2.4.5) right after its start that says it is drawn."""
+    length = (2 + len(STAND_IN_COMMENT)).to_bytes(2, "big")
+    return jpeg[:2] + b"\xff\xfe" + length + STAND_IN_COMMENT + jpeg[2:]

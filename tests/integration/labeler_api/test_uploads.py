@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import StoreFull, StoreUnavailable
-from shared.imaging import MAX_BYTES, decode
+from shared.imaging import MAX_BYTES, STAND_IN_COMMENT, decode
 from tests.fakes.pictures import encoded, noise, png
 from tests.integration.labeler_api.recount import assert_counters
 from tests.integration.labeler_api.support import Labeler, eventually
@@ -159,6 +159,12 @@ async def test_an_upload_is_stored_as_it_came(one: Labeler) -> None:
         assert (await one.blobs.get(f"images/{document['id']}/{key}")).data == data
         content = await one.call("GET", f"/v1/images/{document['id']}/content")
         assert (content.body, content.headers["Content-Type"]) == (data, media_type)
+
+
+async def test_a_drawn_face_is_known_as_one_and_a_photograph_is_not(one: Labeler) -> None:
+    drawn = encoded(noise(6), "JPEG", comment=STAND_IN_COMMENT)
+    assert (await one.upload(drawn, labels="{}")).json["provider"] == "procedural"
+    assert (await one.upload(encoded(noise(7), "JPEG"), labels="{}")).json["provider"] is None
 
 
 async def test_sizes_are_as_displayed(one: Labeler) -> None:

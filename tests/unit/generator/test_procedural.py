@@ -18,6 +18,7 @@ from services.generator.procedural.anatomy import face_outline
 from services.generator.procedural.canvas import polygon_coverage
 from services.generator.procedural.traits import sample_traits
 from shared.errors import InvalidRequest
+from shared.imaging import decode
 from shared.taxonomy import MONK_TONES, AgeBand, Condition, Light, Severity, Sex, View
 
 SIZE = 192
@@ -155,3 +156,7 @@ def test_faces_do_not_share_a_perceptual_hash() -> None:
         hashes.append((small[:, 1:] > small[:, :-1]).ravel())
     distances = [int(np.sum(a != b)) for i, a in enumerate(hashes) for b in hashes[i + 1 :]]
     assert min(distances) > 32
+
+
+def test_a_drawn_face_says_that_it_is_one() -> None:
+    assert decode(draw({}, Person(), seed=1, size=128)).is_stand_in
