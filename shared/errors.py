@@ -216,6 +216,12 @@ class Overloaded(EvenskinError):
     code, status, retryable = "overloaded", 503, True
 
 
+class ServiceStarting(EvenskinError):
+    """The service waits for what it depends on, and cannot answer yet."""
+
+    code, status, retryable = "starting", 503, True
+
+
 class TrainingFailed(EvenskinError):
     """A training run ended without a model."""
 

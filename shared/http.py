@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import SecretStr, ValidationError
 
-from shared.errors import EvenskinError, InvalidRequest, Unauthorized
+from shared.errors import EvenskinError, InvalidRequest, ServiceStarting, Unauthorized
 from shared.message import first_problem
 
 log = structlog.get_logger(__name__)
@@ -69,6 +69,18 @@ def api_key_guard(key: SecretStr | None) -> Any:
             sent = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(sent.encode(), key.get_secret_value().encode()):
                 raise Unauthorized("The request carries no valid API key.", advice="Send Authorization: Bearer <key>.")
+        return await handler(request)
+
+    return guard
+
+
+def open_guard(is_open: Callable[[], bool]) -> Any:
+    """Middleware that answers 503 while the service waits for what it depends on, health and metrics excepted."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not is_open() and request.path not in PUBLIC_PATHS:
+            raise ServiceStarting("The service is not ready to answer.", advice="Try again in a moment.")
         return await handler(request)
 
     return guard

@@ -1,4 +1,4 @@
-"""A service's life: start, serve health and metrics, handle events, drain on SIGTERM.
+"""A service's life: wait for what it needs, serve health and metrics, handle events, drain on SIGTERM.
 
 `Service` is put together by a service's `app.py`; `main` is what its `__main__` calls. The all-in-one
 process starts several on one bus.
@@ -14,26 +14,29 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from shared.backoff import Backoff
 from shared.blobs import Blobs
 from shared.bus import Bus, Subscription
-from shared.errors import ConfigurationError, EvenskinError
+from shared.errors import ConfigurationError, EvenskinError, ServiceStarting
 from shared.events import Event
-from shared.http import add_operations_routes, api_key_guard, problems
+from shared.http import add_operations_routes, api_key_guard, open_guard, problems
 from shared.logs import configure_logs
 from shared.message import Message
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+RELEASE_S = 3.0  # seconds for disconnecting after the drain: with EVENSKIN_DRAIN_S below the 30 that compose waits
 CANCEL_AGAIN_S = 1.0  # seconds after which a task that is still there is cancelled once more
 
 Loop = Callable[[], Awaitable[None]]
+Check = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=Settings)
 W = TypeVar("W")
 
@@ -45,6 +48,7 @@ class Service:
     `subscriptions`: its event handlers. `loops`: background coroutines that run until cancelled, by name.
     `configure_http` adds the service's routes. `resources` are async context managers entered at start, in
     order, and left in reverse order after the drain. `ready` raises while a dependency does not answer.
+    `dependencies`: what must answer before the resources are entered, beside the store, by name.
     """
 
     name: str
@@ -55,7 +59,8 @@ class Service:
     loops: dict[str, Loop] = field(default_factory=dict)
     configure_http: Callable[[web.Application], None] | None = None
     resources: list[contextlib.AbstractAsyncContextManager[object]] = field(default_factory=list)
-    ready: Callable[[], Awaitable[None]] | None = None
+    ready: Check | None = None
+    dependencies: dict[str, Check] = field(default_factory=dict)
     max_request_bytes: int = 1024 * 1024
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     port: int | None = None  # of the HTTP server, once started
@@ -64,6 +69,8 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
         self._runner: web.AppRunner | None = None
+        self._is_open = False
+        self._is_consuming = False
         self._handled = Counter(
             "evenskin_events_handled", "Events handled, by outcome", ["event", "outcome"], registry=self.registry
         )
@@ -72,27 +79,47 @@ class Service:
         )
 
     async def start(self) -> None:
-        """Enter the resources, serve HTTP, start the loops, subscribe. What was started is undone on failure."""
+        """Open without waiting, then consume, on a bus that is started. What was started is undone on failure."""
         try:
-            for resource in self.resources:
-                await self._stack.enter_async_context(resource)
-            await self._serve_http()
-            for name, loop in self.loops.items():
-                self._tasks.append(asyncio.create_task(self._supervise(name, loop), name=f"{self.name} {name}"))
-            for subscription in self.subscriptions:
-                await self.bus.subscribe(replace(subscription, handler=self._measured(subscription)))
+            await self.open(patient=False)
+            await self.consume()
         except BaseException:
             await self.stop()
             raise
+
+    async def open(self, *, patient: bool) -> None:
+        """Listen, see that the dependencies answer, enter the resources. Until then every request is answered 503.
+
+        A `patient` service waits for them. Raises ConfigurationError, and what a dependency raises: if patient,
+        only what will not mend by waiting.
+        """
+        await self._serve_http()
+        for name, check in {"object store": self.blobs.check, **self.dependencies}.items():
+            await (wait_for(name, check) if patient else check())
+        for resource in self.resources:
+            await self._stack.enter_async_context(resource)
+        self._is_open = True
+
+    async def consume(self) -> None:
+        """Start the loops and subscribe. The bus must be started."""
+        for name, loop in self.loops.items():
+            self._tasks.append(asyncio.create_task(self._supervise(name, loop), name=f"{self.name} {name}"))
+        for subscription in self.subscriptions:
+            await self.bus.subscribe(replace(subscription, handler=self._measured(subscription)))
+        self._is_consuming = True
         log.info("service_started", service=self.name, port=self.port)
+
+    async def drain(self) -> None:
+        """Take no new requests and events, and give those in hand `drain_s` to finish; the rest is returned."""
+        self._is_open = self._is_consuming = False
+        await asyncio.gather(self.bus.drain(self.settings.drain_s), self._stop_http())
 
     async def stop(self) -> None:
         """Stop the loops and the HTTP server and release the resources. The bus is drained by its owner."""
+        self._is_open = self._is_consuming = False
         await cancel_all(self._tasks)
         self._tasks.clear()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._stop_http()
         await self._stack.aclose()
 
     async def check(self) -> None:
@@ -101,10 +128,13 @@ class Service:
         await self.blobs.check()
         if self.ready is not None:
             await self.ready()
+        if not self._is_consuming:
+            raise ServiceStarting(f"{self.name} does not take work yet.", advice="Try again in a moment.")
 
     async def _serve_http(self) -> None:
         app = web.Application(
-            middlewares=[problems, api_key_guard(self.settings.api_key)], client_max_size=self.max_request_bytes
+            middlewares=[problems, api_key_guard(self.settings.api_key), open_guard(lambda: self._is_open)],
+            client_max_size=self.max_request_bytes,
         )
         add_operations_routes(app, self.registry, self.check)
         if self.configure_http is not None:
@@ -120,6 +150,11 @@ class Service:
                 advice="Stop what uses the port, or choose another one.",
             ) from error
         self.port = self._runner.addresses[0][1]
+
+    async def _stop_http(self) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
 
     async def _supervise(self, name: str, loop: Loop) -> None:
         """Run a loop for ever: an error is logged and it starts again, so that no fault ends it silently."""
@@ -169,29 +204,57 @@ def subscribe_all(
     ]
 
 
-async def cancel_all(tasks: Collection[asyncio.Task[None]]) -> None:
+async def cancel_all(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended: a cancellation that comes with another exception can get lost."""
-    left = set(tasks)
+    left = {task for task in tasks if not task.done()}
     while left:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
+async def wait_for(name: str, check: Check) -> None:
+    """Return once a dependency answers; until then say so, at growing intervals. Raises what waiting does not mend."""
+    backoff = Backoff()
+    while True:
+        try:
+            await check()
+            return
+        except EvenskinError as error:
+            if not error.retryable:
+                raise
+            pause_s = backoff.pause_s()
+            log.warning("waiting_for_dependency", dependency=name, error=error.message, retry_in_s=round(pause_s, 1))
+        await asyncio.sleep(pause_s)
+
+
 async def run_service(service: Service) -> None:
     """Run one service in this process until SIGTERM or SIGINT, then drain."""
-    stop = stop_signal()
-    await service.bus.start()
+    stop = asyncio.create_task(stop_signal().wait())
+    starting = asyncio.create_task(_start(service))
     try:
-        await service.start()
-        await stop.wait()
+        await asyncio.wait({stop, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await stop
         log.info("service_draining", service=service.name)
-        await service.bus.drain(service.settings.drain_s)
+        await cancel_all([starting])
+        await service.drain()
     finally:
+        await cancel_all([stop, starting])
         await service.stop()
-        await service.bus.close()
-        await service.blobs.close()
+        with contextlib.suppress(TimeoutError):  # a broker that answers no more: what is in hand comes again
+            async with asyncio.timeout(RELEASE_S):
+                await service.bus.close()
+                await service.blobs.close()
     log.info("service_stopped", service=service.name)
+
+
+async def _start(service: Service) -> None:
+    # The broker last: requests are answered without one, and what they cause waits in the ledger's outbox.
+    await service.open(patient=True)
+    await service.bus.start()
+    await service.consume()
 
 
 def stop_signal() -> asyncio.Event:

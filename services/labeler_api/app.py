@@ -57,5 +57,6 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
         configure_http=LabelerHttp(ledger, bus).configure,
         resources=[ledger_open()],
         ready=database.check,
+        dependencies={"database": database.check},
         max_request_bytes=MAX_BYTES + 1024 * 1024,
     )

@@ -20,12 +20,13 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import ChannelPreconditionFailed
 from aiormq.abc import DeliveredMessage
 
+from shared.backoff import Backoff
 from shared.bus import Subscription
 from shared.errors import BusUnavailable, ConfigurationError, EvenskinError
 from shared.message import Message, Wire
 from shared.outcomes import Dead, Done, Outcome, Retry, attempt, failed, read
 from shared.remote.acknowledgements import Acknowledgements
-from shared.remote.link import BROKER_ERRORS, Backoff, Link
+from shared.remote.link import BROKER_ERRORS, Link
 from shared.remote.publisher import Headers, Outgoing, Publisher
 from shared.remote.topology import dead_name, declare_for, retry_name
 

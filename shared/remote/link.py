@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from urllib.parse import SplitResult, urlsplit
 
 import aio_pika
@@ -18,32 +17,15 @@ from aio_pika.exceptions import (
 )
 from aiormq.exceptions import ConnectionNotAllowed
 
+from shared.backoff import Backoff
 from shared.errors import BusUnavailable, ConfigurationError
 
 log = structlog.get_logger(__name__)
 
 CONNECT_S = 10.0  # for one attempt
-FIRST_PAUSE_S = 0.2  # between attempts, doubled each time
-LONGEST_PAUSE_S = 5.0
 HEARTBEAT_S = 20  # a broker that vanished without a word is noticed after about three of them
 REFUSALS = 3  # attempts at the start that end in a doubtful refusal before it counts as one
 BROKER_ERRORS = (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError)
-
-
-class Backoff:
-    """Pauses that double up to a limit, with some jitter so that replicas do not come all at once."""
-
-    def __init__(self) -> None:
-        self._next = FIRST_PAUSE_S
-
-    def pause_s(self) -> float:
-        """Seconds to wait now."""
-        pause, self._next = self._next, min(self._next * 2, LONGEST_PAUSE_S)
-        return pause * random.uniform(0.8, 1.2)
-
-    def reset(self) -> None:
-        """Things work again."""
-        self._next = FIRST_PAUSE_S
 
 
 class Link:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from shared.embedded.bus import InProcessBus
 from shared.events import ImageAugmented
 from shared.message import Message, Wire
 from shared.remote.bus import RabbitBus
+from tests.eventually import eventually
 
 
 class BusSetup(Protocol):
@@ -112,14 +112,6 @@ class RemoteSetup:
     async def close(self) -> None:
         await asyncio.gather(*(bus.close() for bus in self._buses))
         self._buses.clear()
-
-
-async def eventually(condition: Callable[[], object], *, within_s: float = 15.0) -> None:
-    """Wait until a condition holds; fails if it does not in time."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "It did not happen in time."
-        await asyncio.sleep(0.01)
 
 
 async def never(condition: Callable[[], object], *, for_s: float = 0.3) -> None:

@@ -21,10 +21,10 @@ from tests.contract.support import (
     Recorder,
     an_event,
     dead_letters,
-    eventually,
     never,
     subscription,
 )
+from tests.eventually import eventually
 
 
 async def test_a_published_event_is_handled_with_its_envelope(bus: Bus) -> None:

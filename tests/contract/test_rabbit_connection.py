@@ -16,7 +16,8 @@ from shared.message import Message
 from shared.remote import publisher
 from shared.remote.bus import RabbitBus
 from tests.contract.support import QUEUE as NAME
-from tests.contract.support import an_event, eventually, ignore, never, subscription, through
+from tests.contract.support import an_event, ignore, never, subscription, through
+from tests.eventually import eventually
 from tests.servers.process import free_port
 from tests.servers.proxy import Proxy
 

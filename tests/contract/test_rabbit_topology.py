@@ -18,7 +18,8 @@ from shared.remote.bus import RabbitBus
 from shared.remote.consumer import DIED_AT, ERROR, QUEUE, TRIES
 from shared.remote.topology import DELIVERY_LIMIT
 from tests.contract.support import QUEUE as NAME
-from tests.contract.support import an_event, eventually, ignore, next_of, subscription
+from tests.contract.support import an_event, ignore, next_of, subscription
+from tests.eventually import eventually
 
 EXPECTED_QUEUES: dict[str, dict[str, Any]] = {
     NAME: {

@@ -23,7 +23,7 @@ from shared.events import ImageAugmented, ImageLabeled, Verdict
 from shared.message import Message
 from shared.service import Service
 from shared.taxonomy import Condition, Severity
-from tests.contract.support import eventually
+from tests.eventually import eventually
 from tests.fakes.stores import FlakyBlobs
 
 

@@ -24,7 +24,7 @@ from shared.events import Event, ImageFailed, ImageGenerated, ImageRequested, Su
 from shared.message import Message
 from shared.service import Service
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View, generated_image_id
-from tests.contract.support import eventually
+from tests.eventually import eventually
 from tests.fakes.openai_server import KEY, OpenAIServer
 
 PRICE = 0.03

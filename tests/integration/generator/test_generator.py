@@ -24,7 +24,7 @@ from services.generator.settings import GeneratorSettings
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import ConfigurationError
 from shared.events import FailureReason, ImageFailed, ImageGenerated
-from tests.contract.support import eventually
+from tests.eventually import eventually
 from tests.fakes.openai_server import (
     Answer,
     OpenAIServer,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,24 +23,10 @@ from shared.events import Event, QuotaMet, RebalanceRejected
 from shared.manifest import ManifestImage, parse_manifest
 from shared.message import Message, Wire
 from shared.service import Service
+from tests.eventually import eventually
 from tests.fakes.blobs import FailingBlobs
 from tests.fakes.pictures import png
 from tests.fakes.workers import FakeAugmenter, FakeGenerator, Listener
-
-WITHIN_S = 20.0
-
-
-async def eventually(condition: Callable[[], Awaitable[object]] | Callable[[], object], what: str = "It") -> Any:
-    """Wait until a condition holds, and return what it gave."""
-    deadline = time.monotonic() + WITHIN_S
-    while True:
-        found = condition()
-        if isinstance(found, Awaitable):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"{what} did not happen in time."
-        await asyncio.sleep(0.01)
 
 
 def settings_of(home: Path, **changes: Any) -> LabelerSettings:

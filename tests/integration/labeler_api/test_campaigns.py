@@ -19,10 +19,11 @@ from shared.events import (
     TrainingProgressed,
 )
 from shared.taxonomy import Condition, Fold, Severity, fold_of, generated_image_id
+from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
 from tests.fakes.workers import Answer, TwiceBus, seed_of
 from tests.integration.labeler_api.recount import assert_counters
-from tests.integration.labeler_api.support import Labeler, eventually, labeler
+from tests.integration.labeler_api.support import Labeler, labeler
 
 
 async def test_a_campaign_ends_with_exactly_its_quota(both: Labeler) -> None:

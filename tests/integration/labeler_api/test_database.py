@@ -23,8 +23,9 @@ from services.labeler_api.database import Database, async_url
 from services.labeler_api.tables import metadata
 from shared.embedded.bus import InProcessBus
 from shared.errors import ConfigurationError, DatabaseUnavailable, EvenskinError
+from tests.eventually import eventually
 from tests.fakes.blobs import FailingBlobs
-from tests.integration.labeler_api.support import Labeler, eventually, labeler, settings_of
+from tests.integration.labeler_api.support import Labeler, labeler, settings_of
 
 
 async def tables_of(database: Database) -> set[str]:

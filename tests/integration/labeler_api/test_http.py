@@ -23,9 +23,10 @@ from shared.events import ImageLabeled, ModelPromoted, ModelTrained
 from shared.imaging import MAX_BYTES
 from shared.model_card import LIVE_KEY
 from shared.taxonomy import Condition, Fold, fold_of
+from tests.eventually import eventually
 from tests.fakes.pictures import png
 from tests.fakes.workers import Listener
-from tests.integration.labeler_api.support import Labeler, eventually, labeler
+from tests.integration.labeler_api.support import Labeler, labeler
 from tests.unit.model_server.tiny_model import put_model
 
 

@@ -10,10 +10,11 @@ from uuid import UUID
 from services.labeler_api.app import build
 from shared.embedded.bus import InProcessBus
 from shared.events import ImageLabeled, ImageRequested, ModelTrained, QuotaMet, RebalanceRequested
+from tests.eventually import eventually
 from tests.fakes.pictures import png
 from tests.fakes.workers import Listener, seed_of
 from tests.integration.labeler_api.recount import assert_counters
-from tests.integration.labeler_api.support import Labeler, eventually, labeler
+from tests.integration.labeler_api.support import Labeler, labeler
 
 SOON: dict[str, Any] = {"request_deadline_s": 0.2, "augment_deadline_s": 0.2, "training_deadline_s": 0.2}
 

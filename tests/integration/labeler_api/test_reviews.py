@@ -10,10 +10,11 @@ from uuid import uuid4
 from services.labeler_api.tables import slots
 from shared.events import FailureReason, ImageRequested, QuotaMet, Verdict
 from shared.taxonomy import Severity
+from tests.eventually import eventually
 from tests.fakes.pictures import png
 from tests.fakes.workers import Answer, seed_of
 from tests.integration.labeler_api.recount import assert_counters
-from tests.integration.labeler_api.support import Labeler, eventually
+from tests.integration.labeler_api.support import Labeler
 
 
 def first_attempts_only() -> Callable[[ImageRequested], Answer]:

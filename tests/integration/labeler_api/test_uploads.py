@@ -15,9 +15,10 @@ from PIL import Image
 
 from shared.errors import StoreFull, StoreUnavailable
 from shared.imaging import MAX_BYTES, STAND_IN_COMMENT, decode
+from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
 from tests.integration.labeler_api.recount import assert_counters
-from tests.integration.labeler_api.support import Labeler, eventually
+from tests.integration.labeler_api.support import Labeler
 
 GOOD = png(1)
 

@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from shared.manifest import dump_manifest
 from shared.message import Message
 from shared.model_card import ModelCard, card_key, model_key
 from shared.taxonomy import Condition
+from tests.eventually import eventually
 from tests.unit.trainer.squares import TINY, Dataset, dataset_of
 
 QUEUE = "trainer.QuotaMet"
@@ -66,29 +67,19 @@ class World:
         )
 
     async def until_told(self, times: int) -> None:
-        await eventually(lambda: len(self.events(ModelTrained)) >= times)
+        await eventually(lambda: len(self.events(ModelTrained)) >= times, within_s=60)
 
     async def until_dead(self) -> str:
         async def died() -> bool:
             return bool(await self.bus.dead_letters(QUEUE))
 
-        await eventually(died)
+        await eventually(died, within_s=60)
         return (await self.bus.dead_letters(QUEUE))[0].error
 
     async def until_done(self, event: QuotaMet, times: int = 1) -> None:
         """Until the handler is through `times` times: its last act is the note that it told everybody."""
         await self.until_told(times)
-        await eventually(Run(self.blobs, self.settings, event).was_told)
-
-
-async def eventually(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what a port or a process does in its own time; a minute at most."""
-    async with asyncio.timeout(60):
-        while True:
-            found = condition()
-            if found if isinstance(found, bool) else await found:
-                return
-            await asyncio.sleep(0.02)
+        await eventually(Run(self.blobs, self.settings, event).was_told, within_s=60)
 
 
 @pytest.fixture
@@ -321,7 +312,7 @@ async def test_a_cancelled_run_ends_its_worker(small: Dataset, tmp_path: Path, m
     pid_file = tmp_path / "pid"
     monkeypatch.setattr(sys, "executable", script(tmp_path / "python", f"echo $$ > {pid_file}; exec sleep 600"))
     task = asyncio.create_task(run_worker(small.spec(tmp_path), nothing))
-    await eventually(lambda: pid_file.exists() and bool(pid_file.read_text().strip()))
+    await eventually(lambda: pid_file.exists() and bool(pid_file.read_text().strip()), within_s=60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -1,0 +1,23 @@
+"""Waiting for what another task or process does in its own time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Condition = Callable[[], Awaitable[object]] | Callable[[], object]
+
+
+async def eventually(condition: Condition, what: str = "It", *, within_s: float = 20.0) -> Any:
+    """Wait until a condition holds, and return what it gave. Fails if it does not in time."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = condition()
+        if isinstance(found, Awaitable):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what} did not happen in time."
+        await asyncio.sleep(0.01)
