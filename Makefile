@@ -10,8 +10,11 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 TORCH_INDEX_URL ?=
 # Parallel test processes.
 WORKERS ?= 2
-# Extra arguments of `make demo`, `make test` and `make bench`.
+# Extra arguments of `make demo`, `make test`, `make bench`, `make up` and `make down`.
 ARGS ?=
+# Docker compose: `docker compose`, or the older `docker-compose`.
+COMPOSE ?= docker compose
+export COMPOSE
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,6 +40,20 @@ test: lint ## lint, then run unit, contract, integration and end-to-end tests
 	$(BIN)/python -m tests.servers prepare
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(SUITES) $(ARGS)
 
+.PHONY: up
+up: .env ## start RabbitMQ, PostgreSQL, the store and the five services in containers
+	$(COMPOSE) up --detach --build $(ARGS)
+	@echo 'Review and campaigns: http://127.0.0.1:'$$(sed -n 's/^LABELER_PORT=//p' .env)
+	@echo 'Try a selfie:         http://127.0.0.1:'$$(sed -n 's/^MODEL_SERVER_PORT=//p' .env)
+
+.PHONY: down
+down: .env ## stop them; what they keep stays (ARGS=--volumes removes it)
+	$(COMPOSE) down --remove-orphans $(ARGS)
+
+.PHONY: smoke
+smoke: $(VENV)/installed-test ## run the loop through docker compose, with replicas, kills and restarts, and check its end
+	$(BIN)/python -m tests.smoke
+
 .PHONY: lint
 lint: $(VENV)/installed-test ## check style, types and who imports whom
 	$(BIN)/ruff check .
@@ -61,6 +78,9 @@ lock: $(VENV)/installed-lock ## pin anew every package that any part needs, in r
 .PHONY: clean
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+
+.env:
+	$(PYTHON) deploy/new_env.py
 
 # One environment for all; a part's packages are installed again when they or their pins change.
 $(VENV)/installed-%: pyproject.toml requirements.lock | $(BIN)/python

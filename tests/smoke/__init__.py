@@ -1,0 +1,1 @@
+"""The loop through docker compose, as an operator runs it: `make smoke`."""
