@@ -28,6 +28,7 @@ from services.client_documents import (
     Prediction,
 )
 from shared.errors import ConfigurationError, EvenskinError, ServiceUnreachable
+from shared.tracing import Span, outgoing_headers
 
 CONNECT_S = 5.0  # seconds to a connection: services are near
 ANSWER_S = 120.0  # seconds to a whole answer: a plan or an upload on a loaded machine
@@ -82,7 +83,12 @@ class _Client:
         if self._session is None:
             raise RuntimeError("Use the client as an async context manager.")
         try:
-            async with self._session.request(method, self.url + path, **options) as response:
+            # Only until the answer begins: a stream is read on by whoever asks for the next piece, in any task.
+            with Span(f"{method} {self.service}", kind="client") as span:
+                headers = {**options.pop("headers", {}), **outgoing_headers()}
+                response = await self._session.request(method, self.url + path, headers=headers, **options)
+                span.note("http.response.status_code", response.status)
+            async with response:
                 if response.status >= 400:
                     raise problem_error(response.status, await response.read())
                 yield response

@@ -18,6 +18,14 @@ from shared.events import Event
 from shared.message import Message
 
 Handler = Callable[[Message], Awaitable[None]]
+Outcomes = Callable[[str], None]
+"""Told how a delivery ended: done, retried, dead, dropped or given_back."""
+Published = Callable[[Message], None]
+"""Told of a message once the broker has it."""
+
+
+def _unheard(_: str) -> None:
+    """Nobody counts outcomes."""
 
 
 class RetryLater(Exception):
@@ -41,7 +49,7 @@ class Subscription:
 
     `prefetch`: messages in hand at a time. `retry_delay_s`: seconds between tries. `every_replica`: each
     replica hears every event from now on (exclusive queue, no retry, no dead letters), else replicas
-    compete on the queue `<service>.<Event>`.
+    compete on the queue `<service>.<Event>`. `on_outcome` is told how each delivery ended.
     """
 
     service: str
@@ -51,6 +59,7 @@ class Subscription:
     max_tries: int = 5
     retry_delay_s: float = 5.0
     every_replica: bool = False
+    on_outcome: Outcomes = _unheard
 
     @property
     def queue(self) -> str:
@@ -83,6 +92,10 @@ class Bus(Protocol):
 
         Raises UnroutableEvent where no queue takes it, BusUnavailable where the broker does not confirm.
         """
+        ...
+
+    def on_published(self, tell: Published) -> None:
+        """Tell of every message that is published from now on."""
         ...
 
     async def subscribe(self, subscription: Subscription) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,15 @@ from pydantic import SecretStr, ValidationError
 
 from shared.errors import EvenskinError, InvalidRequest, ServiceStarting, Unauthorized
 from shared.message import first_problem
+from shared.metrics import ServiceMetrics
+from shared.tracing import (
+    CORRELATION_HEADER,
+    TRACE_HEADER,
+    Span,
+    current_correlation_id,
+    valid_correlation_id,
+    valid_traceparent,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +31,9 @@ PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 PAGE_PREFIX = "/static/"
 PAGES = frozenset({"/", "/dermatologist_drag_drop_tool.html"})  # they hold nothing, and ask for the key themselves
 """Where a service's page has its files. They and `/` hold no data: the page itself asks for the key."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_CORRELATION: web.RequestKey[str] = web.RequestKey("correlation_id", str)
+_CLIENT_GONE = 499  # nginx's status of a request whose caller went away before the answer
 _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large"}
 
 
@@ -57,6 +70,55 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception:
         log.exception("request_crashed", path=request.path)
         return problem_response(EvenskinError("Something went wrong on our side.", advice="Try again; then tell us."))
+
+
+def observed(service: str, metrics: ServiceMetrics) -> Any:
+    """Middleware that puts a request on its trace, counts it and logs one line; the outermost one.
+
+    The caller's `traceparent` and `X-Correlation-ID` are continued; what is malformed of them is ignored. Reads
+    that went well are logged at debug level, health, readiness and metrics not at all.
+    """
+
+    @web.middleware
+    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "unmatched"
+        method = request.method if request.method in _METHODS else "other"
+        started = time.perf_counter()
+        status = _CLIENT_GONE
+        with Span(
+            f"{method} {route}",
+            kind="server",
+            parent=valid_traceparent(request.headers.get(TRACE_HEADER)),
+            correlation_id=valid_correlation_id(request.headers.get(CORRELATION_HEADER)),
+            attributes={"http.request.method": method, "http.route": route},
+            service=service,
+        ) as span:
+            request[_CORRELATION] = current_correlation_id()
+            try:
+                response = await handler(request)
+                status = response.status
+            except web.HTTPException as error:  # a redirect: what is worse is a problem document by now
+                status = error.status
+                raise
+            finally:
+                seconds = time.perf_counter() - started
+                metrics.requested(method, route, status, seconds)
+                span.note("http.response.status_code", status)
+                if status >= 500:
+                    span.fail(str(status))
+                if request.path not in PUBLIC_PATHS:
+                    tell = log.debug if status < 400 and method in ("GET", "HEAD") else log.info
+                    tell("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+        return response
+
+    return observe
+
+
+async def tell_correlation(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal before an answer is sent: its head names the request's correlation id."""
+    if (correlation_id := request.get(_CORRELATION)) is not None:
+        response.headers[CORRELATION_HEADER] = correlation_id
 
 
 def api_key_guard(key: SecretStr | None) -> Any:
@@ -98,9 +160,15 @@ async def json_body(request: web.Request) -> dict[str, Any]:
 
 
 def add_operations_routes(
-    app: web.Application, registry: CollectorRegistry, ready: Callable[[], Awaitable[None]]
+    app: web.Application,
+    registry: CollectorRegistry,
+    ready: Callable[[], Awaitable[None]],
+    refresh_metrics: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """`/healthz`: the process answers. `/readyz`: what it depends on does too. `/metrics`: Prometheus."""
+    """`/healthz`: the process answers. `/readyz`: what it depends on does too. `/metrics`: Prometheus.
+
+    `refresh_metrics`: brings up to date what is read elsewhere; awaited before the metrics are written down.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -115,6 +183,8 @@ def add_operations_routes(
         return web.json_response({"status": "ready"})
 
     async def metrics(_: web.Request) -> web.Response:
+        if refresh_metrics is not None:
+            await refresh_metrics()
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.router.add_get("/healthz", healthz)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from shared.blobs import Blobs
 from shared.errors import BlobNotFound
 from shared.model_card import LIVE_KEY, LiveModel, model_key
+from shared.tracing import current_correlation_id, current_traceparent
 
 
 async def read_live(blobs: Blobs) -> LiveModel | None:
@@ -30,6 +31,8 @@ async def make_live(blobs: Blobs, *, version: str, sha256: str, reason: str) -> 
         promoted_at=datetime.now(UTC),
         reason=reason,
         previous=current.version if current else None,
+        correlation_id=current_correlation_id(),
+        traceparent=current_traceparent(),
     )
     await blobs.put(
         LIVE_KEY,

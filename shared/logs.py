@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from shared.tracing import add_ids
+
 
 def configure_logs(service: str, *, level: str = "INFO", format: str = "json") -> None:
     """Set up structlog and the standard library's logging for this process."""
@@ -18,6 +20,7 @@ def configure_logs(service: str, *, level: str = "INFO", format: str = "json") -
     )
     structlog.configure(
         processors=[
+            add_ids,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -5,8 +5,9 @@ Uses the CloudEvents SDK's RabbitMQ binding, so that both adapters of the bus ca
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -18,6 +19,15 @@ from pydantic import ValidationError
 
 from shared.errors import EvenskinError, MalformedEvent
 from shared.events import EVENTS, Event
+from shared.tracing import (
+    Span,
+    continued,
+    current_correlation_id,
+    current_traceparent,
+    is_recording,
+    valid_correlation_id,
+    valid_traceparent,
+)
 
 MAX_BODY_BYTES = 1024 * 1024  # an event carries keys, never a picture
 STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
@@ -28,20 +38,32 @@ class Message:
     """One event with its envelope.
 
     `id` is the CloudEvents id: the same id is the same happening, however often it is delivered.
-    `correlation_id` ties everything that one request caused together.
+    `correlation_id` ties everything that one request caused together, `traceparent` is the W3C trace context it
+    is sent in. Both are those of the work under way unless others are given.
     """
 
     event: Event
     source: str
     id: str = field(default_factory=lambda: str(uuid4()))
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
-    correlation_id: str = field(default_factory=lambda: str(uuid4()))
-    traceparent: str | None = None
+    correlation_id: str = field(default_factory=current_correlation_id)
+    traceparent: str = field(default_factory=current_traceparent)
 
     def caused(self, event: Event, *, source: str, id: str | None = None) -> Message:
         """The message of an event that this one caused: same correlation and trace."""
-        caused = Message(event, source, correlation_id=self.correlation_id, traceparent=self.traceparent)
+        caused = Message(event, source, correlation_id=self.correlation_id, traceparent=continued(self.traceparent))
         return replace(caused, id=id) if id else caused
+
+
+@contextlib.contextmanager
+def sending(message: Message) -> Iterator[Message]:
+    """A message as it goes out, while it does: where spans are recorded, its sending is one, and carries on from it."""
+    if not is_recording():
+        yield message
+        return
+    name = message.event.name()
+    with Span(f"send {name}", kind="producer", parent=message.traceparent, correlation_id=message.correlation_id):
+        yield replace(message, traceparent=current_traceparent())
 
 
 @dataclass(frozen=True)
@@ -64,9 +86,8 @@ def encode(message: Message) -> Wire:
         "time": message.time,
         "datacontenttype": "application/json",
         "correlationid": message.correlation_id,
+        "traceparent": message.traceparent,
     }
-    if message.traceparent:
-        attributes["traceparent"] = message.traceparent
     wire = to_structured_event(CloudEvent(attributes, message.event.model_dump(mode="json")))
     return Wire(message.event.name(), wire.content_type or STRUCTURED_CONTENT_TYPE, wire.headers, wire.body)
 
@@ -97,13 +118,9 @@ def decode(wire: Wire) -> Message:
         source=cloud_event.get_source().removeprefix("/evenskin/"),
         id=cloud_event.get_id(),
         time=time if time is not None else datetime.now(UTC),
-        correlation_id=str(cloud_event.get_extension("correlationid") or uuid4()),
-        traceparent=_text(cloud_event.get_extension("traceparent")),
+        correlation_id=valid_correlation_id(cloud_event.get_extension("correlationid")) or current_correlation_id(),
+        traceparent=valid_traceparent(cloud_event.get_extension("traceparent")) or current_traceparent(),
     )
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def _from_bare(wire: Wire) -> Message:

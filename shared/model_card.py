@@ -45,7 +45,10 @@ class ModelMetadata(BaseModel):
 
 
 class LiveModel(BaseModel):
-    """`models/live.json`: which model is served, and which was before (for a rollback)."""
+    """`models/live.json`: which model is served, and which was before (for a rollback).
+
+    Correlation id and trace are those of the request that it went live for.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
@@ -55,6 +58,8 @@ class LiveModel(BaseModel):
     promoted_at: datetime
     reason: str
     previous: str | None = None
+    correlation_id: str | None = None
+    traceparent: str | None = None
 
 
 class ModelCard(BaseModel):

@@ -6,6 +6,7 @@ carry out the outcome: forget the message, keep it for later, or bury it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import structlog
 from shared.bus import RetryLater, Subscription, Undeliverable
 from shared.errors import EvenskinError, MalformedEvent
 from shared.message import Message, Wire, decode
+from shared.tracing import Span
 
 log = structlog.get_logger(__name__)
 
@@ -53,27 +55,43 @@ def read(subscription: Subscription, wire: Wire) -> Message:
 
 async def attempt(subscription: Subscription, message: Message, tries: int) -> Outcome:
     """Let the handler work; its error becomes an outcome. `tries`: those used up before. Cancellation passes."""
-    with structlog.contextvars.bound_contextvars(
-        correlation_id=message.correlation_id, event_id=message.id, consumer=subscription.queue
-    ):
+    with Span(
+        f"handle {message.event.name()}",
+        kind="consumer",
+        parent=message.traceparent,
+        correlation_id=message.correlation_id,
+        service=subscription.service,
+        consumer=subscription.queue,
+        event_id=message.id,
+    ) as span:
         try:
             await subscription.handler(message)
+        except asyncio.CancelledError:
+            subscription.on_outcome("given_back")
+            raise
         except Exception as error:
+            span.fail(type(error).__name__)
             return failed(subscription, error, tries)
+    subscription.on_outcome("done")
     return Done()
 
 
 def failed(subscription: Subscription, error: Exception, tries: int) -> Outcome:
-    """The outcome of an error, which is logged."""
+    """The outcome of an error, which is logged and counted."""
     hopeless = isinstance(error, MalformedEvent | Undeliverable) or subscription.every_replica
     counted = not (isinstance(error, RetryLater) and not error.counted)
     tries += counted
     if hopeless or tries >= subscription.max_tries:
         described = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS]
         log.error("event_dead", queue=subscription.queue, error=described, tries=tries)
-        return Done() if subscription.every_replica else Dead(tries, described)
+        if subscription.every_replica:
+            subscription.on_outcome("dropped")
+            return Done()
+        subscription.on_outcome("dead")
+        return Dead(tries, described)
     expected = isinstance(error, RetryLater | EvenskinError)
     log.warning("event_retried", queue=subscription.queue, error=str(error), tries=tries, exc_info=not expected)
+    subscription.on_outcome("retried")
     return Retry(tries)
 
 

@@ -18,17 +18,25 @@ from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from shared.backoff import Backoff
 from shared.blobs import Blobs
 from shared.bus import Bus, Subscription
 from shared.errors import ConfigurationError, EvenskinError, ServiceStarting
 from shared.events import Event
-from shared.http import add_operations_routes, api_key_guard, open_guard, problems
+from shared.http import (
+    add_operations_routes,
+    api_key_guard,
+    observed,
+    open_guard,
+    problems,
+    tell_correlation,
+)
 from shared.logs import configure_logs
 from shared.message import Message
+from shared.metrics import MetricRegistry, ServiceMetrics
 from shared.settings import Settings
+from shared.tracing import close_tracing, configure_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +57,7 @@ class Service:
     `configure_http` adds the service's routes. `resources` are async context managers entered at start, in
     order, and left in reverse order after the drain. `ready` raises while a dependency does not answer.
     `dependencies`: what must answer before the resources are entered, beside the store, by name.
+    `refresh_metrics` is awaited before every answer of `/metrics`.
     """
 
     name: str
@@ -62,7 +71,8 @@ class Service:
     ready: Check | None = None
     dependencies: dict[str, Check] = field(default_factory=dict)
     max_request_bytes: int = 1024 * 1024
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    registry: MetricRegistry = field(default_factory=MetricRegistry)
+    refresh_metrics: Callable[[], Awaitable[None]] | None = None
     port: int | None = None  # of the HTTP server, once started
 
     def __post_init__(self) -> None:
@@ -71,12 +81,8 @@ class Service:
         self._runner: web.AppRunner | None = None
         self._is_open = False
         self._is_consuming = False
-        self._handled = Counter(
-            "evenskin_events_handled", "Events handled, by outcome", ["event", "outcome"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            "evenskin_event_handling_seconds", "Time a handler took", ["event"], registry=self.registry
-        )
+        self._metrics = ServiceMetrics(self.registry, self.name)
+        self.bus.on_published(self._metrics.published)
 
     async def start(self) -> None:
         """Open without waiting, then consume, on a bus that is started. What was started is undone on failure."""
@@ -105,7 +111,7 @@ class Service:
         for name, loop in self.loops.items():
             self._tasks.append(asyncio.create_task(self._supervise(name, loop), name=f"{self.name} {name}"))
         for subscription in self.subscriptions:
-            await self.bus.subscribe(replace(subscription, handler=self._measured(subscription)))
+            await self.bus.subscribe(self._measured(subscription))
         self._is_consuming = True
         log.info("service_started", service=self.name, port=self.port)
 
@@ -133,10 +139,16 @@ class Service:
 
     async def _serve_http(self) -> None:
         app = web.Application(
-            middlewares=[problems, api_key_guard(self.settings.api_key), open_guard(lambda: self._is_open)],
+            middlewares=[
+                observed(self.name, self._metrics),
+                problems,
+                api_key_guard(self.settings.api_key),
+                open_guard(lambda: self._is_open),
+            ],
             client_max_size=self.max_request_bytes,
         )
-        add_operations_routes(app, self.registry, self.check)
+        app.on_response_prepare.append(tell_correlation)
+        add_operations_routes(app, self.registry, self.check, self.refresh_metrics)
         if self.configure_http is not None:
             self.configure_http(app)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=self.settings.drain_s)
@@ -158,6 +170,7 @@ class Service:
 
     async def _supervise(self, name: str, loop: Loop) -> None:
         """Run a loop for ever: an error is logged and it starts again, so that no fault ends it silently."""
+        structlog.contextvars.bind_contextvars(service=self.name)
         while True:
             try:
                 await loop()
@@ -166,20 +179,18 @@ class Service:
                 log.warning("loop_restarted", loop=name, error=f"{type(error).__name__}: {error}", exc_info=True)
                 await asyncio.sleep(1.0)
 
-    def _measured(self, subscription: Subscription) -> Callable[[Message], Awaitable[None]]:
+    def _measured(self, subscription: Subscription) -> Subscription:
+        """The subscription, its outcomes counted and its handler's time taken."""
         event = subscription.event.name()
 
         async def handle(message: Message) -> None:
             started = time.perf_counter()
-            outcome = "failed"
             try:
                 await subscription.handler(message)
-                outcome = "done"
             finally:
-                self._handled.labels(event, outcome).inc()
-                self._seconds.labels(event).observe(time.perf_counter() - started)
+                self._metrics.handled(event, time.perf_counter() - started)
 
-        return handle
+        return replace(subscription, handler=handle, on_outcome=partial(self._metrics.settled, event))
 
 
 def subscribe_all(
@@ -271,10 +282,13 @@ def main(name: str, settings_class: type[S], build: Callable[[S], Service]) -> N
     try:
         settings = settings_class.load()
         configure_logs(name, level=settings.log_level, format=settings.log_format)
+        configure_tracing(name)
         # Built inside the loop: what it holds may belong to the loop that runs it.
         asyncio.run(_build_and_run(settings, build))
     except EvenskinError as error:
         sys.exit(_complain(error))
+    finally:
+        close_tracing()
 
 
 async def _build_and_run(settings: S, build: Callable[[S], Service]) -> None:

@@ -13,6 +13,7 @@ from shared.errors import ConfigurationError
 from shared.logs import configure_logs
 from shared.service import run_service, stop_signal
 from shared.settings import Settings
+from shared.tracing import close_tracing, configure_tracing
 
 DEFAULT_MODEL_PORT = 8080  # as model-server has it when it is a process of its own
 
@@ -21,13 +22,17 @@ def serve(service: str, *, home: Path | None, host: str | None, port: int | None
     """Run until told to stop."""
     given = {"home": home, "host": host, "port": port}
     overrides = {name: value for name, value in given.items() if value is not None}
-    if service == "all":
-        return asyncio.run(_serve_all(overrides, model_port))
-    if service not in ALL:
+    if service != "all" and service not in ALL:
         raise ConfigurationError(f"'{service}' is not a service.", advice=f"Use one of: {', '.join(ALL)}, all.")
-    if model_port is not None:
+    if service != "all" and model_port is not None:
         raise ConfigurationError("--model-port is for `serve all`.", advice="Use --port.")
-    return asyncio.run(_serve_one(service, overrides))
+    configure_tracing("evenskin" if service == "all" else service)
+    try:
+        if service == "all":
+            return asyncio.run(_serve_all(overrides, model_port))
+        return asyncio.run(_serve_one(service, overrides))
+    finally:
+        close_tracing()
 
 
 async def _serve_one(name: str, overrides: dict[str, Any]) -> int:

@@ -13,6 +13,7 @@ from openai import AsyncOpenAI
 from services.generator.prompts import prompt_of
 from services.generator.provider import Order, Picture, ProviderFailed, Turn
 from shared.events import FailureReason
+from shared.tracing import TRACE_HEADER, Span, current_traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -57,9 +58,15 @@ class OpenAIProvider:
             await turn()
             try:
                 # GPT image models always answer with b64_json and refuse `response_format`.
-                response = await self._client.images.generate(
-                    model=self._model, prompt=prompt, n=1, size=self._size, output_format="png"
-                )
+                with Span("generate image", kind="client", attributes={"call": call}):
+                    response = await self._client.images.generate(
+                        model=self._model,
+                        prompt=prompt,
+                        n=1,
+                        size=self._size,
+                        output_format="png",
+                        extra_headers={TRACE_HEADER: current_traceparent()},
+                    )
             except openai.APIError as error:
                 failure, wait_s = _classify(error), self._wait_s(error, call)
                 if wait_s is None or call == TRIES:

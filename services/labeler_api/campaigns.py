@@ -27,6 +27,7 @@ from shared.errors import NotFound, OverBudget
 from shared.events import ImageRequested, RebalanceRequested, Subject
 from shared.message import Message
 from shared.taxonomy import Condition, Severity, generated_image_id
+from shared.tracing import continued
 
 OPEN, REVIEW, AUGMENTING, COUNTED, FAILED = "open", "review", "augmenting", "counted", "failed"
 RUNNING, CLOSING, MET, EXHAUSTED, REJECTED = "running", "closing", "met", "exhausted", "rejected"
@@ -128,7 +129,7 @@ async def _insert(
         "price_micro_usd": plan.price_micro_usd,
         "committed_micro_usd": plan.cost_micro_usd,
         "correlation_id": outbox.storable(message.correlation_id, outbox.TRACE_CHARACTERS),
-        "traceparent": outbox.storable(message.traceparent, outbox.TRACE_CHARACTERS),
+        "traceparent": outbox.storable(continued(message.traceparent), outbox.TRACE_CHARACTERS),
         "created_at": time.time(),
         **extra,
     }
@@ -225,12 +226,7 @@ async def pay(connection: AsyncConnection, slot: Mapping[str, Any], cost_micro_u
 
 def request_message(campaign: Mapping[str, Any], slot: Mapping[str, Any]) -> Message:
     """The message that asks for a slot's present attempt, on its campaign's trace."""
-    return Message(
-        image_requested(slot),
-        source=outbox.SOURCE,
-        correlation_id=campaign["correlation_id"],
-        traceparent=campaign["traceparent"],
-    )
+    return outbox.on_trace(image_requested(slot), campaign)
 
 
 async def ended(connection: AsyncConnection, campaign_id: UUID) -> tuple[int, int]:

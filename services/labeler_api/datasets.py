@@ -32,6 +32,7 @@ from shared.events import QuotaMet
 from shared.manifest import ManifestImage, ManifestVariant, dump_manifest
 from shared.message import Message
 from shared.taxonomy import Condition, Fold
+from shared.tracing import Span, valid_traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +75,8 @@ class Closer:
             rows = await rows_of(connection, unended)
         for row in rows:
             if row["state"] == campaigns.CLOSING or await self._settled(row):
-                await self._close(row["id"])
+                with _span("close campaign", row):
+                    await self._close(row["id"])
 
     async def _settled(self, row: dict[str, Any]) -> bool:
         """Move a campaign whose slots are all counted to closing; True if it is there now."""
@@ -96,7 +98,8 @@ class Closer:
             log.info("campaign_settled", campaign_id=str(row["id"]), state=state)
             return state == campaigns.CLOSING
 
-        return await self._database.write(settle)
+        with _span("settle campaign", row):
+            return await self._database.write(settle)
 
     async def _close(self, campaign_id: UUID) -> None:
         async with self._database.reading() as connection:
@@ -153,14 +156,14 @@ class Closer:
         self._relay.wake()
 
 
+def _span(name: str, campaign: dict[str, Any]) -> Span:
+    """Work on a campaign, on the trace of its request."""
+    return Span(name, parent=valid_traceparent(campaign["traceparent"]), correlation_id=campaign["correlation_id"])
+
+
 def quota_met_message(campaign: dict[str, Any], event: QuotaMet) -> Message:
     """QuotaMet on its campaign's trace."""
-    return Message(
-        event,
-        source=outbox.SOURCE,
-        correlation_id=campaign["correlation_id"],
-        traceparent=campaign["traceparent"],
-    )
+    return outbox.on_trace(event, campaign)
 
 
 async def quota_met_again(connection: AsyncConnection, campaign: dict[str, Any]) -> Message:

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -18,8 +19,9 @@ from services.labeler_api.database import Database
 from services.labeler_api.tables import inbox, outbox
 from shared.bus import Bus
 from shared.errors import EvenskinError
-from shared.events import EVENTS
+from shared.events import EVENTS, Event
 from shared.message import Message
+from shared.tracing import continued, new_traceparent, valid_traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +39,17 @@ T = TypeVar("T", str, str | None)
 def storable(text: T, characters: int | None = None) -> T:
     """Text from outside as a database takes it: no NUL, which PostgreSQL refuses, and no more than this long."""
     return text if text is None else text.replace("\0", "\ufffd")[:characters]
+
+
+def on_trace(event: Event, row: Mapping[str, Any] | sa.RowMapping, *, id: str | None = None) -> Message:
+    """An event with the correlation id and on the trace that a campaign's or an outbox's row keeps."""
+    message = Message(
+        event,
+        source=SOURCE,
+        correlation_id=row["correlation_id"],
+        traceparent=continued(valid_traceparent(row["traceparent"]) or new_traceparent()),
+    )
+    return replace(message, id=id) if id else message
 
 
 async def enqueue(connection: AsyncConnection, messages: Sequence[Message]) -> None:
@@ -114,7 +127,12 @@ class Relay:
                 sent.append(row["sequence"])
             elif isinstance(result, EvenskinError):
                 failed.append(row["sequence"])
-                log.warning("event_not_taken", type=row["event"], error=result.message)
+                log.warning(
+                    "event_not_taken",
+                    type=row["event"],
+                    error=result.message,
+                    correlation_id=row["correlation_id"],
+                )
             else:
                 raise result
         if sent:
@@ -126,11 +144,4 @@ class Relay:
 
     async def _publish(self, row: sa.RowMapping) -> None:
         event = EVENTS[row["event"]].model_validate(row["body"])
-        message = Message(
-            event,
-            source=SOURCE,
-            id=row["message_id"],
-            correlation_id=row["correlation_id"],
-            traceparent=row["traceparent"],
-        )
-        await self._bus.publish(message)
+        await self._bus.publish(on_trace(event, row, id=row["message_id"]))

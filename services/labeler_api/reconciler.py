@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -84,24 +86,16 @@ class Reconciler:
     async def _augmentations(self, connection: AsyncConnection) -> int:
         now = time.time()
         overdue = (
-            sa.select(image_table).where(image_table.c.augment_due_at < now).order_by(image_table.c.augment_due_at)
+            sa.select(image_table, campaign_table.c.correlation_id, campaign_table.c.traceparent)
+            .outerjoin(slots, slots.c.id == image_table.c.slot_id)
+            .outerjoin(campaign_table, campaign_table.c.id == slots.c.campaign_id)
+            .where(image_table.c.augment_due_at < now)
+            .order_by(image_table.c.augment_due_at)
+            .limit(BATCH)
+            .with_for_update(of=image_table, skip_locked=True)
         )
-        rows = (await connection.execute(overdue.limit(BATCH).with_for_update(skip_locked=True))).mappings().all()
-        messages = [
-            Message(
-                ImageLabeled(
-                    image_id=row["id"],
-                    key=row["key"],
-                    verdict=Verdict.ACCEPTED,
-                    labels=images.load_labels(row["labels"]),
-                    complete=row["complete"],
-                    reviewer=row["reviewer"] or reviews.GATE,
-                ),
-                source=outbox.SOURCE,
-            )
-            for row in rows
-        ]
-        await outbox.enqueue(connection, messages)
+        rows = await rows_of(connection, overdue)
+        await outbox.enqueue(connection, [_labeled_again(row) for row in rows])
         if rows:
             later = sa.update(image_table).where(image_table.c.id.in_([row["id"] for row in rows]))
             await connection.execute(later.values(augment_due_at=now + self._settings.augment_deadline_s))
@@ -116,6 +110,19 @@ class Reconciler:
             later = sa.update(campaign_table).where(campaign_table.c.id.in_([row["id"] for row in rows]))
             await connection.execute(later.values(model_due_at=now + self._settings.training_deadline_s))
         return len(rows)
+
+
+def _labeled_again(row: Mapping[str, Any]) -> Message:
+    """The ImageLabeled of an accepted image: on its campaign's trace, or on one of its own where it was imported."""
+    event = ImageLabeled(
+        image_id=row["id"],
+        key=row["key"],
+        verdict=Verdict.ACCEPTED,
+        labels=images.load_labels(row["labels"]),
+        complete=row["complete"],
+        reviewer=row["reviewer"] or reviews.GATE,
+    )
+    return outbox.on_trace(event, row) if row["correlation_id"] else Message(event, outbox.SOURCE)
 
 
 async def _prune(connection: AsyncConnection) -> None:

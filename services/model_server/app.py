@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from prometheus_client import CollectorRegistry
-
 from services.model_server.handlers import HANDLERS
 from services.model_server.http_api import HttpApi
 from services.model_server.metrics import ServerMetrics
@@ -16,6 +14,7 @@ from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus, Subscription
 from shared.errors import NoModel
+from shared.metrics import MetricRegistry
 from shared.service import Service
 
 NAME = "model-server"
@@ -37,7 +36,7 @@ def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | 
     """The service on the adapters handed in, or on those the settings name. Not started yet."""
     bus = bus or open_bus(settings, service=NAME)
     blobs = blobs or open_blobs(settings)
-    registry = CollectorRegistry()
+    registry = MetricRegistry()
     metrics = ServerMetrics(registry)
     models = ModelHolder(blobs, metrics, threads=settings.predict_threads, poll_s=settings.model_poll_s)
     pool = PredictionPool(metrics, workers=settings.predict_workers, queue=settings.predict_queue)

@@ -44,7 +44,7 @@ class HttpApi:
         self._settings = settings
         self._limits = Limits(settings.max_image_bytes, settings.max_image_pixels, settings.heatmap_max_side)
         self._document = document(settings)
-        self._protocol = InferenceProtocol(models, pool, settings)
+        self._protocol = InferenceProtocol(models, pool, metrics, settings)
 
     def configure(self, app: web.Application) -> None:
         """Add the routes."""

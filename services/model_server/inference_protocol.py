@@ -15,6 +15,7 @@ import numpy as np
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.model_server.metrics import ServerMetrics
 from services.model_server.models import ModelHolder
 from services.model_server.pool import PredictionPool
 from services.model_server.predictor import Predictor
@@ -65,9 +66,12 @@ class InferRequest(BaseModel):
 class InferenceProtocol:
     """The views under `/v2`."""
 
-    def __init__(self, models: ModelHolder, pool: PredictionPool, settings: ModelServerSettings) -> None:
+    def __init__(
+        self, models: ModelHolder, pool: PredictionPool, metrics: ServerMetrics, settings: ModelServerSettings
+    ) -> None:
         self._models = models
         self._pool = pool
+        self._metrics = metrics
         self._max_batch = settings.infer_max_batch
         self._upload_timeout_s = settings.upload_timeout_s
 
@@ -121,7 +125,8 @@ class InferenceProtocol:
         with self._pool.admitted():
             body = await read_body(request, max_bytes=max_bytes, timeout_s=self._upload_timeout_s)
             predictor = self._asked(request)
-            answer = await self._pool.run(partial(_infer, predictor, body, self._max_batch))
+            answer, pictures = await self._pool.run(partial(_infer, predictor, body, self._max_batch))
+        self._metrics.batch.observe(pictures)
         return web.Response(body=answer, content_type="application/json")
 
     def _asked(self, request: web.Request) -> Predictor:
@@ -150,8 +155,8 @@ def _translated(view: View) -> View:
     return translated
 
 
-def _infer(predictor: Predictor, body: bytes, max_batch: int) -> bytes:
-    """JSON → tensors → JSON, on a worker's thread: a full batch is megabytes of text."""
+def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[bytes, int]:
+    """JSON → tensors → JSON and how many pictures, on a worker's thread: a full batch is megabytes of text."""
     try:
         sent = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -179,7 +184,7 @@ def _infer(predictor: Predictor, body: bytes, max_batch: int) -> bytes:
     }
     if request.id is not None:
         answer["id"] = request.id
-    return json.dumps(answer).encode()
+    return json.dumps(answer).encode(), len(prediction.probabilities)
 
 
 def _tensor(sent: InputTensor, predictor: Predictor, max_batch: int) -> Pixels:

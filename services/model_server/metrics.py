@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from shared.metrics import MetricRegistry
 
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds: a small PNG to a queue of large HEICs
+
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32)  # pictures
 
 
 class ServerMetrics:
     """The model-server's own metrics, in the service's registry."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.predictions = Counter(
-            "evenskin_predictions",
-            "Prediction requests, by outcome: ok, or the error's code",
-            ["outcome"],
-            registry=registry,
+    def __init__(self, registry: MetricRegistry) -> None:
+        self.predictions = registry.counter(
+            "evenskin_predictions_total", "Prediction requests, by outcome: ok, or the error's code", "outcome"
         )
-        self.seconds = Histogram(
+        self.seconds = registry.histogram(
             "evenskin_prediction_seconds",
             "Time of an answered prediction request: decode, inference, total (with upload and waiting)",
-            ["stage"],
+            "stage",
             buckets=_BUCKETS,
-            registry=registry,
         )
-        self.in_hand = Gauge(
-            "evenskin_predictions_in_hand", "Requests being read, waiting or predicted", registry=registry
+        self.batch = registry.histogram(
+            "evenskin_inference_batch_pictures",
+            "Pictures in one request of the Open Inference Protocol",
+            buckets=_BATCH_BUCKETS,
         )
-        self.swaps = Counter(
-            "evenskin_model_swaps",
-            "Promotions, by outcome: done, failed, ignored (older)",
-            ["outcome"],
-            registry=registry,
+        self.in_hand = registry.gauge("evenskin_predictions_in_hand", "Requests being read, waiting or predicted")
+        self.limit = registry.gauge(
+            "evenskin_predictions_in_hand_limit", "Requests that are taken at a time; more are turned away"
         )
-        self._model = Gauge(
-            "evenskin_model_info", "1 for the model that is served", ["version", "dataset_version"], registry=registry
+        self.swaps = registry.counter(
+            "evenskin_model_swaps_total", "Promotions, by outcome: done, failed, ignored (older)", "outcome"
+        )
+        self._model = registry.gauge(
+            "evenskin_model_info", "1 for the model that is served", "version", "dataset_version"
         )
 
     def serve(self, version: str, dataset_version: str) -> None:

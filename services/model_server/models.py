@@ -23,6 +23,7 @@ from shared.errors import EvenskinError, ModelInvalid, NoModel
 from shared.live_model import read_live
 from shared.message import first_problem
 from shared.model_card import LIVE_KEY, LiveModel, ModelCard, card_key
+from shared.tracing import Span, valid_correlation_id, valid_traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +97,12 @@ class ModelHolder:
         if live is None:
             return  # nothing has been promoted yet; readiness says so
         if self._served is None or _moment(live) > _moment(self._served.live):
-            await self.promote(live)
+            with Span(
+                "serve live model",
+                parent=valid_traceparent(live.traceparent),
+                correlation_id=valid_correlation_id(live.correlation_id),
+            ):
+                await self.promote(live)
 
     async def promote(self, live: LiveModel) -> bool:
         """Load, check and warm up a model, then serve it. Returns whether it is served now.

@@ -25,6 +25,7 @@ class PredictionPool:
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="predict")
         self._metrics = metrics
         self._limit = workers + queue
+        metrics.limit.set(self._limit)
         self._in_hand = 0
 
     async def __aenter__(self) -> Self:

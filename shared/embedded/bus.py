@@ -17,10 +17,10 @@ from uuid import uuid4
 
 import structlog
 
-from shared.bus import DeadLetter, Subscription
+from shared.bus import DeadLetter, Published, Subscription
 from shared.errors import BusUnavailable, UnroutableEvent
 from shared.events import EVENTS
-from shared.message import Message, Wire, encode
+from shared.message import Message, Wire, encode, sending
 from shared.outcomes import Dead, Done, Retry, attempt, failed, letter_id, read
 
 log = structlog.get_logger(__name__)
@@ -61,6 +61,7 @@ class InProcessBus:
         self._delayed: set[asyncio.Task[None]] = set()
         self._dead: dict[str, tuple[DeadLetter, Wire]] = {}
         self._directory = dead_letter_directory
+        self._published: list[Published] = []
         self._open = False
 
     async def start(self) -> None:
@@ -77,7 +78,14 @@ class InProcessBus:
 
     async def publish(self, message: Message) -> None:
         """Put the encoded message on every queue bound to its event."""
-        await self.publish_wire(encode(message))
+        with sending(message) as sent:
+            await self.publish_wire(encode(sent))
+        for tell in self._published:
+            tell(message)
+
+    def on_published(self, tell: Published) -> None:
+        """Tell of every message that is published from now on."""
+        self._published.append(tell)
 
     async def publish_wire(self, wire: Wire) -> None:
         """Publish bytes as any AMQP client might. Raises UnroutableEvent, BusUnavailable."""

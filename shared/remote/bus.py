@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 from aio_pika.abc import AbstractConnection
 
-from shared.bus import DeadLetter, Subscription
+from shared.bus import DeadLetter, Published, Subscription
 from shared.errors import BusUnavailable, UnroutableEvent
 from shared.events import EVENTS
-from shared.message import Message, Wire, encode
+from shared.message import Message, Wire, encode, sending
 from shared.remote import dead
 from shared.remote.consumer import Consumer
 from shared.remote.link import Link
@@ -32,6 +32,7 @@ class RabbitBus:
         self._publisher = Publisher(self._publishing)
         self._consumers: list[Consumer] = []
         self._queues: list[str] = []
+        self._published: list[Published] = []
         self._is_open = False
 
     async def start(self) -> None:
@@ -42,7 +43,14 @@ class RabbitBus:
 
     async def publish(self, message: Message) -> None:
         """Publish persistently and return once the broker has confirmed. Raises UnroutableEvent, BusUnavailable."""
-        await self.publish_wire(encode(message), correlation_id=message.correlation_id)
+        with sending(message) as sent:
+            await self.publish_wire(encode(sent), correlation_id=sent.correlation_id)
+        for tell in self._published:
+            tell(message)
+
+    def on_published(self, tell: Published) -> None:
+        """Tell of every message that is published from now on."""
+        self._published.append(tell)
 
     async def publish_wire(self, wire: Wire, *, correlation_id: str | None = None) -> None:
         """Publish bytes as any AMQP client might. Raises UnroutableEvent, BusUnavailable."""

@@ -91,6 +91,7 @@ class OpenAIServer:
     otherwise: Answer
     answers: deque[Answer] = field(default_factory=deque)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    traceparents: list[str | None] = field(default_factory=list)
     times: list[float] = field(default_factory=list)  # when they came, on the loop's clock
     url: str = ""
 
@@ -103,6 +104,7 @@ class OpenAIServer:
         """POST /v1/images/generations"""
         body = await request.json()
         self.requests.append(body)
+        self.traceparents.append(request.headers.get("traceparent"))
         self.times.append(asyncio.get_running_loop().time())
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return await problem(401, "invalid_api_key")(request)

@@ -20,6 +20,7 @@ from shared.errors import (
     StoreFull,
     Unauthorized,
 )
+from shared.tracing import Span, current_traceparent, trace_id, valid_traceparent
 from tests.fakes.server import CAMPAIGN_ID, FakeServer, serve_in_thread
 
 
@@ -183,3 +184,13 @@ async def test_events_are_read_across_chunks() -> None:
             yield part
 
     assert [data async for data in server_sent_data(chunks())] == ["one", "two\nlines"]
+
+
+async def test_calls_say_what_they_belong_to(client: LabelerClient, server: FakeServer) -> None:
+    with Span("command", correlation_id="c-1"):
+        await client.balance()
+        assert server.headers[-1]["X-Correlation-ID"] == "c-1"
+        assert trace_id(server.headers[-1]["traceparent"]) == trace_id(current_traceparent())
+    await client.balance()
+    assert server.headers[-1]["X-Correlation-ID"] != "c-1"
+    assert valid_traceparent(server.headers[-1]["traceparent"])

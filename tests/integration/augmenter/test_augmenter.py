@@ -170,7 +170,7 @@ async def test_a_rejected_image_is_left_alone(augmenter: Running) -> None:
 async def test_a_picture_that_comes_late_is_waited_for(augmenter: Running) -> None:
     message, event = labeled()
     await augmenter.bus.publish(message)
-    await eventually(lambda: augmenter.handled("failed") == 1)
+    await eventually(lambda: augmenter.handled("retried") == 1)
     await augmenter.blobs.put(event.key, picture())
     assert len(await augmenter.told(1)) == 1
 
@@ -219,7 +219,7 @@ async def test_waiting_for_the_store_uses_up_no_try(augmenter: Running, trouble:
     await augmenter.blobs.put(event.key, picture())
     setattr(augmenter.blobs, trouble, True)
     await augmenter.bus.publish(message)
-    await eventually(lambda: augmenter.handled("failed") >= 5)  # max_tries is 3
+    await eventually(lambda: augmenter.handled("retried") >= 5)  # max_tries is 3
     assert not await augmenter.bus.dead_letters()
     assert not augmenter.said
     setattr(augmenter.blobs, trouble, False)
@@ -236,4 +236,4 @@ async def test_a_stop_ends_the_flips_at_work_first(tmp_path: Path) -> None:
             await augmenter.bus.publish(message)
         await eventually(lambda: augmenter.handled("done"))
     assert augmenter.handled("done") == sum(map(augmenter.blobs.holds, keys))
-    assert augmenter.handled("failed") == 0
+    assert augmenter.handled("retried") == 0

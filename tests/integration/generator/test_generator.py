@@ -24,6 +24,7 @@ from services.generator.settings import GeneratorSettings
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import ConfigurationError
 from shared.events import FailureReason, ImageFailed, ImageGenerated
+from shared.tracing import trace_id
 from tests.eventually import eventually
 from tests.fakes.openai_server import (
     Answer,
@@ -77,6 +78,8 @@ async def test_a_picture_is_made_stored_and_told(tmp_path: Path, server: OpenAIS
     assert event.cost_usd == PRICE
     assert event.quality["provider_calls"] == 1
     assert generator.said[0].correlation_id == message.correlation_id
+    (carried,) = server.traceparents
+    assert trace_id(carried or "") == trace_id(generator.said[0].traceparent) == trace_id(message.traceparent)
     (sent,) = server.requests
     assert sent == {
         "model": "gpt-image-2",
@@ -297,7 +300,7 @@ async def test_nothing_is_paid_while_the_store_is_down_and_waiting_for_it_uses_u
     blobs.down = True
     async with running(tmp_path, blobs, provider_for(server), max_tries=2) as generator:
         await generator.bus.publish(requested())
-        await eventually(lambda: generator.handled("failed") >= 5)
+        await eventually(lambda: generator.handled("retried") >= 5)
         assert server.calls == 0
         assert not await generator.bus.dead_letters()
         blobs.down = False

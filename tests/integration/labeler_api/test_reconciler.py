@@ -10,6 +10,7 @@ from uuid import UUID
 from services.labeler_api.app import build
 from shared.embedded.bus import InProcessBus
 from shared.events import ImageLabeled, ImageRequested, ModelTrained, QuotaMet, RebalanceRequested
+from shared.tracing import trace_id
 from tests.eventually import eventually
 from tests.fakes.pictures import png
 from tests.fakes.workers import Listener, seed_of
@@ -149,9 +150,22 @@ async def test_the_trace_of_a_request_goes_through_to_its_end(one: Labeler) -> N
     heard = Listener(one.bus)
     await heard.start(ImageRequested, ImageLabeled)
     request = RebalanceRequested(targets={"aging": 1})
-    await one.publish(request, correlation_id="c-1", traceparent="00-1-2-01")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    await one.publish(request, correlation_id="c-1", traceparent=f"00-{trace}-b7ad6b7169203331-01")
     await one.reaches(str(request.campaign_id), "met")
     await eventually(lambda: one.listener.of(QuotaMet))
     messages = heard.heard + one.listener.heard
     assert {type(message.event) for message in messages} == {ImageRequested, ImageLabeled, QuotaMet}
-    assert {(m.correlation_id, m.traceparent, m.source) for m in messages} == {("c-1", "00-1-2-01", "labeler-api")}
+    assert {(m.correlation_id, trace_id(m.traceparent), m.source) for m in messages} == {("c-1", trace, "labeler-api")}
+
+
+async def test_what_is_asked_for_again_belongs_to_its_campaign(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url, augment_deadline_s=0.05) as running:
+        heard = Listener(running.bus)
+        await heard.start(ImageLabeled)
+        running.augmenter.silent = True
+        request = RebalanceRequested(targets={"aging": 1})
+        await running.publish(request, correlation_id="c-2")
+        await eventually(lambda: len(heard.heard) >= 3, "The same image again and again")
+        assert {message.correlation_id for message in heard.heard} == {"c-2"}
+        assert len({trace_id(message.traceparent) for message in heard.heard}) == 1

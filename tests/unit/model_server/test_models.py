@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from services.model_server.handlers import HANDLERS
@@ -20,7 +19,9 @@ from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import NoModel, StoreUnavailable
 from shared.events import ModelPromoted
 from shared.message import Message
+from shared.metrics import MetricRegistry
 from shared.model_card import LIVE_KEY, LiveModel, card_key, model_key
+from shared.tracing import add_ids, new_traceparent, trace_id
 from tests.unit.model_server.tiny_model import live_model, put_model, tiny_model
 
 EARLIER = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,16 +45,16 @@ def blobs(tmp_path: Path) -> DirectoryBlobs:
 
 
 @pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
+def registry() -> MetricRegistry:
+    return MetricRegistry()
 
 
 @pytest.fixture
-def holder(blobs: DirectoryBlobs, registry: CollectorRegistry) -> ModelHolder:
+def holder(blobs: DirectoryBlobs, registry: MetricRegistry) -> ModelHolder:
     return ModelHolder(blobs, ServerMetrics(registry), poll_s=0.001)
 
 
-def swaps(registry: CollectorRegistry, outcome: str) -> float:
+def swaps(registry: MetricRegistry, outcome: str) -> float:
     return registry.get_sample_value("evenskin_model_swaps_total", {"outcome": outcome}) or 0.0
 
 
@@ -81,6 +82,20 @@ async def test_a_model_without_a_card_is_served(blobs: DirectoryBlobs, holder: M
         assert holder.served.card is None
 
 
+async def test_a_model_found_by_looking_is_served_under_its_requests_id(
+    blobs: DirectoryBlobs, holder: ModelHolder
+) -> None:
+    promoted = (await put_model(blobs, "v1")).model_dump(mode="json")
+    traceparent = new_traceparent()
+    owned = LiveModel.model_validate({**promoted, "correlation_id": "c-1", "traceparent": traceparent})
+    await blobs.put(LIVE_KEY, owned.model_dump_json().encode())
+    with capture_logs(processors=[add_ids]) as logs:
+        async with holder:
+            pass
+    (served,) = (entry for entry in logs if entry["event"] == "model_served")
+    assert (served["correlation_id"], served["trace_id"]) == ("c-1", trace_id(traceparent))
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"version": "v1"}'])
 async def test_a_damaged_pointer_is_logged_and_no_model(
     blobs: DirectoryBlobs, holder: ModelHolder, body: bytes
@@ -94,7 +109,7 @@ async def test_a_damaged_pointer_is_logged_and_no_model(
 
 
 async def test_a_promotion_swaps_and_only_the_new_model_has_a_series(
-    blobs: DirectoryBlobs, holder: ModelHolder, registry: CollectorRegistry
+    blobs: DirectoryBlobs, holder: ModelHolder, registry: MetricRegistry
 ) -> None:
     await put_model(blobs, "v1", at=EARLIER)
     async with holder:
@@ -108,7 +123,7 @@ async def test_a_promotion_swaps_and_only_the_new_model_has_a_series(
 
 
 async def test_an_older_promotion_is_passed_over(
-    blobs: DirectoryBlobs, holder: ModelHolder, registry: CollectorRegistry
+    blobs: DirectoryBlobs, holder: ModelHolder, registry: MetricRegistry
 ) -> None:
     late = await put_model(blobs, "v1", at=EARLIER, live=False)
     await put_model(blobs, "v2", at=LATER)
@@ -133,7 +148,7 @@ async def test_a_rollback_is_a_newer_promotion_of_an_older_version(blobs: Direct
 
 
 async def test_the_same_model_promoted_again_is_not_loaded_again(
-    blobs: DirectoryBlobs, holder: ModelHolder, registry: CollectorRegistry
+    blobs: DirectoryBlobs, holder: ModelHolder, registry: MetricRegistry
 ) -> None:
     event = await put_model(blobs, "v1", at=EARLIER)
     async with holder:
@@ -166,7 +181,7 @@ async def _wrong(blobs: DirectoryBlobs, case: str) -> ModelPromoted:
 
 @pytest.mark.parametrize("case", ["missing", "digest", "cut off", "warm-up", "other version", "bad key"])
 async def test_a_failed_swap_keeps_the_old_model(
-    blobs: DirectoryBlobs, holder: ModelHolder, registry: CollectorRegistry, case: str
+    blobs: DirectoryBlobs, holder: ModelHolder, registry: MetricRegistry, case: str
 ) -> None:
     await put_model(blobs, "v1", at=EARLIER)
     async with holder:
@@ -203,7 +218,7 @@ async def test_the_poll_finds_what_an_event_did_not_tell(blobs: DirectoryBlobs, 
         watching.cancel()
 
 
-async def test_a_store_that_was_down_at_start_heals(tmp_path: Path, registry: CollectorRegistry) -> None:
+async def test_a_store_that_was_down_at_start_heals(tmp_path: Path, registry: MetricRegistry) -> None:
     blobs = FlakyBlobs(tmp_path / "store")
     await put_model(blobs, "v1")
     async with ModelHolder(blobs, ServerMetrics(registry)) as holder:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, SecretStr
+from structlog.testing import capture_logs
 
 from shared.errors import (
     ConfigurationError,
@@ -20,7 +23,17 @@ from shared.errors import (
     StoreUnavailable,
     Unauthorized,
 )
-from shared.http import add_operations_routes, api_key_guard, json_body, problem_response, problems
+from shared.http import (
+    add_operations_routes,
+    api_key_guard,
+    json_body,
+    observed,
+    problem_response,
+    problems,
+    tell_correlation,
+)
+from shared.metrics import MetricRegistry, ServiceMetrics
+from shared.tracing import current_correlation_id, current_traceparent, trace_id
 
 
 class Shape(BaseModel):
@@ -159,3 +172,86 @@ async def test_readiness_is_what_it_depends_on() -> None:
     error = None
     assert (await handlers["/readyz"](request)).status == 200
     assert (await handlers["/healthz"](request)).status == 200
+
+
+@asynccontextmanager
+async def observed_server(registry: MetricRegistry) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """A server that answers with what the request's work belongs to, and fails where it is told to."""
+
+    async def show(request: web.Request) -> web.StreamResponse:
+        if request.match_info["id"] == "crash":
+            raise RuntimeError("oops")
+        if request.match_info["id"] == "away":
+            raise web.HTTPFound("/")
+        if request.match_info["id"] == "stream":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"a")
+            return response
+        return web.json_response({"correlation_id": current_correlation_id(), "traceparent": current_traceparent()})
+
+    async def ready() -> None:
+        """Always."""
+
+    app = web.Application(middlewares=[observed("tests", ServiceMetrics(registry, "tests")), problems])
+    app.on_response_prepare.append(tell_correlation)
+    add_operations_routes(app, registry, ready)
+    app.router.add_get("/v1/things/{id}", show)
+    app.router.add_post("/v1/things/{id}", show)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def test_a_request_belongs_to_its_caller_or_to_itself() -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with observed_server(MetricRegistry()) as client:
+        sent = {"traceparent": f"00-{trace}-b7ad6b7169203331-01", "X-Correlation-ID": "c-1"}
+        async with client.get("/v1/things/5", headers=sent) as answer:
+            document = await answer.json()
+            assert (answer.headers["X-Correlation-ID"], document["correlation_id"]) == ("c-1", "c-1")
+            assert trace_id(document["traceparent"]) == trace
+            assert document["traceparent"] != sent["traceparent"]
+        nonsense = {"traceparent": "00-1-2-01", "X-Correlation-ID": " "}
+        async with client.get("/v1/things/5", headers=nonsense) as answer:
+            document = await answer.json()
+            assert trace_id(document["traceparent"]) != trace
+            assert len(answer.headers["X-Correlation-ID"]) == 36
+        for path, status in (("crash", 500), ("stream", 200), ("away", 302)):
+            async with client.get(f"/v1/things/{path}", headers=sent, allow_redirects=False) as answer:
+                assert (answer.status, answer.headers["X-Correlation-ID"]) == (status, "c-1")
+
+
+async def test_requests_are_counted_by_template_and_logged_once() -> None:
+    registry = MetricRegistry()
+    async with observed_server(registry) as client:
+        with capture_logs() as logs:
+            for method, path in (
+                ("GET", "/v1/things/5"),
+                ("POST", "/v1/things/6?key=secret"),
+                ("GET", "/v1/things/crash"),
+                ("GET", "/nowhere/near"),
+                ("PROPFIND", "/v1/things/5"),
+                ("GET", "/healthz"),
+                ("GET", "/metrics"),
+            ):
+                await (await client.request(method, path)).read()
+
+    def count(method: str, route: str, status: str) -> float | None:
+        labels = {"method": method, "route": route, "status": status}
+        return registry.get_sample_value("evenskin_http_requests_total", labels)
+
+    assert count("GET", "/v1/things/{id}", "200") == 1
+    assert count("POST", "/v1/things/{id}", "200") == 1
+    assert count("GET", "/v1/things/{id}", "500") == 1
+    assert count("GET", "unmatched", "404") == 1
+    assert count("other", "unmatched", "405") == 1
+    assert count("GET", "/healthz", "200") == 1
+    lines = [line for line in logs if line["event"] == "request"]
+    assert [(line["log_level"], line["method"], line["route"], line["status"]) for line in lines] == [
+        ("debug", "GET", "/v1/things/{id}", 200),
+        ("info", "POST", "/v1/things/{id}", 200),
+        ("info", "GET", "/v1/things/{id}", 500),
+        ("info", "GET", "unmatched", 404),
+        ("info", "other", "unmatched", 405),
+    ]
+    assert "secret" not in str(logs)

@@ -11,6 +11,7 @@ from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import PreconditionFailed
 from shared.live_model import make_live, read_live
 from shared.model_card import LIVE_KEY, LiveModel, model_key
+from shared.tracing import Span, current_traceparent, trace_id
 
 
 async def promote(blobs: DirectoryBlobs, version: str) -> LiveModel:
@@ -30,6 +31,17 @@ async def test_the_one_before_is_kept(tmp_path: Path) -> None:
     assert (await read_live(blobs)) == await promote(blobs, "v2")  # again: nothing changes, not even the time
     back = await promote(blobs, "v1")
     assert (back.version, back.previous) == ("v1", "v2")
+
+
+async def test_it_says_which_request_it_went_live_for(tmp_path: Path) -> None:
+    blobs = DirectoryBlobs(tmp_path)
+    with Span("promotion", correlation_id="c-1"):
+        await promote(blobs, "v1")
+        trace = trace_id(current_traceparent())
+    live = await read_live(blobs)
+    assert live is not None
+    assert live.correlation_id == "c-1"
+    assert trace_id(live.traceparent or "") == trace
 
 
 async def test_two_at_once_are_not_both_taken(tmp_path: Path) -> None:
