@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from services.all_in_one import SERVICES, settings_class
+from services.all_in_one import SERVICES, build, settings_class
 from shared import errors
+from shared.embedded.blobs import DirectoryBlobs
+from shared.embedded.bus import InProcessBus
 from shared.events import EVENTS
+from shared.metrics import Described
 from shared.schemas import ROUTES, asyncapi, json_schema, summary
 from shared.settings import PREFIX, Settings
 
@@ -28,6 +32,7 @@ def pages() -> dict[str, str]:
         "settings.md": _settings(),
         "errors.md": _errors(),
         "events.md": _events(),
+        "metrics.md": _metrics(),
         "events.schema.json": json.dumps(json_schema(), indent=1) + "\n",
         "asyncapi.json": json.dumps(asyncapi(), indent=1) + "\n",
     }
@@ -117,6 +122,47 @@ def _events() -> str:
         parts += [f"| `{f}` | {'yes' if field.is_required() else ''} |" for f, field in event.model_fields.items()]
         parts.append("")
     return "\n".join(parts)
+
+
+def metrics_of_services() -> dict[str, list[Described]]:
+    """The metrics of each service, put together with adapters of no consequence."""
+    found = {}
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        for name in SERVICES:
+            given = {"home": home, "database_url": None, "provider": "procedural", "amqp_url": None}
+            settings = settings_class(name).load(_env_file=None, **given)
+            service = build(name, settings, bus=InProcessBus(), blobs=DirectoryBlobs(home))
+            found[name] = service.registry.described
+    return found
+
+
+def _metrics() -> str:
+    found = metrics_of_services()
+    common = [metric for metric in found["augmenter"] if all(metric in metrics for metrics in found.values())]
+    parts = [
+        NOTE,
+        "# Metrics\n",
+        "Every service answers `GET /metrics` in Prometheus' text format. Labels have few values: routes are "
+        "templates, ids are none. A histogram has `_bucket`, `_sum` and `_count`. Queues are RabbitMQ's to tell, on its port "
+        "15692: `rabbitmq_detailed_queue_messages_ready{queue=…}`. What labeler-api tells of the ledger is the same "
+        "in all its replicas: take the maximum, not the sum.\n",
+        "## Every service\n",
+        *_metric_table(common),
+        "\nAnd the client library's own of the process: `process_*` and `python_*`.",
+    ]
+    for service, metrics in found.items():
+        own = [metric for metric in metrics if metric not in common]
+        if own:
+            parts += [f"\n## {service}\n", *_metric_table(own)]
+    return "\n".join(parts) + "\n"
+
+
+def _metric_table(metrics: list[Described]) -> Iterator[str]:
+    yield "| metric | type | labels | meaning |\n| --- | --- | --- | --- |"
+    for metric in metrics:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
 
 
 def write(directory: Path = DOCS) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -37,6 +37,7 @@ class MetricRegistry(CollectorRegistry):
 
     def __init__(self) -> None:
         super().__init__()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside every counter, which nobody asks for
         self.described: list[Described] = []
 
     def counter(self, name: str, meaning: str, *labels: str) -> Counter:

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 from services.augmenter.handlers import HANDLERS, SOURCE, Augmentation
+from services.augmenter.metrics import AugmenterMetrics
 from services.augmenter.settings import AugmenterSettings
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus
+from shared.metrics import MetricRegistry
 from shared.service import Service, subscribe_all
 
 
@@ -20,7 +22,8 @@ def build(settings: AugmenterSettings, *, bus: Bus | None = None, blobs: Blobs |
     bus = bus or open_bus(settings, service=SOURCE)
     blobs = blobs or open_blobs(settings)
     pool = ThreadPoolExecutor(settings.flip_threads, thread_name_prefix="flip")
-    augmentation = Augmentation(bus, blobs, pool)
+    registry = MetricRegistry()
+    augmentation = Augmentation(bus, blobs, pool, AugmenterMetrics(registry))
 
     @contextlib.asynccontextmanager
     async def pool_open() -> AsyncIterator[None]:
@@ -42,4 +45,5 @@ def build(settings: AugmenterSettings, *, bus: Bus | None = None, blobs: Blobs |
             settings=settings,
         ),
         resources=[pool_open()],
+        registry=registry,
     )

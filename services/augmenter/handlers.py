@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from services.augmenter.flips import flip_horizontally
+from services.augmenter.metrics import AugmenterMetrics
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater, Undeliverable
 from shared.errors import BlobNotFound, ImageError, StoreUnavailable
@@ -31,6 +33,7 @@ class Augmentation:
     bus: Bus
     blobs: Blobs
     pool: Executor
+    metrics: AugmenterMetrics
 
 
 async def augment_image(augmentation: Augmentation, message: Message) -> None:
@@ -42,7 +45,9 @@ async def augment_image(augmentation: Augmentation, message: Message) -> None:
     try:
         source = await augmentation.blobs.get(event.key)
         loop = asyncio.get_running_loop()
+        began = time.monotonic()
         flipped = await loop.run_in_executor(augmentation.pool, flip_horizontally, source.data)
+        augmentation.metrics.made(OPERATION, lossless=flipped.lossless, seconds=time.monotonic() - began)
         key = f"images/{event.image_id}/{OPERATION}.{flipped.extension}"
         await augmentation.blobs.put(key, flipped.data, content_type=flipped.media_type)
     except BlobNotFound as error:

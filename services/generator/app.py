@@ -13,6 +13,7 @@ from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.errors import ConfigurationError
+from shared.metrics import MetricRegistry
 from shared.service import Service, subscribe_all
 
 OPENAI_IMAGES_PER_MINUTE = 50.0  # of a tier-3 account (platform.openai.com/docs/guides/rate-limits)
@@ -49,7 +50,8 @@ def build(
     bus = bus or open_bus(settings, service=SOURCE)
     blobs = blobs or open_blobs(settings)
     chosen = provider or open_provider(settings)
-    generation = Generation(chosen, bus, blobs, Pacer(chosen.images_per_minute))
+    registry = MetricRegistry()
+    generation = Generation(chosen, bus, blobs, Pacer(chosen.images_per_minute), registry)
 
     @contextlib.asynccontextmanager
     async def provider_open() -> AsyncIterator[None]:
@@ -72,4 +74,5 @@ def build(
             settings=settings,
         ),
         resources=[provider_open()],
+        registry=registry,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 import structlog
 from pydantic import TypeAdapter
 
+from services.generator.metrics import GeneratorMetrics
 from services.generator.pacing import Pacer, PacingStopped
 from services.generator.provider import Order, Picture, Provider, ProviderFailed
 from shared.blobs import Blobs
@@ -19,6 +21,7 @@ from shared.errors import BlobNotFound, ImageError, StoreUnavailable
 from shared.events import Event, FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from shared.imaging import EXTENSIONS, MEDIA_TYPES, format_of, open_checked
 from shared.message import Message
+from shared.metrics import MetricRegistry
 from shared.taxonomy import derived_id
 
 log = structlog.get_logger(__name__)
@@ -39,7 +42,12 @@ class Generation:
     bus: Bus
     blobs: Blobs
     pacer: Pacer
+    registry: MetricRegistry
     at_work: dict[UUID, asyncio.Task[Event]] = field(default_factory=dict)
+    metrics: GeneratorMetrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics = GeneratorMetrics(self.registry, self.provider.name, lambda: len(self.at_work))
 
     async def turn(self) -> None:
         """Wait for the pace. Raises PacingStopped, StoreUnavailable: what cannot be kept is not paid for."""
@@ -97,7 +105,7 @@ async def _outcome(generation: Generation, request: ImageRequested) -> Event:
 async def _make(generation: Generation, request: ImageRequested) -> Event:
     order = Order(request.image_id, request.condition, request.severity, request.subject, request.earlier_rejections)
     try:
-        picture = await generation.provider.generate(order, generation.turn)
+        picture = await _picture(generation, order)
         made = _describe(generation, request, picture)
     except PacingStopped:
         raise RetryLater("The generator is stopping.", counted=False) from None
@@ -106,11 +114,32 @@ async def _make(generation: Generation, request: ImageRequested) -> Event:
     except ProviderFailed as error:
         log.warning("image_failed", image_id=str(request.image_id), reason=error.failure.value, detail=error.message)
         failed = _failed(request, error.failure, error.message, error.cost_usd)
+        generation.metrics.ended(request.condition, error.failure, error.cost_usd)
         await _keep(generation, failed)
         return failed
+    generation.metrics.ended(request.condition, "generated", picture.cost_usd)
     await _keep(generation, made, picture)
     log.info("image_generated", image_id=str(request.image_id), cost_usd=picture.cost_usd, calls=picture.calls)
     return made
+
+
+async def _picture(generation: Generation, order: Order) -> Picture:
+    """The provider's picture; the time it took is noted, that spent waiting for a turn aside."""
+    waited_s = 0.0
+
+    async def turn() -> None:
+        nonlocal waited_s
+        began = time.monotonic()
+        try:
+            await generation.turn()
+        finally:
+            waited_s += time.monotonic() - began
+
+    began = time.monotonic()
+    try:
+        return await generation.provider.generate(order, generation.metrics.counted(turn))
+    finally:
+        generation.metrics.took(time.monotonic() - began - waited_s)
 
 
 def _describe(generation: Generation, request: ImageRequested, picture: Picture) -> ImageGenerated:

@@ -9,6 +9,7 @@ from services.labeler_api.database import Database
 from services.labeler_api.datasets import Closer
 from services.labeler_api.handlers import HANDLERS, Ledger
 from services.labeler_api.http_api import LabelerHttp
+from services.labeler_api.metrics import LedgerMetrics
 from services.labeler_api.outbox import SOURCE, Relay
 from services.labeler_api.reconciler import Reconciler
 from services.labeler_api.settings import LabelerSettings
@@ -16,6 +17,7 @@ from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.imaging import MAX_BYTES
+from shared.metrics import MetricRegistry
 from shared.service import Service, subscribe_all
 
 PREFETCH = 20  # events in hand at a time: as many as the database has connections for
@@ -30,6 +32,8 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
     closer = Closer(database, blobs, settings, relay)
     reconciler = Reconciler(database, settings, relay)
     ledger = Ledger(database, blobs, settings, relay, closer)
+    registry = MetricRegistry()
+    metrics = LedgerMetrics(registry, database)
 
     @contextlib.asynccontextmanager
     async def ledger_open() -> AsyncIterator[None]:
@@ -59,4 +63,6 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
         ready=database.check,
         dependencies={"database": database.check},
         max_request_bytes=MAX_BYTES + 1024 * 1024,
+        registry=registry,
+        refresh_metrics=metrics.refresh,
     )

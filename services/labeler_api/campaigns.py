@@ -215,7 +215,7 @@ async def reopen(
 
 async def pay(connection: AsyncConnection, slot: Mapping[str, Any], cost_micro_usd: int, *, expected: bool) -> None:
     """Book what an attempt cost. `expected`: the plan's price was committed for it, and is now known better."""
-    counters.add(connection, {f"spent/{slot['campaign_id']}": cost_micro_usd})
+    counters.add(connection, {f"spent/{slot['campaign_id']}": cost_micro_usd, "paid": cost_micro_usd})
     campaign = await campaign_row(connection, slot["campaign_id"])
     difference = cost_micro_usd - (campaign["price_micro_usd"] if expected else 0)
     if difference:

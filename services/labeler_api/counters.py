@@ -2,7 +2,8 @@
 
 Names: `images/<status>`, `labels/<status>/<condition>/<severity>` (severity 0: not graded),
 `shows/<status>/<condition>`, `reserved/<condition>` (slots whose image is not accepted yet), `variants`,
-`unaugmented` (both of accepted images), `campaign/<id>/counted|failed/<condition>/<severity>`, `spent/<id>`.
+`unaugmented` (both of accepted images), `campaign/<id>/counted|failed/<condition>/<severity>`, `spent/<id>`
+and `paid` (millionths of a US dollar, of one campaign and of all), `reviews/<verdict>/gate|person`.
 """
 
 from __future__ import annotations

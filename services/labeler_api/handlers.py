@@ -150,6 +150,7 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
             return
         row = await images.locked(connection, event.image_id)
         assert row is not None
+        counters.add(connection, {f"reviews/{'rejected' if reasons else 'accepted'}/{reviews.GATE}": 1})
         await reviews.settle(
             connection,
             row,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api import campaigns, images, outbox
+from services.labeler_api import campaigns, counters, images, outbox
 from services.labeler_api.database import row_of
 from services.labeler_api.images import Status
 from services.labeler_api.settings import LabelerSettings
@@ -58,6 +58,7 @@ async def review(
             created_at=time.time(),
         )
     )
+    counters.add(connection, {f"reviews/{said.verdict.value}/person": 1})
     await settle(
         connection,
         row,

@@ -6,10 +6,12 @@ from importlib.util import find_spec
 
 from services.trainer.handlers import HANDLERS, SOURCE, Trainer
 from services.trainer.settings import TrainerSettings
+from services.trainer.telemetry import TrainerMetrics
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.errors import ConfigurationError
+from shared.metrics import MetricRegistry
 from shared.service import Service, subscribe_all
 
 NAME = SOURCE
@@ -24,7 +26,8 @@ def build(settings: TrainerSettings, bus: Bus | None = None, blobs: Blobs | None
         raise ConfigurationError("PyTorch is not installed.", advice="Install evenskin[trainer].")
     bus = bus or open_bus(settings, service=NAME)
     blobs = blobs or open_blobs(settings)
-    trainer = Trainer(bus, blobs, settings)
+    registry = MetricRegistry()
+    trainer = Trainer(bus, blobs, settings, TrainerMetrics(registry))
     return Service(
         name=NAME,
         settings=settings,
@@ -37,4 +40,5 @@ def build(settings: TrainerSettings, bus: Bus | None = None, blobs: Blobs | None
             prefetch=1,  # one training takes all cores; other replicas take the next
             settings=settings,
         ),
+        registry=registry,
     )

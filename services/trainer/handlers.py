@@ -11,6 +11,7 @@ import structlog
 from services.trainer.child import WorkerCrashed
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
+from services.trainer.telemetry import TrainerMetrics
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater, Undeliverable
 from shared.errors import (
@@ -38,6 +39,7 @@ class Trainer:
     bus: Bus
     blobs: Blobs
     settings: TrainerSettings
+    metrics: TrainerMetrics
 
 
 async def train_model(trainer: Trainer, message: Message) -> None:
@@ -53,7 +55,9 @@ async def train_model(trainer: Trainer, message: Message) -> None:
         card = await run.card()
         if card is None:
             log.info("training_started", run_id=run.id, images=event.images, dataset_version=event.dataset_version)
-            card = await run.train(lambda epoch: _tell_epoch(trainer, message, run, epoch))
+            with trainer.metrics.training():
+                card = await run.train(lambda epoch: _tell_epoch(trainer, message, run, epoch))
+            trainer.metrics.decided(promoted=card.config["gate"]["promoted"])
     except StoreUnavailable as error:
         raise RetryLater(f"{error.code}: {error}", counted=False) from error
     except WorkerCrashed:
@@ -67,6 +71,7 @@ async def train_model(trainer: Trainer, message: Message) -> None:
 async def _tell_epoch(trainer: Trainer, message: Message, run: Run, epoch: dict[str, Any]) -> None:
     event = message.event
     assert isinstance(event, QuotaMet)
+    trainer.metrics.epoch_ended(epoch)
     progress = TrainingProgressed(run_id=run.id, campaign_id=event.campaign_id, **epoch)
     try:
         await _publish(trainer, message, progress, run.id, epoch["epoch"])

@@ -202,7 +202,13 @@ def _validate(net: SkinNet, answers: Answers, data: FoldData, weights: Tensor) -
     targets, mask = ordinal_targets(severity)
     right = (logits[..., 0] > 0) == (targets[..., 0] > 0.5)
     known = mask[..., 0].sum().clamp_min(1)
-    return loss, {"validation_accuracy": float((right * mask[..., 0]).sum() / known)}
+    present, absent = (mask[..., 0] * (targets[..., 0] == value) for value in (1, 0))
+    recalls = [(right * group).sum(0) / group.sum(0) for group in (present, absent)]
+    return loss, {
+        "validation_accuracy": float((right * mask[..., 0]).sum() / known),
+        # Over the conditions that are both shown and not shown in the fold; none of them: no better than chance.
+        "validation_balanced_accuracy": float(torch.stack(recalls).mean(0).nanmean().nan_to_num(0.5)),
+    }
 
 
 def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:

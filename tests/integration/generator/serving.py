@@ -87,8 +87,11 @@ class Running:
 
     def handled(self, outcome: str = "done") -> float:
         """Deliveries that were handled."""
-        labels = {"event": "ImageRequested", "outcome": outcome}
-        return self.service.registry.get_sample_value("evenskin_events_handled_total", labels) or 0.0
+        return self.metric("evenskin_events_handled_total", event="ImageRequested", outcome=outcome)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample of the service's registry; 0 where there is none."""
+        return self.service.registry.get_sample_value(name, labels) or 0.0
 
 
 @contextlib.asynccontextmanager

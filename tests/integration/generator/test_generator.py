@@ -78,6 +78,13 @@ async def test_a_picture_is_made_stored_and_told(tmp_path: Path, server: OpenAIS
     assert event.cost_usd == PRICE
     assert event.quality["provider_calls"] == 1
     assert generator.said[0].correlation_id == message.correlation_id
+    labels = {"provider": "openai", "condition": "redness", "outcome": "generated"}
+    assert generator.metric("evenskin_images_generated_total", **labels) == 1
+    assert generator.metric("evenskin_generation_cost_usd_total", provider="openai") == pytest.approx(PRICE)
+    assert generator.metric("evenskin_provider_requests_total", provider="openai") == 1
+    assert generator.metric("evenskin_provider_seconds_count", provider="openai") == 1
+    assert generator.metric("evenskin_events_published_total", event="ImageGenerated") == 1
+    assert generator.metric("evenskin_images_in_progress") == 0
     (carried,) = server.traceparents
     assert trace_id(carried or "") == trace_id(generator.said[0].traceparent) == trace_id(message.traceparent)
     (sent,) = server.requests
@@ -297,8 +304,8 @@ async def test_what_is_paid_is_kept_until_the_store_takes_it(
 async def test_nothing_is_paid_while_the_store_is_down_and_waiting_for_it_uses_up_no_try(
     tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
 ) -> None:
-    blobs.down = True
     async with running(tmp_path, blobs, provider_for(server), max_tries=2) as generator:
+        blobs.down = True
         await generator.bus.publish(requested())
         await eventually(lambda: generator.handled("retried") >= 5)
         assert server.calls == 0

@@ -9,7 +9,7 @@ from tests.integration.labeler_api.support import Labeler
 
 
 async def recount(labeler: Labeler) -> dict[str, int]:
-    """What every counter must be, the money spent aside."""
+    """What every counter must be, the money spent and the gate's verdicts aside."""
     expected: Counter[str] = Counter()
     images = {row["id"]: row for row in await labeler.rows("images")}
     for row in images.values():
@@ -19,6 +19,8 @@ async def recount(labeler: Labeler) -> dict[str, int]:
         status = images[row["image_id"]]["status"]
         expected[f"labels/{status}/{row['condition']}/{row['severity'] or 0}"] += 1
         expected[f"shows/{status}/{row['condition']}"] += 1
+    for row in await labeler.rows("reviews"):
+        expected[f"reviews/{row['verdict']}/person"] += 1
     for row in await labeler.rows("variants"):
         expected["variants"] += images[row["image_id"]]["status"] == "accepted"
     for row in await labeler.rows("slots"):
@@ -30,11 +32,12 @@ async def recount(labeler: Labeler) -> dict[str, int]:
 
 
 async def counted(labeler: Labeler) -> dict[str, int]:
-    """What the counters are, the money spent aside."""
+    """What the counters are, the money spent and the gate's verdicts aside."""
     found: Counter[str] = Counter()
     for row in await labeler.rows("counters"):
         found[row["name"]] += row["value"]
-    return {name: value for name, value in found.items() if value and not name.startswith("spent/")}
+    aside = ("spent/", "paid", "reviews/accepted/gate", "reviews/rejected/gate")
+    return {name: value for name, value in found.items() if value and not name.startswith(aside)}
 
 
 async def assert_counters(labeler: Labeler) -> None:

@@ -1,0 +1,30 @@
+"""What Prometheus is told of variants."""
+
+from __future__ import annotations
+
+from shared.metrics import MetricRegistry
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds: a small JPEG to a large PNG
+
+
+class AugmenterMetrics:
+    """The augmenter's own metrics, in the service's registry."""
+
+    def __init__(self, registry: MetricRegistry) -> None:
+        self._variants = registry.counter(
+            "evenskin_variants_made_total",
+            "Variants made, by operation and whether no pixel lost anything",
+            "operation",
+            "lossless",
+        )
+        self._seconds = registry.histogram(
+            "evenskin_variant_seconds",
+            "Time a variant took, waiting for a thread included",
+            "operation",
+            buckets=_BUCKETS,
+        )
+
+    def made(self, operation: str, *, lossless: bool, seconds: float) -> None:
+        """A variant was made."""
+        self._variants.labels(operation, "true" if lossless else "false").inc()
+        self._seconds.labels(operation).observe(seconds)

@@ -1,0 +1,55 @@
+"""What Prometheus is told of pictures and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from services.generator.provider import Turn
+from shared.metrics import MetricRegistry
+
+_BUCKETS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)  # seconds: a drawing to a slow API's retries
+
+
+class GeneratorMetrics:
+    """The generator's own metrics, in the service's registry. `provider` is a label of all of them."""
+
+    def __init__(self, registry: MetricRegistry, provider: str, at_work: Callable[[], int]) -> None:
+        self._provider = provider
+        self._images = registry.counter(
+            "evenskin_images_generated_total",
+            "Images asked of the provider, by outcome: generated, or the reason of the failure",
+            "provider",
+            "condition",
+            "outcome",
+        )
+        cost = registry.counter("evenskin_generation_cost_usd_total", "What the provider was paid", "provider")
+        self._cost = cost.labels(provider)
+        requests = registry.counter(
+            "evenskin_provider_requests_total", "Requests begun at the provider, repeated ones too", "provider"
+        )
+        self._requests = requests.labels(provider)
+        self._seconds = registry.histogram(
+            "evenskin_provider_seconds",
+            "Time the provider took for an image, repeated requests included, waiting for the pace excluded",
+            "provider",
+            buckets=_BUCKETS,
+        ).labels(provider)
+        registry.gauge("evenskin_images_in_progress", "Images being generated or stored").set_function(at_work)
+
+    def ended(self, condition: str, outcome: str, cost_usd: float) -> None:
+        """An image was made, or will not be."""
+        self._images.labels(self._provider, condition, outcome).inc()
+        self._cost.inc(cost_usd)
+
+    def took(self, seconds: float) -> None:
+        """The provider was at an image for so long."""
+        self._seconds.observe(seconds)
+
+    def counted(self, turn: Turn) -> Turn:
+        """The turn, each one that is given counted as a request."""
+
+        async def count() -> None:
+            await turn()
+            self._requests.inc()
+
+        return count
