@@ -144,9 +144,9 @@ def _metrics() -> str:
         NOTE,
         "# Metrics\n",
         "Every service answers `GET /metrics` in Prometheus' text format. Labels have few values: routes are "
-        "templates, ids are none. A histogram has `_bucket`, `_sum` and `_count`. Queues are RabbitMQ's to tell, on its port "
-        "15692: `rabbitmq_detailed_queue_messages_ready{queue=…}`. What labeler-api tells of the ledger is the same "
-        "in all its replicas: take the maximum, not the sum.\n",
+        "templates, ids are none. A histogram has `_bucket`, `_sum` and `_count`. Queues are RabbitMQ's to tell, on "
+        "its port 15692: `rabbitmq_detailed_queue_messages_ready{queue=…}`. What labeler-api tells of the ledger is "
+        "the same in all its replicas: take the maximum, not the sum.\n",
         "## Every service\n",
         *_metric_table(common),
         "\nAnd the client library's own of the process: `process_*` and `python_*`.",
