@@ -160,15 +160,19 @@ def train(home: Home = None, url: Url = None, json_output: Json = False) -> int:
 
 @app.command()
 def status(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the rebalance under way to its end.")] = False,
     home: Home = None,
     url: Url = None,
     json_output: Json = False,
 ) -> int:
     """Show the dataset's balance, the rebalances and the models."""
+    if watch:
+        from services.commands import watching
+
+        return _run(watching.watch_status(home=home, url=url, json_output=json_output))
     from services.commands import dataset
 
-    return _run(dataset.show_status(watch=watch, home=home, url=url, json_output=json_output))
+    return _run(dataset.show_status(home=home, url=url, json_output=json_output))
 
 
 @app.command()

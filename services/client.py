@@ -150,9 +150,9 @@ class LabelerClient(_Client):
         """Start a campaign; `request` is the data of RebalanceRequested."""
         return cast(Campaign, await self._json("POST", "/v1/rebalances", json=dict(request)))
 
-    async def campaigns(self) -> list[Campaign]:
-        """Every campaign, the newest first."""
-        answer = await self._json("GET", "/v1/rebalances")
+    async def campaigns(self, limit: int | None = None) -> list[Campaign]:
+        """The latest campaigns, the newest first, without the history of their trainings."""
+        answer = await self._json("GET", "/v1/rebalances", {"limit": limit})
         return cast(list[Campaign], answer["rebalances"] if isinstance(answer, dict) else answer)
 
     async def campaign(self, campaign_id: str) -> Campaign:

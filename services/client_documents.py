@@ -78,15 +78,21 @@ class SlotCounts(TypedDict):
     open: int
 
 
-class Training(TypedDict):
-    """The last epoch of a campaign's training run."""
+class Epoch(TypedDict):
+    """What one epoch of a training run measured."""
 
-    run_id: str
     epoch: int
     epochs: int
     train_loss: float
     validation_loss: float
     metrics: dict[str, float]
+
+
+class Training(Epoch):
+    """The last epoch of a campaign's training run, and every one where a single campaign is asked for."""
+
+    run_id: str
+    history: NotRequired[list[Epoch]]
 
 
 class TrainedModel(TypedDict):

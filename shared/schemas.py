@@ -9,9 +9,11 @@ from pydantic.json_schema import models_json_schema
 
 from shared.events import EVENTS, Event
 
+OPERATOR = "operator"  # a person, whom no queue is kept for
+
 ROUTES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "RebalanceRequested": ("operator", ("labeler-api",)),
-    "RebalanceRejected": ("labeler-api", ("operator",)),
+    "RebalanceRequested": (OPERATOR, ("labeler-api",)),
+    "RebalanceRejected": ("labeler-api", (OPERATOR,)),
     "ImageRequested": ("labeler-api", ("generator",)),
     "ImageGenerated": ("generator", ("labeler-api",)),
     "ImageFailed": ("generator", ("labeler-api",)),
@@ -23,6 +25,16 @@ ROUTES: dict[str, tuple[str, tuple[str, ...]]] = {
     "ModelPromoted": ("trainer", ("model-server",)),
 }
 """Who sends each event, and who handles it. An operator may send ModelPromoted through labeler-api too."""
+
+
+def known_queues() -> list[str]:
+    """Every consumer queue of the system: a broker does not list its queues over AMQP."""
+    return [
+        f"{receiver}.{event}"
+        for event, (_, receivers) in ROUTES.items()
+        for receiver in receivers
+        if receiver != OPERATOR
+    ]
 
 
 def summary(event: type[Event]) -> str:

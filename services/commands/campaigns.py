@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
 import typer
@@ -13,12 +13,12 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from services.client import LabelerClient
-from services.client_documents import Campaign
+from services.client_documents import Campaign, DeadLetterDocument
 from services.commands.connection import LABELER, labeler
 from services.commands.output import print_json, progress, results
 from services.commands.progress import progress_bars
 from services.commands.targets import Wanted
-from services.report.console import plan_table
+from services.report.console import plan_table, quota_sums
 from services.report.text import METRIC_NAMES, condition_text, count, overall_metrics, percent, usd
 from shared.errors import OverBudget, TrainingFailed
 
@@ -49,17 +49,17 @@ async def rebalance(
         campaign = await client.rebalance(wanted.body())
         if wait:
             return await follow(client, campaign, json_output=json_output)
-        _report(campaign, json_output=json_output)
+        report(campaign, json_output=json_output)
         if where.transient:
             progress().print("It is in the ledger. `evenskin serve all` carries it out; --wait would have.")
-    return _exit_status(campaign)
+    return exit_status(campaign)
 
 
 async def follow(client: LabelerClient, campaign: Campaign, *, json_output: bool) -> int:
     """Show a campaign's progress until its model is there, or it has failed; then how it ended."""
     last = await watch(client, campaign)
-    _report(last, json_output=json_output)
-    return _exit_status(last)
+    report(last, json_output=json_output)
+    return exit_status(last)
 
 
 async def watch(client: LabelerClient, campaign: Campaign) -> Campaign:
@@ -86,10 +86,10 @@ async def _until_settled(client: LabelerClient, campaign_id: str) -> AsyncGenera
             if done:
                 document, upcoming = upcoming.result(), None
                 yield document
-                if document["state"] in FAILED_STATES or (document["state"] == "met" and document["model"]):
+                if has_ended(document):
                     return
             if clock() - looked >= LOOK_S:
-                await _raise_if_given_up(client, campaign_id)
+                raise_if_given_up(await client.dead_letters(TRAINING_QUEUE), campaign_id)
                 looked = clock()
     finally:
         if upcoming is not None:
@@ -102,10 +102,13 @@ async def _next(stream: AsyncGenerator[Campaign]) -> Campaign:
     return await anext(stream)
 
 
-async def _raise_if_given_up(client: LabelerClient, campaign_id: str) -> None:
-    """A training that failed for good publishes nothing: without this look one would wait for ever."""
-    for letter in await client.dead_letters(TRAINING_QUEUE):
-        if campaign_id in letter["body"]:
+def raise_if_given_up(letters: Iterable[DeadLetterDocument], campaign_id: str) -> None:
+    """A training that failed for good publishes nothing: without this look one would wait for ever.
+
+    Raises TrainingFailed.
+    """
+    for letter in letters:
+        if letter["queue"] == TRAINING_QUEUE and campaign_id in letter["body"]:
             raise TrainingFailed(
                 f"The training was given up: {letter['error']}",
                 advice="When the cause is mended, `evenskin dead replay` tries it again.",
@@ -124,12 +127,7 @@ class _Bars:
         if self._bars.disable:
             self._tell(campaign)
             return
-        sums: dict[str, list[int]] = {}
-        for quota in campaign["quotas"]:
-            total = sums.setdefault(quota["condition"], [0, 0, 0])
-            for index, number in enumerate((quota["count"], quota.get("counted", 0), quota.get("failed", 0))):
-                total[index] += number
-        for condition, (wanted, counted, failed) in sums.items():
+        for condition, (wanted, counted, failed) in quota_sums(campaign).items():
             self._show(condition_text(condition), counted, wanted, f"{failed} failed" if failed else "")
         training = campaign["training"]
         if training is not None:
@@ -154,7 +152,8 @@ class _Bars:
             progress().print(f"{campaign['state']}: {line}")
 
 
-def _report(campaign: Campaign, *, json_output: bool) -> None:
+def report(campaign: Campaign, *, json_output: bool) -> None:
+    """How a campaign stands."""
     if json_output:
         print_json(campaign)
         return
@@ -173,5 +172,11 @@ def _report(campaign: Campaign, *, json_output: bool) -> None:
         console.print(f"Model {escape(model['version'])} {fate}. {', '.join(numbers)}", soft_wrap=True)
 
 
-def _exit_status(campaign: Campaign) -> int:
+def has_ended(campaign: Campaign) -> bool:
+    """Whether nothing more comes of a campaign."""
+    return campaign["state"] in FAILED_STATES or (campaign["state"] == "met" and campaign["model"] is not None)
+
+
+def exit_status(campaign: Campaign) -> int:
+    """1 where the campaign did not get what was asked."""
     return 1 if campaign["state"] in FAILED_STATES else 0

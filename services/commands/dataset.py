@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from services.client import LabelerClient
@@ -18,7 +15,6 @@ from services.commands.output import print_json, results
 from services.commands.targets import Wanted
 from services.report.console import balance_table, campaigns_table, models_table, plan_table
 
-STATUS_S = 2.0  # seconds between two looks of `status --watch`
 MAX_REBALANCES = 5  # shown by `status`
 
 
@@ -34,34 +30,22 @@ async def show_plan(wanted: Wanted, *, home: Path | None, url: str | None, json_
     return 0
 
 
-async def show_status(*, watch: bool, home: Path | None, url: str | None, json_output: bool) -> int:
-    """Balance, rebalances and the live model; with `watch` until interrupted."""
-    async with labeler(home, url, running_only=watch) as (client, _):
-        if not watch:
-            document = await _status(client)
-            if json_output:
-                print_json(document)
-            else:
-                results().print(_status_group(document))
-            return 0
-        if json_output:
-            async for document in _looks(client):
-                print(json.dumps(document, default=str), flush=True)  # noqa: T201 - one line per look, for scripts
-        with Live(console=results(), auto_refresh=False, screen=False) as live:
-            async for document in _looks(client):
-                live.update(_status_group(document), refresh=True)
+async def show_status(*, home: Path | None, url: str | None, json_output: bool) -> int:
+    """Balance, rebalances and the live model."""
+    async with labeler(home, url) as (client, _):
+        document = await _status(client)
+    if json_output:
+        print_json(document)
+    else:
+        results().print(_status_group(document))
     return 0
 
 
-async def _looks(client: LabelerClient) -> AsyncIterator[dict[str, Any]]:
-    while True:
-        yield await _status(client)
-        await asyncio.sleep(STATUS_S)
-
-
 async def _status(client: LabelerClient) -> dict[str, Any]:
-    balance, campaigns, models = await asyncio.gather(client.balance(), client.campaigns(), client.models())
-    return {"balance": balance, "rebalances": campaigns[:MAX_REBALANCES], "models": models}
+    balance, campaigns, models = await asyncio.gather(
+        client.balance(), client.campaigns(MAX_REBALANCES), client.models()
+    )
+    return {"balance": balance, "rebalances": campaigns, "models": models}
 
 
 def _status_group(document: dict[str, Any]) -> RenderableType:

@@ -40,12 +40,13 @@ from shared.imaging import decode
 from shared.live_model import make_live, read_live
 from shared.message import Message, first_problem
 from shared.model_card import ModelCard, card_key
+from shared.schemas import known_queues
 from shared.taxonomy import parse_condition, parse_severity
 
 log = structlog.get_logger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-MAX_PAGE = 200  # images of one list answer
+PAGE, MAX_PAGE = 50, 200  # images or campaigns of one list answer, where no limit is given, and at most
 MAX_BATCH = 500  # reviews of one request
 MAX_NUMBER = 2**63 - 1  # in a query: what a database's integer holds
 THUMBNAIL = 256  # pixels of a thumbnail's longer side
@@ -141,11 +142,12 @@ class LabelerHttp:
         await self._ledger.change(start)
         return await self._answer(lambda connection: views.campaign(connection, asked.campaign_id), status=202)
 
-    async def list_rebalances(self, _: web.Request) -> web.Response:
-        """The latest campaigns."""
+    async def list_rebalances(self, request: web.Request) -> web.Response:
+        """The latest campaigns, without the history of their trainings."""
+        limit = _limit(request)
 
         async def view(connection: AsyncConnection) -> dict[str, Any]:
-            return {"rebalances": await views.campaign_list(connection)}
+            return {"rebalances": await views.campaign_list(connection, limit)}
 
         return await self._answer(view)
 
@@ -201,9 +203,7 @@ class LabelerHttp:
         status = _member(Status, query.get("status"), "status")
         condition = parse_condition(query["condition"]) if query.get("condition") else None
         severity = parse_severity(query["severity"]) if query.get("severity") else None
-        cursor, limit = _number(query.get("cursor"), "cursor", 0), _number(query.get("limit"), "limit", 50)
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidRequest(f"'limit' must be from 1 to {MAX_PAGE}.")
+        cursor, limit = _number(query.get("cursor"), "cursor", 0), _limit(request)
         return await self._answer(
             lambda connection: views.image_list(
                 connection, status=status, condition=condition, severity=severity, cursor=cursor, limit=limit
@@ -369,13 +369,13 @@ class LabelerHttp:
 
     async def list_dead_letters(self, request: web.Request) -> web.Response:
         """Messages that were given up."""
-        letters = await self._bus.dead_letters(request.query.get("queue") or None)
+        letters = await self._bus.dead_letters(_queue(request.query.get("queue")))
         return web.json_response({"dead_letters": [vars(letter) for letter in letters]}, dumps=views.dumps)
 
     async def replay_dead_letters(self, request: web.Request) -> web.Response:
         """Send dead letters to their queues again: `{"queue": …}`, or all."""
         body = await json_body(request) if request.can_read_body else {}
-        return web.json_response({"replayed": await self._bus.replay(body.get("queue"))})
+        return web.json_response({"replayed": await self._bus.replay(_queue(body.get("queue")))})
 
 
 def _rebalance_of_query(request: web.Request) -> RebalanceRequested:
@@ -403,11 +403,30 @@ def _number(text: str | None, name: str, default: int) -> int:
     return number
 
 
+def _limit(request: web.Request) -> int:
+    """How many things one answer lists. Raises InvalidRequest."""
+    limit = _number(request.query.get("limit"), "limit", PAGE)
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidRequest(f"'limit' must be from 1 to {MAX_PAGE}.")
+    return limit
+
+
 def _member(kind: type[E], text: str | None, name: str) -> E | None:
     try:
         return kind(text) if text else None
     except ValueError:
         raise InvalidRequest(f"'{text}' is not a {name}.", advice=f"Use one of: {', '.join(kind)}.") from None
+
+
+def _queue(name: object) -> str | None:
+    """A consumer queue, or None for all. Raises InvalidRequest, NotFound."""
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise InvalidRequest("'queue' is not a queue's name.")
+    if name not in known_queues():
+        raise NotFound(f"There is no queue '{name[:80]}'.", advice=f"Use one of: {', '.join(known_queues())}.")
+    return name
 
 
 def _uuid(request: web.Request) -> UUID:

@@ -14,8 +14,8 @@ _ROUTES: tuple[tuple[str, str, str, str], ...] = (
     ("get", "/v1/balance", "200", "How many images every condition has, by status and severity."),
     ("get", "/v1/plan", "200", "What a rebalance would generate, cost and take: a dry run."),
     ("post", "/v1/rebalances", "202", "Start a rebalance."),
-    ("get", "/v1/rebalances", "200", "The latest rebalances, newest first."),
-    ("get", "/v1/rebalances/{id}", "200", "One rebalance with its progress, training and model."),
+    ("get", "/v1/rebalances", "200", "The latest rebalances, newest first, each with the last epoch of its training."),
+    ("get", "/v1/rebalances/{id}", "200", "One rebalance with its progress, model and every epoch of its training."),
     ("get", "/v1/rebalances/{id}/stream", "200", "The same document as server-sent events."),
     ("post", "/v1/images", "201", "Bring in a picture with its labels; 200 where the same bytes are there already."),
     ("get", "/v1/images", "200", "A page of images."),
@@ -36,6 +36,7 @@ _ROUTES: tuple[tuple[str, str, str, str], ...] = (
 
 _QUERIES: dict[str, tuple[str, ...]] = {
     "/v1/plan": ("target_per_condition", "conditions", "targets", "max_attempts"),
+    "/v1/rebalances": ("limit",),
     "/v1/images": ("status", "condition", "severity", "cursor", "limit"),
     "/v1/export": ("format",),
     "/v1/dead-letters": ("queue",),
@@ -97,7 +98,8 @@ def openapi() -> dict[str, Any]:
     for method, path, status, summary in _ROUTES:
         in_path = [part[1:-1] for part in path.split("/") if part.startswith("{")]
         parameters = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in in_path]
-        parameters += [{"name": n, "in": "query", "schema": {"type": "string"}} for n in _QUERIES.get(path, ())]
+        if method == "get":
+            parameters += [{"name": n, "in": "query", "schema": {"type": "string"}} for n in _QUERIES.get(path, ())]
         problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         operation: dict[str, Any] = {
             "summary": summary,

@@ -58,13 +58,15 @@ async def campaign(connection: AsyncConnection, campaign_id: UUID) -> dict[str, 
     return await _campaign_document(connection, await campaigns.campaign_row(connection, campaign_id))
 
 
-async def campaign_list(connection: AsyncConnection, limit: int = 50) -> list[dict[str, Any]]:
-    """The latest campaigns, newest first."""
+async def campaign_list(connection: AsyncConnection, limit: int) -> list[dict[str, Any]]:
+    """The latest campaigns, newest first, each with the last epoch of its training only."""
     query = sa.select(campaign_table).order_by(campaign_table.c.sequence.desc()).limit(limit)
-    return [await _campaign_document(connection, row) for row in await rows_of(connection, query)]
+    return [await _campaign_document(connection, row, history=False) for row in await rows_of(connection, query)]
 
 
-async def _campaign_document(connection: AsyncConnection, row: Mapping[str, Any]) -> dict[str, Any]:
+async def _campaign_document(
+    connection: AsyncConnection, row: Mapping[str, Any], *, history: bool = True
+) -> dict[str, Any]:
     ends = await counters.totals(connection, f"campaign/{row['id']}/")
     spent = await counters.totals(connection, f"spent/{row['id']}")
     quotas = []
@@ -81,6 +83,7 @@ async def _campaign_document(connection: AsyncConnection, row: Mapping[str, Any]
         "targets": row["targets"],
         "review": row["review"],
         "quotas": quotas,
+        "correlation_id": row["correlation_id"],
         "slots": {
             "total": row["total"],
             "counted": counted,
@@ -93,7 +96,7 @@ async def _campaign_document(connection: AsyncConnection, row: Mapping[str, Any]
         "created_at": moment(row["created_at"]),
         "met_at": moment(row["met_at"]),
         "dataset_version": row["dataset_version"],
-        "training": await _training(connection, row["id"]),
+        "training": await _training(connection, row["id"], history=history),
         "model": await _model(connection, row["model_version"]),
     }
 
@@ -103,14 +106,16 @@ def _worst(row: Mapping[str, Any]) -> int:
     return worst if row["max_cost_micro_usd"] is None else min(worst, row["max_cost_micro_usd"])
 
 
-async def _training(connection: AsyncConnection, campaign_id: UUID) -> dict[str, Any] | None:
+async def _training(connection: AsyncConnection, campaign_id: UUID, *, history: bool) -> dict[str, Any] | None:
+    """The last epoch of a campaign's training, and with `history` every one."""
     query = sa.select(training_epochs).where(training_epochs.c.campaign_id == campaign_id)
-    epochs = await rows_of(connection, query.order_by(training_epochs.c.epoch))
-    if not epochs:
+    query = query.order_by(training_epochs.c.epoch.desc()).limit(None if history else 1)
+    rows = (await rows_of(connection, query))[::-1]
+    if not rows:
         return None
     fields = ("epoch", "epochs", "train_loss", "validation_loss", "metrics")
-    history = [{name: row[name] for name in fields} for row in epochs]
-    return {"run_id": epochs[-1]["run_id"], **history[-1], "history": history}
+    epochs = [{name: row[name] for name in fields} for row in rows]
+    return {"run_id": rows[-1]["run_id"], **epochs[-1], **({"history": epochs} if history else {})}
 
 
 async def _model(connection: AsyncConnection, version: str | None) -> dict[str, Any] | None:

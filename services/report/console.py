@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from rich.box import SIMPLE_HEAD
@@ -28,6 +29,30 @@ from services.report.text import (
 from shared.taxonomy import Condition, Severity
 
 BAR = 12  # cells of the longest bar
+CURVE = 40  # cells of a curve at most: the last epochs
+
+
+@dataclass(frozen=True)
+class Look:
+    """A campaign at one moment. `per_minute`: images that come in, None where that is not known yet."""
+
+    campaign: Campaign
+    per_minute: float | None
+    dead_letters: int
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds until its images are there at this pace; None where there is none."""
+        return 60 * self.campaign["slots"]["open"] / self.per_minute if self.per_minute else None
+
+    def document(self) -> dict[str, object]:
+        """As scripts read it."""
+        return {
+            "campaign": self.campaign,
+            "images_per_minute": self.per_minute,
+            "remaining_s": self.remaining_s,
+            "dead_letters": self.dead_letters,
+        }
 
 
 def plan_table(plan: Plan) -> RenderableType:
@@ -111,6 +136,68 @@ def campaigns_table(campaigns: Sequence[Campaign]) -> RenderableType:
             escape(campaign.get("reason") or ""),
         )
     return table
+
+
+def campaign_view(look: Look) -> RenderableType:
+    """A campaign while it runs: its quotas, pace and cost, the training's curve, the model, what was given up."""
+    campaign = look.campaign
+    table = _table(f"Rebalance {campaign['id'][:8]}", "condition", "", "counted", "of", "failed")
+    table.columns[1].justify = "left"
+    table.columns[1].min_width = BAR
+    for condition, (wanted, counted, failed) in quota_sums(campaign).items():
+        share = Text(bar(counted / wanted if wanted else 1.0), style="green" if counted == wanted else "cyan")
+        table.add_row(condition_text(condition), share, f"{counted:,}", f"{wanted:,}", f"{failed:,}" if failed else "")
+    parts: list[RenderableType] = [table, Text(look_line(look))]
+    training = campaign["training"]
+    if training is not None:
+        history = training.get("history", [])
+        for name, key in (("train", "train_loss"), ("validation", "validation_loss")):
+            losses = [cast(Mapping[str, float], epoch)[key] for epoch in history]
+            last = cast(Mapping[str, float], training)[key]
+            parts.append(Text(f"{name + ' loss':<16} {curve(losses)} {last:.3f}", style="cyan"))
+    if look.dead_letters:
+        parts.append(Text(f"{count(look.dead_letters, 'dead letter')}: see `evenskin dead list`.", style="bold red"))
+    return Group(*parts)
+
+
+def look_line(look: Look) -> str:
+    """The same in one line."""
+    campaign, training, model = look.campaign, look.campaign["training"], look.campaign["model"]
+    slots = campaign["slots"]
+    parts = [f"{slots['counted']:,} of {count(slots['total'], 'image')}"]
+    if slots["failed"]:
+        parts.append(f"{slots['failed']:,} failed")
+    if slots["open"] and look.per_minute is not None:
+        parts.append(f"{look.per_minute:.1f} a minute")
+        if look.remaining_s is not None:
+            parts.append(f"about {duration(look.remaining_s)} left")
+    parts.append(f"{usd(campaign['spent_usd'])} spent")
+    if model is not None:
+        parts.append(f"model {model['version']} " + ("is live" if model["promoted"] else "was not promoted"))
+    elif training is not None:
+        parts.append(f"training: epoch {training['epoch']} of {training['epochs']}")
+    elif campaign["state"] == "met":
+        parts.append("training starts")
+    if look.dead_letters:
+        parts.append(count(look.dead_letters, "dead letter"))
+    return f"{campaign['state']}: {', '.join(parts)}"
+
+
+def quota_sums(campaign: Campaign) -> dict[str, tuple[int, int, int]]:
+    """Images asked for, counted and failed, by condition over its severities."""
+    sums: dict[str, tuple[int, int, int]] = {}
+    for quota in campaign["quotas"]:
+        before = sums.get(quota["condition"], (0, 0, 0))
+        numbers = (quota["count"], quota.get("counted", 0), quota.get("failed", 0))
+        sums[quota["condition"]] = (before[0] + numbers[0], before[1] + numbers[1], before[2] + numbers[2])
+    return sums
+
+
+def curve(values: Sequence[float]) -> str:
+    """The last values as blocks, from the least of them to the greatest."""
+    shown = values[-CURVE:]
+    low, high = min(shown, default=0.0), max(shown, default=0.0)
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * (value - low) / (high - low)) if high > low else 0] for value in shown)
 
 
 def models_table(models: Models) -> RenderableType:

@@ -19,7 +19,7 @@ from shared.remote import dead
 from shared.remote.consumer import Consumer
 from shared.remote.link import Link
 from shared.remote.publisher import PUBLISH_S, Outgoing, Publisher
-from shared.remote.topology import known_queues
+from shared.schemas import known_queues
 
 
 class RabbitBus:
@@ -33,6 +33,7 @@ class RabbitBus:
         self._consumers: list[Consumer] = []
         self._queues: list[str] = []
         self._published: list[Published] = []
+        self._dead_letters = asyncio.Lock()  # whoever reads them holds them: nobody else sees them meanwhile
         self._is_open = False
 
     async def start(self) -> None:
@@ -89,13 +90,15 @@ class RabbitBus:
     async def dead_letters(self, queue: str | None = None) -> list[DeadLetter]:
         """Dead letters, oldest first. Those that another process reads at this moment are not seen."""
         connection = await self._connection()
-        found = [letter for name in self._named(queue) for letter in await dead.letters(connection, name)]
+        async with self._dead_letters:
+            found = [letter for name in self._named(queue) for letter in await dead.letters(connection, name)]
         return sorted(found, key=lambda letter: letter.died_at)
 
     async def replay(self, queue: str | None = None) -> int:
         """Send dead letters back to their queues with a fresh number of tries. Returns how many."""
         connection = await self._connection()
-        return sum([await dead.replay(connection, self._publisher, name) for name in self._named(queue)])
+        async with self._dead_letters:
+            return sum([await dead.replay(connection, self._publisher, name) for name in self._named(queue)])
 
     async def check(self) -> None:
         """Raise BusUnavailable unless messages can be published now."""

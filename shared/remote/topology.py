@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractQueue
 
 from shared.bus import Subscription
-from shared.schemas import ROUTES
 
 EXCHANGE = "evenskin"
 
@@ -69,11 +68,6 @@ def queues_of(queue: str) -> tuple[QueueSpec, QueueSpec, QueueSpec]:
         QueueSpec(retry_name(queue), {"x-message-ttl": MAX_RETRY_DELAY_MS, **_dead_lettered_to(queue)}),
         QueueSpec(queue, {"x-delivery-limit": DELIVERY_LIMIT, **_dead_lettered_to(dead_name(queue))}),
     )
-
-
-def known_queues() -> list[str]:
-    """Every consumer queue of the system: a broker does not list its queues over AMQP."""
-    return [f"{receiver}.{event}" for event, (_, receivers) in ROUTES.items() for receiver in receivers]
 
 
 async def declare_exchange(channel: AbstractChannel) -> AbstractExchange:

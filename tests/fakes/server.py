@@ -85,6 +85,8 @@ class FakeServer:
     fail: dict[str, EvenskinError] = field(default_factory=dict)
     raw: dict[str, tuple[int, str]] = field(default_factory=dict)
     streamed: list[dict[str, Any]] = field(default_factory=finished_campaign)
+    shown: list[dict[str, Any]] = field(default_factory=list)  # of a campaign, in turn; the last one stays
+    listed: list[dict[str, Any]] = field(default_factory=lambda: [campaign_document()])
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     refuse: frozenset[str] = frozenset()  # names of files that are answered as broken
     rebalances: list[dict[str, Any]] = field(default_factory=list)
@@ -190,11 +192,13 @@ class FakeServer:
         return web.json_response(campaign_document(), status=202)
 
     async def _campaigns(self, _: web.Request) -> web.Response:
-        return web.json_response({"rebalances": [campaign_document()]})
+        return web.json_response({"rebalances": self.listed})
 
     async def _campaign(self, request: web.Request) -> web.Response:
         if request.match_info["id"] != CAMPAIGN_ID:
             raise NotFound("No such rebalance.")
+        if self.shown:
+            return web.json_response(self.shown.pop(0) if len(self.shown) > 1 else self.shown[0])
         return web.json_response(campaign_document())
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:

@@ -13,7 +13,8 @@ from pathlib import Path
 import aio_pika
 
 from shared.events import EVENTS
-from shared.remote.topology import EXCHANGE, dead_name, known_queues, retry_name
+from shared.remote.topology import EXCHANGE, dead_name, retry_name
+from shared.schemas import known_queues
 
 
 @contextmanager

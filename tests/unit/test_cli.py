@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -10,15 +11,26 @@ import sys
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
 from services import all_in_one as all_services
 from services import cli
+from services.client_documents import Campaign
 from services.commands import campaigns, importing, serving
+from services.commands.watching import Pace
+from services.report.console import Look, campaign_view
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
-from tests.fakes.server import CAMPAIGN_ID, FakeServer, campaign_document, export_tar, serve_in_thread
+from tests.fakes.server import (
+    CAMPAIGN_ID,
+    FakeServer,
+    campaign_document,
+    export_tar,
+    finished_campaign,
+    serve_in_thread,
+)
 
 JPEG = b"\xff\xd8 a picture"
 
@@ -394,6 +406,109 @@ def test_status_shows_balance_campaigns_and_models(run: Invoke, told: FakeServer
     told.models = [_model("v1", live=True)]
     assert "v1" in run("status").out
     assert set(run("status", "--json").json) == {"balance", "rebalances", "models"}
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.commands.watching.LOOK_S", 0.01)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_rebalance_is_watched_to_its_model(run: Invoke, told: FakeServer) -> None:
+    told.shown = finished_campaign()
+    ran = run("status", "--watch")
+    assert ran.status == 0
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("running: 2 of 4 images")
+    assert "met: 4 of 4 images, $0.00 spent, training starts" in lines
+    assert any("training: epoch 1 of 2" in line for line in lines)
+    assert any("model v2 is live" in line for line in lines)
+    assert lines[-1].startswith("Model v2 is live. balanced accuracy 75.0 %")
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_watched_rebalance_is_one_object_a_line_for_scripts(run: Invoke, told: FakeServer) -> None:
+    told.shown = finished_campaign()
+    ran = run("status", "--watch", "--json")
+    looks = [json.loads(line) for line in ran.out.splitlines()]
+    assert [look["campaign"]["slots"]["counted"] for look in looks] == [2, 4, 4, 4]
+    assert looks[-1]["campaign"]["model"]["version"] == "v2"
+    assert {frozenset(look) for look in looks} == {
+        frozenset(("campaign", "images_per_minute", "remaining_s", "dead_letters"))
+    }
+    assert looks[0]["images_per_minute"] is None
+    assert looks[1]["images_per_minute"] > 0
+
+
+@pytest.mark.usefixtures("_quick")
+def test_the_rebalance_under_way_is_watched_and_else_the_last_one(run: Invoke, told: FakeServer) -> None:
+    told.listed = [campaign_document(id="another", state="rejected"), campaign_document()]
+    told.shown = [campaign_document(state="exhausted", reason="2 slots used up their attempts")]
+    ran = run("status", "--watch")
+    assert ran.status == 1
+    assert "2 slots used up their attempts" in ran.out
+    told.listed = []
+    ran = run("status", "--watch")
+    assert ran.status == 0
+    assert "No rebalance was started yet" in ran.out
+
+
+@pytest.mark.usefixtures("_quick")
+def test_watching_ends_with_a_training_that_was_given_up(run: Invoke, told: FakeServer) -> None:
+    letter = {
+        "id": "1",
+        "queue": "trainer.QuotaMet",
+        "event": "QuotaMet",
+        "tries": 5,
+        "died_at": "2026-01-01T00:00:00Z",
+    }
+    told.dead = [{**letter, "error": "too small", "body": CAMPAIGN_ID}]
+    told.shown = [campaign_document(state="met")]
+    ran = run("status", "--watch")
+    assert ran.status == 1
+    assert ran.err.startswith("error[training_failed]: The training was given up: too small")
+    assert "1 dead letter" in ran.out
+
+
+@pytest.mark.usefixtures("_quick")
+def test_ctrl_c_ends_watching_without_a_traceback(
+    run: Invoke, told: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("services.client.LabelerClient.dead_letters", interrupted)
+    ran = run("status", "--watch")
+    assert (ran.status, ran.err) == (130, "Interrupted.\n")
+
+
+def test_a_pace_is_measured_over_the_last_minute() -> None:
+    pace = Pace()
+    pace.note(0.0, 100)
+    assert pace.per_minute() is None
+    pace.note(30.0, 110)
+    assert pace.per_minute() == 20.0
+    pace.note(75.0, 140)
+    assert pace.per_minute() == 40.0
+    pace.note(80.0, 130)  # a review took some back
+    assert pace.per_minute() == pytest.approx(24.0)
+
+
+def test_the_live_view_shows_quotas_curve_and_dead_letters() -> None:
+    history = [
+        {"epoch": n, "epochs": 8, "train_loss": 1.0 / n, "validation_loss": 0.5, "metrics": {}} for n in range(1, 4)
+    ]
+    document = campaign_document(
+        slots={"total": 4, "counted": 1, "failed": 1, "open": 2},
+        training={"run_id": "r", **history[-1], "history": history},
+    )
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(campaign_view(Look(cast(Campaign, document), 4.0, 2)))
+    text = console.export_text()
+    assert "redness" in text
+    assert "1 of 4 images, 1 failed, 4.0 a minute, about 30 s left" in text
+    assert "█▃▁ 0.333" in text
+    assert "2 dead letters: see `evenskin dead list`." in text
 
 
 def _model(version: str, *, live: bool) -> dict[str, Any]:

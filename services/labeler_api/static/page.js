@@ -5,6 +5,7 @@ import * as r from "./review.js";
 
 const PAGE = 48; // pictures of a page
 const POLL_MS = 2000;
+const SHOWN_CAMPAIGNS = 3;
 const REVIEWER = "evenskin-reviewer";
 const find = (id) => document.getElementById(id);
 
@@ -283,7 +284,7 @@ function drawBalance(balance) {
 }
 
 function drawCampaigns(campaigns) {
-  const items = campaigns.slice(0, 3).map((campaign) => {
+  const items = campaigns.map((campaign) => {
     const { state, wanted, note, share } = r.progress(campaign);
     const bar = element("progress", { max: 1, value: share, ariaLabel: state });
     return element("li", {}, element("div", { className: "head" }, element("span", {}, state), element("span", { className: "waiting" }, note)), bar, element("p", {}, wanted));
@@ -293,7 +294,7 @@ function drawCampaigns(campaigns) {
 }
 
 async function refresh() {
-  const [balance, campaigns] = await Promise.all([api.balance(), api.campaigns()]);
+  const [balance, campaigns] = await Promise.all([api.balance(), api.campaigns(SHOWN_CAMPAIGNS)]);
   drawBalance(balance);
   drawCampaigns(campaigns);
   find("key-form").hidden = true;

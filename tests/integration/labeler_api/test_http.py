@@ -19,7 +19,7 @@ from PIL import Image
 
 from services.labeler_api.http_api import LabelerHttp
 from shared.errors import StoreUnavailable
-from shared.events import ImageLabeled, ModelPromoted, ModelTrained
+from shared.events import ImageLabeled, ModelPromoted, ModelTrained, TrainingProgressed
 from shared.imaging import MAX_BYTES
 from shared.model_card import LIVE_KEY
 from shared.taxonomy import Condition, Fold, fold_of
@@ -271,3 +271,26 @@ async def test_an_import_is_told_to_the_augmenter_once(one: Labeler) -> None:
     await one.settled()
     assert [type(event) for event in one.augmenter.labeled] == [ImageLabeled]
     assert one.augmenter.labeled[0].reviewer == "import"
+
+
+async def test_a_list_of_rebalances_is_as_long_as_asked_and_leaves_out_the_trainings_history(one: Labeler) -> None:
+    ids = [await one.rebalance(targets={"acne": 0}) for _ in range(3)]
+    for epoch in (1, 2):
+        await one.publish(
+            TrainingProgressed(
+                run_id="r", campaign_id=UUID(ids[-1]), epoch=epoch, epochs=9, train_loss=0.5, validation_loss=0.6
+            )
+        )
+
+    async def two() -> bool:
+        training = (await one.campaign(ids[-1]))["training"]
+        return training is not None and len(training["history"]) == 2
+
+    await eventually(two)
+    listed = (await one.get("/v1/rebalances", params={"limit": "2"}))["rebalances"]
+    assert [campaign["id"] for campaign in listed] == ids[:0:-1]
+    assert listed[0]["training"]["epoch"] == 2
+    assert "history" not in listed[0]["training"]
+    assert len((await one.get("/v1/rebalances"))["rebalances"]) == 3
+    for limit in ("0", "201", "many"):
+        assert (await one.call("GET", "/v1/rebalances", params={"limit": limit})).code == "invalid_request"

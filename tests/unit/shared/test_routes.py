@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from shared.events import EVENTS
-from shared.remote.topology import known_queues
-from shared.schemas import ROUTES
+from shared.schemas import ROUTES, known_queues
 
 SERVICES = ("generator", "augmenter", "labeler_api", "trainer", "model_server")
 
