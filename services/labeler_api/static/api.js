@@ -43,7 +43,7 @@ const post = async (path, body) =>
 export const balance = () => get("/v1/balance");
 
 /** The latest campaigns, newest first. */
-export const campaigns = async (limit) => (await get(`/v1/rebalances?limit=${limit}`)).rebalances;
+export const campaigns = async (limit) => (await get(`/v1/rebalances?${new URLSearchParams({ limit })}`)).rebalances;
 
 /** A page of images; `filter` may hold status, condition, severity, cursor and limit. */
 export const images = (filter) => get(`/v1/images?${new URLSearchParams(filter)}`);
