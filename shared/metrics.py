@@ -9,13 +9,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from shared import VERSION
 from shared.message import Message
 
 HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
@@ -91,7 +91,7 @@ class ServiceMetrics:
         build = registry.gauge(
             "evenskin_build_info", "1 for the version that runs", "service", "version", "python_version"
         )
-        build.labels(service, package_version(), platform.python_version()).set(1)
+        build.labels(service, VERSION, platform.python_version()).set(1)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -113,11 +113,3 @@ class ServiceMetrics:
         """A message was published on a bus that several services may share."""
         if message.source == self._service:
             self._published.labels(message.event.name()).inc()
-
-
-def package_version() -> str:
-    """evenskin's version as it is installed."""
-    try:
-        return version("evenskin")
-    except PackageNotFoundError:  # run from a checkout
-        return "unknown"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import VERSION
 from tests.lock import portable
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,10 @@ def test_every_package_that_is_asked_for_is_locked() -> None:
     names = {line.split("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
     wanted = {_name(requirement) for requirement in asked} - {"evenskin"}
     assert {name.lower().replace("_", "-") for name in wanted} <= {name.lower().replace("_", "-") for name in names}
+
+
+def test_the_code_and_its_packaging_have_one_version() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 def _name(requirement: str) -> str:
