@@ -148,11 +148,13 @@ async def run(compose: Compose) -> None:
         compose("up", "--detach", "--no-build", "--scale", "generator=3", "--scale", "augmenter=2")
         campaign_id = await publish(compose, SECOND)
         await campaign_until(labeler, campaign_id, counted=1)
-        compose.kill(compose.containers("generator")[0])
+        crashed = compose.crash("generator")
         say("RabbitMQ, PostgreSQL and the labeler-api are restarted")
         compose("restart", "rabbitmq", "postgres", "labeler-api")
         campaign = await campaign_until(labeler, campaign_id)
         await check_end(labeler, models, campaign, SECOND)
+        if not compose.restarts(crashed):
+            raise SmokeFailed("The generator that was killed was not started again.")
         say(f"{campaign['slots']['counted']} images more, a model that is served, no dead letters")
 
     compose("stop", *SERVICES)
