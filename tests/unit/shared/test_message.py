@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_structured_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent
 
 from shared.errors import MalformedEvent
-from shared.events import EVENTS, ImageAugmented, ImageLabeled, RebalanceRequested, Variant, Verdict
+from shared.events import (
+    EVENTS,
+    Event,
+    FailureReason,
+    ImageAugmented,
+    ImageFailed,
+    ImageGenerated,
+    ImageLabeled,
+    ImageRequested,
+    ModelPromoted,
+    ModelTrained,
+    QuotaMet,
+    RebalanceRejected,
+    RebalanceRequested,
+    ReviewPolicy,
+    Subject,
+    TrainingProgressed,
+    Variant,
+    Verdict,
+)
 from shared.message import MAX_BODY_BYTES, Message, Wire, decode, encode
-from shared.taxonomy import Condition, Severity
+from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View
 
 VARIANT = Variant(operation="hflip", key="images/a/hflip.png", sha256="0" * 64, width=3, height=4)
 MESSAGE = Message(
@@ -46,6 +68,126 @@ def test_a_message_survives_the_wire() -> None:
     document = json.loads(wire.body)
     assert (document["specversion"], document["type"]) == ("1.0", "ImageAugmented")
     assert document["source"] == "/evenskin/augmenter"
+
+
+EXAMPLES: tuple[Event, ...] = (
+    RebalanceRequested(target_per_condition=200, targets={"acne": 5}, max_cost_usd=1e-7, review=ReviewPolicy.MANUAL),
+    RebalanceRejected(campaign_id=None, code="over_budget", reason='Dear: "ü" \\ \N{GRINNING FACE} \x07 \u2028'),
+    ImageRequested(
+        campaign_id=uuid4(),
+        slot_id=uuid4(),
+        attempt=2,
+        image_id=uuid4(),
+        condition=Condition.ACNE,
+        severity=Severity.SEVERE,
+        subject=Subject(
+            age_band=next(iter(AgeBand)),
+            skin_tone=10,
+            sex=next(iter(Sex)),
+            light=next(iter(Light)),
+            view=next(iter(View)),
+        ),
+        earlier_rejections=("blurred: skin detail cannot be seen",),
+    ),
+    ImageGenerated(
+        campaign_id=uuid4(),
+        slot_id=uuid4(),
+        attempt=1,
+        image_id=uuid4(),
+        key="k",
+        sha256="0" * 64,
+        width=1,
+        height=2,
+        media_type="image/png",
+        prompt="Ein Gesicht, naïve\n",
+        provider="p",
+        model="m",
+        cost_usd=0.03,
+        quality={"sharpness": 1e22, "contrast": 1 / 3},
+    ),
+    ImageFailed(
+        campaign_id=uuid4(),
+        slot_id=uuid4(),
+        attempt=1,
+        image_id=uuid4(),
+        reason=FailureReason.TIMEOUT,
+        detail="",
+    ),
+    ImageLabeled(
+        image_id=uuid4(), key="k", verdict=Verdict.REJECTED, labels={Condition.AGING: None}, reviewer="Dr. Skin"
+    ),
+    MESSAGE.event,
+    QuotaMet(
+        campaign_id=uuid4(), dataset_version="ds-1", manifest_key="k", counts={Condition.ACNE: 3}, images=3, variants=3
+    ),
+    TrainingProgressed(
+        run_id="r", campaign_id=uuid4(), epoch=1, epochs=9, train_loss=0.1, validation_loss=1e-12, metrics={"f1": 0.5}
+    ),
+    ModelTrained(
+        run_id="r",
+        campaign_id=uuid4(),
+        dataset_version="ds-1",
+        version="v1",
+        key="k",
+        sha256="0" * 64,
+        metrics={"per_condition": {"acne": [1, 0.25, None, True, "text"]}},
+        promoted=True,
+    ),
+    ModelPromoted(
+        version="v1", key="k", sha256="0" * 64, promoted_at=datetime(2026, 1, 2, tzinfo=UTC), reason="better"
+    ),
+)
+
+
+def by_the_sdk(message: Message) -> RabbitMQMessage:
+    """The message as the CloudEvents SDK writes it."""
+    attributes = {
+        "specversion": "1.0",
+        "type": message.event.name(),
+        "source": f"/evenskin/{message.source}",
+        "id": message.id,
+        "time": message.time,
+        "datacontenttype": "application/json",
+        "correlationid": message.correlation_id,
+        "traceparent": message.traceparent,
+    }
+    return to_structured_event(CloudEvent(attributes, message.event.model_dump(mode="json")))
+
+
+def test_every_event_has_an_example() -> None:
+    assert [event.name() for event in EXAMPLES] == list(EVENTS)
+
+
+@pytest.mark.parametrize("offset_h", [0, 2])
+@pytest.mark.parametrize("event", EXAMPLES, ids=list(EVENTS))
+def test_we_write_and_read_what_the_sdk_does(event: Event, offset_h: int) -> None:
+    time = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=timezone(timedelta(hours=offset_h)))
+    message = Message(event, 'a "source" ü', id='"id" \\', time=time, correlation_id="c-1")
+    theirs, ours = by_the_sdk(message), encode(message)
+    assert (ours.content_type, ours.headers) == (theirs.content_type, theirs.headers)
+    assert json.loads(ours.body) == json.loads(theirs.body)
+    assert list(json.loads(ours.body)) == list(json.loads(theirs.body))
+    assert decode(ours) == decode(Wire(event.name(), theirs.content_type or "", {}, theirs.body)) == message
+    read = from_structured_event(RabbitMQMessage({}, ours.content_type, ours.body))
+    assert (read.get_type(), read.get_id(), read.get_time()) == (event.name(), message.id, time)
+    assert read.get_data() == event.model_dump(mode="json")
+
+
+def test_data_may_come_as_base64() -> None:
+    document = json.loads(encode(MESSAGE).body)
+    document["data_base64"] = b64encode(body_of(document.pop("data"))).decode()
+    assert decode(Wire("ImageAugmented", "application/cloudevents+json", {}, body_of(document))) == MESSAGE
+
+
+def test_what_the_sender_does_not_say_is_filled_in() -> None:
+    document = json.loads(encode(MESSAGE).body)
+    for name in ("time", "correlationid", "traceparent", "datacontenttype"):
+        del document[name]
+    message = decode(Wire("ImageAugmented", "application/cloudevents+json", {}, body_of(document)))
+    assert (message.event, message.id, message.source) == (MESSAGE.event, MESSAGE.id, MESSAGE.source)
+    assert message.time.tzinfo is not None
+    assert message.correlation_id
+    assert message.traceparent
 
 
 def test_severities_cross_the_wire() -> None:
@@ -120,6 +262,14 @@ MALFORMED: dict[str, Wire] = {
     "text as data": structured(data="text"),
     "wrong data": structured(data={"image_id": "mine", "variants": []}),
     "a wrong time": structured(time="yesterday"),
+    "a number as time": structured(time=5),
+    "a time without offset": structured(time="2026-01-02T03:04:05"),
+    "no id": structured(id=None),
+    "an empty id": structured(id=""),
+    "wrong base64": structured(data=None, data_base64="="),
+    "a number as base64": structured(data=None, data_base64=5),
+    "base64 of something else": structured(data=None, data_base64=b64encode(b"\xff").decode()),
+    "half a character": Wire("RebalanceRequested", "", {}, b'{"conditions": ["\\ud800"]}'),
     "binary, no id": Wire("ImageAugmented", "application/json", {"ce-type": "ImageAugmented"}, b"{}"),
     "binary, wrong body": Wire("ImageAugmented", "application/json", BINARY, b"{"),
     "binary, not text": Wire("ImageAugmented", "application/json", BINARY, b"\xff\xfe"),
