@@ -19,6 +19,7 @@ from aiormq.exceptions import ConnectionNotAllowed
 
 from shared.backoff import Backoff
 from shared.errors import BusUnavailable, ConfigurationError
+from shared.remote.transport import GatheringConnection
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +104,10 @@ class Link:
         while True:
             try:
                 return await aio_pika.connect(
-                    self._url, timeout=CONNECT_S, client_properties={"connection_name": self._name}
+                    self._url,
+                    timeout=CONNECT_S,
+                    client_properties={"connection_name": self._name},
+                    connection_class=GatheringConnection,
                 )
             except BROKER_ERRORS as error:
                 problem: BaseException = error
