@@ -36,6 +36,12 @@ MAX_BUDGET_USD = 1e12  # what is above is no limit: no campaign can cost as much
 START_LOCK = 0x7374  # "st": key of the advisory lock under which a campaign is planned and reserved
 
 
+_READ = sa.select(campaigns).where(campaigns.c.id == sa.bindparam("which"))
+_LOCK = _READ.with_for_update()
+_LOCK_SLOT = sa.select(slots).where(slots.c.id == sa.bindparam("which")).with_for_update()
+_UPDATE_SLOT = sa.update(slots).where(slots.c.id == sa.bindparam("which"))
+
+
 async def plan_for(connection: AsyncConnection, request: RebalanceRequested, settings: LabelerSettings) -> Plan:
     """What the request would do now. Images that running campaigns are still getting count as there.
 
@@ -152,13 +158,12 @@ def image_requested(slot: Mapping[str, Any]) -> ImageRequested:
 
 async def locked_slot(connection: AsyncConnection, slot_id: UUID) -> dict[str, Any] | None:
     """A slot's row, locked until the transaction ends."""
-    return await row_of(connection, sa.select(slots).where(slots.c.id == slot_id).with_for_update())
+    return await row_of(connection, _LOCK_SLOT, which=slot_id)
 
 
 async def campaign_row(connection: AsyncConnection, campaign_id: UUID, *, lock: bool = False) -> dict[str, Any]:
     """A campaign's row. Raises NotFound."""
-    query = sa.select(campaigns).where(campaigns.c.id == campaign_id)
-    row = await row_of(connection, query.with_for_update() if lock else query)
+    row = await row_of(connection, _LOCK if lock else _READ, which=campaign_id)
     if row is None:
         raise NotFound(f"There is no campaign {campaign_id}.")
     return row
@@ -167,7 +172,7 @@ async def campaign_row(connection: AsyncConnection, campaign_id: UUID, *, lock: 
 async def move(connection: AsyncConnection, slot: Mapping[str, Any], state: str, image_id: UUID | None) -> None:
     """Move a slot to a state other than open, held by an image or none; its campaign's counters follow."""
     values = {"state": state, "deadline": None, "image_id": image_id}
-    await connection.execute(sa.update(slots).where(slots.c.id == slot["id"]).values(values))
+    await connection.execute(_UPDATE_SLOT, {**values, "which": slot["id"]})
     counters.add(connection, _state_changes(slot, slot["state"], state))
 
 
@@ -213,14 +218,13 @@ async def reopen(
     await outbox.enqueue(connection, [request_message(campaign, {**slot, **values})])
 
 
-async def pay(connection: AsyncConnection, slot: Mapping[str, Any], cost_micro_usd: int, *, expected: bool) -> None:
+async def pay(connection: AsyncConnection, campaign: Mapping[str, Any], cost_micro_usd: int, *, expected: bool) -> None:
     """Book what an attempt cost. `expected`: the plan's price was committed for it, and is now known better."""
-    counters.add(connection, {f"spent/{slot['campaign_id']}": cost_micro_usd, "paid": cost_micro_usd})
-    campaign = await campaign_row(connection, slot["campaign_id"])
+    counters.add(connection, {f"spent/{campaign['id']}": cost_micro_usd, "paid": cost_micro_usd})
     difference = cost_micro_usd - (campaign["price_micro_usd"] if expected else 0)
     if difference:
         committed = campaigns.c.committed_micro_usd + difference
-        update = sa.update(campaigns).where(campaigns.c.id == slot["campaign_id"])
+        update = sa.update(campaigns).where(campaigns.c.id == campaign["id"])
         await connection.execute(update.values(committed_micro_usd=committed))
 
 

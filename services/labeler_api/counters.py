@@ -11,14 +11,24 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.labeler_api.statements import per_dialect
 from services.labeler_api.tables import counters
 
 SHARDS = 16  # rows a counter is spread over, so that concurrent transactions seldom meet on one
+
+
+def _adding(insert: Any) -> Any:
+    statement = insert(counters)
+    sums = {"value": counters.c.value + statement.excluded.value}
+    return statement.on_conflict_do_update(index_elements=["name", "shard"], set_=sums)
+
+
+_ADD = per_dialect(_adding)
 
 
 def add(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
@@ -39,13 +49,7 @@ async def write(connection: AsyncConnection) -> None:
     changes.clear()
     if not rows:
         return
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(counters).values(rows)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name", "shard"], set_={"value": counters.c.value + statement.excluded.value}
-        )
-    )
+    await connection.execute(_ADD[connection.dialect.name], rows)
 
 
 def _pending(connection: AsyncConnection) -> Counter[str]:

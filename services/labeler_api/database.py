@@ -63,7 +63,7 @@ class Database:
 
     def _create_engine(self) -> AsyncEngine:
         if not self.is_sqlite:
-            return create_async_engine(self._url, pool_size=20, max_overflow=10, pool_pre_ping=True, pool_timeout=20)
+            return create_async_engine(self._url, pool_size=20, max_overflow=0, pool_pre_ping=True, pool_timeout=20)
         if self._url.database:
             with _translated():
                 Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -148,9 +148,9 @@ async def rows_of(connection: AsyncConnection, query: sa.Executable) -> list[dic
     return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
-async def row_of(connection: AsyncConnection, query: sa.Executable) -> dict[str, Any] | None:
+async def row_of(connection: AsyncConnection, query: sa.Executable, **parameters: object) -> dict[str, Any] | None:
     """The first row that the query finds, or None."""
-    row = (await connection.execute(query)).mappings().first()
+    row = (await connection.execute(query, parameters)).mappings().first()
     return None if row is None else dict(row)
 
 

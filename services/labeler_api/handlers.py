@@ -20,7 +20,6 @@ from services.labeler_api.images import NewImage, Status
 from services.labeler_api.plan import MICRO
 from services.labeler_api.settings import LabelerSettings
 from services.labeler_api.tables import campaigns as campaign_table
-from services.labeler_api.tables import images as image_table
 from services.labeler_api.tables import models, training_epochs, variants
 from shared.blobs import Blobs
 from shared.bus import RetryLater, Undeliverable
@@ -40,6 +39,8 @@ from shared.message import Message
 from shared.taxonomy import Condition, Severity
 
 log = structlog.get_logger(__name__)
+
+_INSERT_VARIANTS = sa.insert(variants)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         if not await images.record(connection, image, Status.PENDING):
             return
         current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
-        await campaigns.pay(connection, slot, cost, expected=current)
+        await campaigns.pay(connection, campaign, cost, expected=current)
         if current:
             await campaigns.move(connection, slot, campaigns.REVIEW, event.image_id)
         else:
@@ -175,7 +176,8 @@ async def reopen_failed(ledger: Ledger, message: Message) -> None:
         if slot is None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
         current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
-        await campaigns.pay(connection, slot, round(event.cost_usd * MICRO), expected=current)
+        campaign = await campaigns.campaign_row(connection, slot["campaign_id"])
+        await campaigns.pay(connection, campaign, round(event.cost_usd * MICRO), expected=current)
         if current:
             await campaigns.reopen(connection, slot, f"{event.reason.value}: {event.detail}", ledger.settings)
 
@@ -196,9 +198,9 @@ async def count_augmented(ledger: Ledger, message: Message) -> None:
         slot = await campaigns.locked_slot(connection, row["slot_id"]) if row["slot_id"] else None
         rows = [{"image_id": event.image_id, **variant.model_dump()} for variant in event.variants]
         if rows:
-            await connection.execute(sa.insert(variants), rows)
-        update = sa.update(image_table).where(image_table.c.id == event.image_id)
-        await connection.execute(update.values(augmented_at=time.time(), augment_due_at=None))
+            await connection.execute(_INSERT_VARIANTS, rows)
+        augmented = {"augmented_at": time.time(), "augment_due_at": None}
+        await connection.execute(images.UPDATE, {**augmented, "which": event.image_id})
         accepted = row["status"] == Status.ACCEPTED
         if accepted:
             counters.add(connection, {"variants": len(rows), "unaugmented": -1})

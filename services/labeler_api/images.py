@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api import counters
 from services.labeler_api.database import row_of
 from services.labeler_api.perceptual_hash import NEAR_DUPLICATE_BITS, bands, differing_bits
+from services.labeler_api.statements import per_dialect
 from services.labeler_api.tables import image_bands, image_labels, images, variants
 from shared.taxonomy import Condition, Severity, fold_of
 
@@ -59,6 +59,34 @@ class NewImage:
     attempt: int | None = None
 
 
+def _alike() -> sa.Select[Any]:
+    """Of those that share a band with a hash, the ones that share the most."""
+    wanted = sa.bindparam("bands", expanding=True)
+    sharing = sa.select(image_bands.c.image_id).where(image_bands.c.band.in_(wanted)).limit(SHARING).subquery()
+    likeliest = (
+        sa.select(sharing.c.image_id)
+        .group_by(sharing.c.image_id)
+        .order_by(sa.func.count().desc(), sharing.c.image_id)
+        .limit(CANDIDATES)
+    )
+    return sa.select(images.c.id, images.c.perceptual_hash).where(
+        images.c.id.in_(likeliest),
+        images.c.status != Status.REJECTED.value,
+        images.c.id != sa.bindparam("itself"),
+    )
+
+
+_ALIKE = _alike()
+_RECORD = per_dialect(
+    lambda insert: insert(images).on_conflict_do_nothing(index_elements=["id"]).returning(images.c.sequence)
+)
+_INSERT_BANDS = sa.insert(image_bands)
+_INSERT_LABELS = sa.insert(image_labels)
+_LOCK = sa.select(images).where(images.c.id == sa.bindparam("which")).with_for_update()
+UPDATE = sa.update(images).where(images.c.id == sa.bindparam("which"))
+"""Sets the columns it is executed with on the image that is `which`."""
+
+
 def dump_labels(labels: Labels) -> dict[str, int | None]:
     """Labels as the ledger keeps them, in the order of the conditions."""
     return {c.value: None if labels[c] is None else int(labels[c] or 0) for c in Condition if c in labels}
@@ -83,44 +111,38 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
     now = time.time()
     labels = dump_labels(image.labels)
     root = image.root_id or image.id
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    result = await connection.execute(
-        insert(images)
-        .values(
-            id=image.id,
-            status=status.value,
-            key=image.key,
-            sha256=image.sha256,
-            media_type=image.media_type,
-            width=image.width,
-            height=image.height,
-            labels=labels,
-            complete=image.complete,
-            skin_tone=image.skin_tone,
-            root_id=root,
-            fold=fold_of(root).value,
-            provider=image.provider,
-            provider_model=image.provider_model,
-            provider_request_id=image.provider_request_id,
-            prompt=image.prompt,
-            cost_micro_usd=image.cost_micro_usd,
-            quality=image.quality,
-            perceptual_hash=image.hash,
-            slot_id=image.slot_id,
-            attempt=image.attempt,
-            created_at=now,
-            **extra,
-        )
-        .on_conflict_do_nothing(index_elements=["id"])
-        .returning(images.c.sequence)
-    )
-    sequence = result.scalar_one_or_none()
+    values = {
+        "id": image.id,
+        "status": status.value,
+        "key": image.key,
+        "sha256": image.sha256,
+        "media_type": image.media_type,
+        "width": image.width,
+        "height": image.height,
+        "labels": labels,
+        "complete": image.complete,
+        "skin_tone": image.skin_tone,
+        "root_id": root,
+        "fold": fold_of(root).value,
+        "provider": image.provider,
+        "provider_model": image.provider_model,
+        "provider_request_id": image.provider_request_id,
+        "prompt": image.prompt,
+        "cost_micro_usd": image.cost_micro_usd,
+        "quality": image.quality,
+        "perceptual_hash": image.hash,
+        "slot_id": image.slot_id,
+        "attempt": image.attempt,
+        "created_at": now,
+        **extra,
+    }
+    sequence = (await connection.execute(_RECORD[connection.dialect.name], values)).scalar_one_or_none()
     if sequence is None:
         return False
     await _write_labels(connection, image.id, labels, sequence)
     if image.hash is not None:
         rows = [{"band": band, "image_id": image.id} for band in bands(image.hash)]
-        await connection.execute(sa.insert(image_bands), rows)
+        await connection.execute(_INSERT_BANDS, rows)
     changes = counted(status, labels)
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
@@ -141,7 +163,7 @@ async def relabel(
         query = sa.select(sa.func.count()).where(variants.c.image_id == row["id"])
         changes["variants"] += entering * (await connection.execute(query)).scalar_one()
     values = {"status": status.value, "labels": labels, "labeled_at": time.time(), **extra}
-    await connection.execute(sa.update(images).where(images.c.id == row["id"]).values(values))
+    await connection.execute(UPDATE, {**values, "which": row["id"]})
     if labels != row["labels"]:
         await connection.execute(sa.delete(image_labels).where(image_labels.c.image_id == row["id"]))
         await _write_labels(connection, row["id"], labels, row["sequence"])
@@ -156,25 +178,12 @@ async def _write_labels(
         for condition, severity in labels.items()
     ]
     if rows:
-        await connection.execute(sa.insert(image_labels), rows)
+        await connection.execute(_INSERT_LABELS, rows)
 
 
 async def near_duplicate(connection: AsyncConnection, hash_: bytes, *, of_other_than: UUID) -> UUID | None:
     """An image in the dataset or waiting for it that looks the same, or None."""
-    sharing = sa.select(image_bands.c.image_id).where(image_bands.c.band.in_(bands(hash_))).limit(SHARING).subquery()
-    likeliest = (
-        sa.select(sharing.c.image_id)
-        .group_by(sharing.c.image_id)
-        .order_by(sa.func.count().desc(), sharing.c.image_id)
-        .limit(CANDIDATES)
-    )
-    candidates = await connection.execute(
-        sa.select(images.c.id, images.c.perceptual_hash).where(
-            images.c.id.in_(likeliest),
-            images.c.status != Status.REJECTED.value,
-            images.c.id != of_other_than,
-        )
-    )
+    candidates = await connection.execute(_ALIKE, {"bands": bands(hash_), "itself": of_other_than})
     for image_id, other in candidates:
         if differing_bits(hash_, other) <= NEAR_DUPLICATE_BITS:
             found: UUID = image_id
@@ -184,4 +193,4 @@ async def near_duplicate(connection: AsyncConnection, hash_: bytes, *, of_other_
 
 async def locked(connection: AsyncConnection, image_id: UUID) -> dict[str, Any] | None:
     """An image's row, locked until the transaction ends; None if there is none."""
-    return await row_of(connection, sa.select(images).where(images.c.id == image_id).with_for_update())
+    return await row_of(connection, _LOCK, which=image_id)

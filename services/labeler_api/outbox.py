@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.database import Database
+from services.labeler_api.statements import per_dialect
 from services.labeler_api.tables import inbox, outbox
 from shared.bus import Bus
 from shared.errors import EvenskinError
@@ -34,6 +34,9 @@ INBOX_ID_CHARACTERS = 256
 TRACE_CHARACTERS = 128  # of a correlation id or trace parent, which come from outside
 
 T = TypeVar("T", str, str | None)
+
+_NOTE = per_dialect(lambda insert: insert(inbox).on_conflict_do_nothing())
+_ENQUEUE = sa.insert(outbox)
 
 
 def storable(text: T, characters: int | None = None) -> T:
@@ -69,15 +72,13 @@ async def enqueue(connection: AsyncConnection, messages: Sequence[Message]) -> N
         }
         for message in messages
     ]
-    await connection.execute(sa.insert(outbox), rows)
+    await connection.execute(_ENQUEUE, rows)
 
 
 async def first_time(connection: AsyncConnection, message: Message) -> bool:
     """Note a message in the inbox; False if it was handled before."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    result = await connection.execute(
-        insert(inbox).values(message_id=_inbox_id(message), received_at=time.time()).on_conflict_do_nothing()
-    )
+    noted = {"message_id": _inbox_id(message), "received_at": time.time()}
+    result = await connection.execute(_NOTE[connection.dialect.name], noted)
     return result.rowcount == 1
 
 

@@ -1,12 +1,13 @@
-"""A store that fails where it is told to."""
+"""A store that fails where it is told to, and one that costs nothing."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-from shared.blobs import Blob
+from shared.blobs import Blob, BlobInfo
 from shared.embedded.blobs import DirectoryBlobs
-from shared.errors import EvenskinError
+from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed
 
 
 class FailingBlobs(DirectoryBlobs):
@@ -46,3 +47,51 @@ class FailingBlobs(DirectoryBlobs):
             for path in self.root.rglob("*")
             if path.is_file() and path.name != ".lock"
         )
+
+
+class MemoryBlobs:
+    """Objects in memory, for measuring what uses a store rather than the store."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+
+    async def get(self, key: str) -> Blob:
+        if key not in self._objects:
+            raise BlobNotFound(f"There is no object {key}.")
+        return Blob(self._objects[key], _etag(self._objects[key]))
+
+    async def head(self, key: str) -> BlobInfo | None:
+        found = self._objects.get(key)
+        return None if found is None else BlobInfo(key, len(found), _etag(found))
+
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> str:
+        there = self._objects.get(key)
+        if (if_absent and there is not None) or (if_match is not None and (there is None or _etag(there) != if_match)):
+            raise PreconditionFailed(f"{key} is not what it was.")
+        self._objects[key] = data
+        return _etag(data)
+
+    async def delete(self, key: str) -> None:
+        self._objects.pop(key, None)
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        for key in sorted(key for key in self._objects if key.startswith(prefix)):
+            yield BlobInfo(key, len(self._objects[key]), _etag(self._objects[key]))
+
+    async def check(self) -> None:
+        """It always answers."""
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+def _etag(data: bytes) -> str:
+    return f"{hash(data):x}"

@@ -1,4 +1,4 @@
-"""A private PostgreSQL, tuned to forget: no fsync, everything in a temporary directory."""
+"""A private PostgreSQL in a temporary directory; tuned to forget, without fsync, unless it is to be measured."""
 
 from __future__ import annotations
 
@@ -43,13 +43,16 @@ def prepare() -> None:
         apt_install("postgresql")
 
 
-def start(directory: Path) -> Server:
-    """Use the named server, else start a private one. Raises ServerFailed with advice."""
+def start(directory: Path, *, durable: bool = False) -> Server:
+    """Use the named server, else start a private one. Raises ServerFailed with advice.
+
+    `durable`: a private one keeps PostgreSQL's own settings, so that a commit costs what it costs when deployed.
+    """
     if url := os.environ.get("EVENSKIN_TEST_POSTGRES_URL"):
         return _Given(url)
     prepare()
     if (binaries := installed()) is not None:
-        return PostgresServer(directory, binaries)
+        return PostgresServer(directory, binaries, durable=durable)
     if docker_answers():
         return _InDocker()
     raise ServerFailed(ADVICE)
@@ -102,7 +105,8 @@ def _unprivileged() -> str | None:
 class PostgresServer:
     """A server from the installed binaries. May be stopped hard and started again on the same data and port."""
 
-    def __init__(self, directory: Path, binaries: Path) -> None:
+    def __init__(self, directory: Path, binaries: Path, *, durable: bool = False) -> None:
+        self._durable = durable
         self._directory, self._binaries, self._port = directory, binaries, free_port()
         self._user = _unprivileged()
         self._data = directory / "data"
@@ -143,11 +147,10 @@ class PostgresServer:
             "port": str(self._port),
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
-            "fsync": "off",
-            "synchronous_commit": "off",
-            "full_page_writes": "off",
             "max_connections": "200",
         }
+        if not self._durable:
+            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         command: list[str | Path] = [self._binaries / "postgres", "-D", self._data]
         for key, value in options.items():
             command += ["-c", f"{key}={value}"]

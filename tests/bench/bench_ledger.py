@@ -1,0 +1,193 @@
+"""How many events a second the ledger sustains on PostgreSQL, and what 100 times as many images change about it.
+
+    python -m tests.bench.bench_ledger [--images 100] [--rounds 5] [--large 100000]
+
+A labeler-api as it is deployed, on a private PostgreSQL that commits to disk, with its relay, gate and closer; bus
+and store are in memory. Of every image the ledger handles two events, ImageGenerated and ImageAugmented, and sends
+one, ImageLabeled. One ledger holds 1,000 images already, another 100,000; they take turns. Every figure is the
+median of the rounds. The gate decodes each picture: its share of the CPU is told. Prints JSON, then a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+
+from services.labeler_api import gate
+from services.labeler_api.app import PREFETCH, build
+from services.labeler_api.database import Database
+from services.labeler_api.settings import LabelerSettings
+from shared.bus import Subscription
+from shared.embedded.bus import InProcessBus
+from shared.events import ImageRequested, RebalanceRequested
+from shared.logs import configure_logs
+from shared.message import Message
+from tests.bench.filled_ledger import fill
+from tests.fakes.blobs import MemoryBlobs
+from tests.fakes.pictures import png
+from tests.fakes.workers import FakeAugmenter, FakeGenerator
+from tests.servers import postgres
+
+SMALL = 1_000
+WARM_UP = 100  # images of each ledger before the first round: connections, plans and caches
+ROUND_S = 120.0  # a round that takes longer has failed
+
+
+class Ledger:
+    """A running labeler-api, whose requests for images are collected and answered when we say so."""
+
+    def __init__(self, home: Path, url: str, pictures: list[bytes]) -> None:
+        settings = LabelerSettings.load(
+            _env_file=None, home=home, port=0, database_url=url, log_level="WARNING", drain_s=5.0
+        )
+        self.bus = InProcessBus()
+        self._blobs = MemoryBlobs()
+        self.service = build(settings, bus=self.bus, blobs=self._blobs)
+        self._generator = FakeGenerator(self.bus, self._blobs)
+        self._pictures = iter(pictures)
+        self._requests: list[Message] = []
+        self._answered = 0
+
+    async def start(self) -> None:
+        """Start the service and what is around it."""
+        await self.bus.start()
+        await self.service.start()
+        await FakeAugmenter(self.bus).start()
+        await self.bus.subscribe(Subscription("generator", ImageRequested, self._collect))
+
+    async def _collect(self, message: Message) -> None:
+        self._requests.append(message)
+
+    async def ask(self, target: int, slots: int) -> None:
+        """Start a campaign of so many slots, and one more, so that it does not end under the clock."""
+        request = RebalanceRequested(targets={"acne": target + slots + 1}, campaign_id=uuid4())
+        await self.bus.publish(Message(request, "bench"))
+        await self._until(lambda: len(self._requests) == slots + 1)
+
+    async def round(self, images: int) -> tuple[float, float]:
+        """Answer so many requests; seconds and CPU seconds of one event until the ledger has counted them all."""
+        answers = []
+        for message in (self._requests.pop() for _ in range(images)):
+            request = message.event
+            assert isinstance(request, ImageRequested)
+            event = await self._generator.made(request, next(self._pictures))
+            answers.append(message.caused(event, source="generator"))
+        self._answered += images
+        wall, cpu = time.perf_counter(), time.process_time()
+        for answer in answers:
+            await self.bus.publish(answer)
+        await self._until(lambda: self._handled("ImageAugmented") == self._answered)
+        return (time.perf_counter() - wall) / (2 * images), (time.process_time() - cpu) / (2 * images)
+
+    def _handled(self, event: str) -> int:
+        labels = {"event": event, "outcome": "done"}
+        return int(self.service.registry.get_sample_value("evenskin_events_handled_total", labels) or 0)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(ROUND_S):
+            while not condition():  # noqa: ASYNC110 - the service's own counter
+                await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """End everything."""
+        await self.bus.drain(5.0)
+        await self.service.stop()
+        await self.bus.close()
+
+
+async def new_database(server_url: str) -> str:
+    """URL of an empty database."""
+    name = f"bench_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(server_url)
+    await connection.execute(f'CREATE DATABASE "{name}"')
+    await connection.close()
+    parts = urlsplit(server_url)
+    return urlunsplit((parts.scheme, parts.netloc, f"/{name}", parts.query, ""))
+
+
+async def measure(server_url: str, home: Path, *, large: int, images: int, rounds: int) -> dict[str, object]:
+    """Both ledgers by turns."""
+    configure_logs("bench", level="WARNING")
+    per_ledger = WARM_UP + images * rounds
+    pictures = [png(seed) for seed in range(per_ledger)]
+    began = time.process_time()
+    looks = [gate.examine(picture).hash for picture in pictures]
+    gate_s = (time.process_time() - began) / len(pictures)
+    ledgers: dict[int, Ledger] = {}
+    for size in (SMALL, large):
+        url = await new_database(server_url)
+        database = Database(url)
+        await database.migrate()
+        await database.close()
+        shown = await fill(url, size, [look for look in looks if look is not None])
+        ledgers[size] = ledger = Ledger(home / str(size), url, pictures)
+        await ledger.start()
+        await ledger.ask(next(iter(shown.values())), per_ledger)
+        await ledger.round(WARM_UP)
+    costs: dict[int, list[tuple[float, float]]] = {size: [] for size in ledgers}
+    for number in range(rounds):
+        for size in sorted(ledgers, reverse=number % 2 == 1):
+            costs[size].append(await ledgers[size].round(images))
+    for ledger in ledgers.values():
+        await ledger.stop()
+    rows = {
+        size: {
+            "events_per_s": round(1 / statistics.median(wall for wall, _ in costs[size])),
+            "ms_per_event": round(1000 * statistics.median(wall for wall, _ in costs[size]), 3),
+            "cpu_ms_per_event": round(1000 * statistics.median(cpu for _, cpu in costs[size]), 3),
+            "gate_share_of_cpu": round(gate_s / 2 / statistics.median(cpu for _, cpu in costs[size]), 2),
+        }
+        for size in ledgers
+    }
+    ratios = [more[0] / less[0] for less, more in zip(costs[SMALL], costs[large], strict=True)]
+    return {"ledgers": rows, "cost_ratio": round(statistics.median(ratios), 2), "concurrency": PREFETCH}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100, help="of one round; two events each")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--large", type=int, default=100_000, help="images in the larger ledger")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="evenskin-bench-") as place:
+        directory = Path(place)
+        directory.chmod(0o755)  # readable for the user that PostgreSQL runs as
+        (directory / "postgres").mkdir()
+        server = postgres.start(directory / "postgres", durable=True)
+        try:
+            figures = asyncio.run(
+                measure(
+                    server.facts["url"],
+                    directory,
+                    large=arguments.large,
+                    images=arguments.images,
+                    rounds=arguments.rounds,
+                )
+            )
+        finally:
+            server.stop()
+    print(json.dumps({"benchmark": "ledger", **figures}))
+    print(f"{'images there':>12} {'events/s':>9} {'ms/event':>9} {'CPU ms':>7} {'of it the gate':>15}")
+    rows = figures["ledgers"]
+    assert isinstance(rows, dict)
+    for size, row in rows.items():
+        print(
+            f"{size:12,} {row['events_per_s']:9} {row['ms_per_event']:9.2f} {row['cpu_ms_per_event']:7.2f}"
+            f" {row['gate_share_of_cpu']:15.0%}"
+        )
+    print(f"an event costs {figures['cost_ratio']:.2f} times as much at {arguments.large:,} images as at {SMALL:,}")
+
+
+if __name__ == "__main__":
+    main()
