@@ -161,6 +161,11 @@ async def locked_slot(connection: AsyncConnection, slot_id: UUID) -> dict[str, A
     return await row_of(connection, _LOCK_SLOT, which=slot_id)
 
 
+async def slot_of(connection: AsyncConnection, image: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The row of the slot that an image was made for, locked; None if it was made for none."""
+    return await locked_slot(connection, image["slot_id"]) if image["slot_id"] else None
+
+
 async def campaign_row(connection: AsyncConnection, campaign_id: UUID, *, lock: bool = False) -> dict[str, Any]:
     """A campaign's row. Raises NotFound."""
     row = await row_of(connection, _LOCK if lock else _READ, which=campaign_id)

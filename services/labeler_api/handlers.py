@@ -103,9 +103,9 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         raise RetryLater(error.message) from error
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
-    report = await asyncio.to_thread(gate.examine, data)
+    report, sha256 = await asyncio.to_thread(lambda: (gate.examine(data), hashlib.sha256(data).hexdigest()))
     found = list(report.reasons)
-    if hashlib.sha256(data).hexdigest() != event.sha256:
+    if sha256 != event.sha256:
         found.append("unreadable: the stored bytes are not those that were generated")
 
     cost = round(event.cost_usd * MICRO)
@@ -139,22 +139,21 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
             slot_id=event.slot_id,
             attempt=event.attempt,
         )
-        if not await images.record(connection, image, Status.PENDING):
+        row = await images.record(connection, image, Status.PENDING)
+        if row is None:
             return
         current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
         await campaigns.pay(connection, campaign, cost, expected=current)
-        if current:
-            await campaigns.move(connection, slot, campaigns.REVIEW, event.image_id)
-        else:
+        if not current:
             reasons.append("superseded: another attempt answers its slot")
-        if not reasons and campaign["review"] == ReviewPolicy.MANUAL:
+        elif not reasons and campaign["review"] == ReviewPolicy.MANUAL:
+            await campaigns.move(connection, slot, campaigns.REVIEW, event.image_id)
             return
-        row = await images.locked(connection, event.image_id)
-        assert row is not None
         counters.add(connection, {f"reviews/{'rejected' if reasons else 'accepted'}/{reviews.GATE}": 1})
         await reviews.settle(
             connection,
             row,
+            {**slot, "image_id": event.image_id} if current else slot,
             Status.REJECTED if reasons else Status.ACCEPTED,
             row["labels"],
             ledger.settings,
@@ -195,7 +194,7 @@ async def count_augmented(ledger: Ledger, message: Message) -> None:
             raise Undeliverable(f"there is no image {event.image_id}")
         if row["augmented_at"] is not None:
             return
-        slot = await campaigns.locked_slot(connection, row["slot_id"]) if row["slot_id"] else None
+        slot = await campaigns.slot_of(connection, row)
         rows = [{"image_id": event.image_id, **variant.model_dump()} for variant in event.variants]
         if rows:
             await connection.execute(_INSERT_VARIANTS, rows)

@@ -61,7 +61,7 @@ class NewImage:
 
 def _alike() -> sa.Select[Any]:
     """Of those that share a band with a hash, the ones that share the most."""
-    wanted = sa.bindparam("bands", expanding=True)
+    wanted: sa.BindParameter[Any] = sa.bindparam("bands", expanding=True)
     sharing = sa.select(image_bands.c.image_id).where(image_bands.c.band.in_(wanted)).limit(SHARING).subquery()
     likeliest = (
         sa.select(sharing.c.image_id)
@@ -77,9 +77,7 @@ def _alike() -> sa.Select[Any]:
 
 
 _ALIKE = _alike()
-_RECORD = per_dialect(
-    lambda insert: insert(images).on_conflict_do_nothing(index_elements=["id"]).returning(images.c.sequence)
-)
+_RECORD = per_dialect(lambda insert: insert(images).on_conflict_do_nothing(index_elements=["id"]).returning(images))
 _INSERT_BANDS = sa.insert(image_bands)
 _INSERT_LABELS = sa.insert(image_labels)
 _LOCK = sa.select(images).where(images.c.id == sa.bindparam("which")).with_for_update()
@@ -106,8 +104,8 @@ def counted(status: str, labels: Mapping[str, int | None], weight: int = 1) -> C
     return changes
 
 
-async def record(connection: AsyncConnection, image: NewImage, status: Status, **extra: Any) -> bool:
-    """Insert an image with its labels, bands and counters. False if it was there already."""
+async def record(connection: AsyncConnection, image: NewImage, status: Status, **extra: Any) -> dict[str, Any] | None:
+    """Insert an image with its labels, bands and counters. Its row, or None if it was there already."""
     now = time.time()
     labels = dump_labels(image.labels)
     root = image.root_id or image.id
@@ -136,10 +134,10 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
         "created_at": now,
         **extra,
     }
-    sequence = (await connection.execute(_RECORD[connection.dialect.name], values)).scalar_one_or_none()
-    if sequence is None:
-        return False
-    await _write_labels(connection, image.id, labels, sequence)
+    row = await row_of(connection, _RECORD[connection.dialect.name], **values)
+    if row is None:
+        return None
+    await _write_labels(connection, image.id, labels, row["sequence"])
     if image.hash is not None:
         rows = [{"band": band, "image_id": image.id} for band in bands(image.hash)]
         await connection.execute(_INSERT_BANDS, rows)
@@ -147,7 +145,7 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
     counters.add(connection, changes)
-    return True
+    return row
 
 
 async def relabel(

@@ -62,6 +62,7 @@ async def review(
     await settle(
         connection,
         row,
+        await campaigns.slot_of(connection, row),
         Status(said.verdict.value),
         labels,
         settings,
@@ -92,6 +93,7 @@ async def undo(connection: AsyncConnection, reviewer: str, settings: LabelerSett
     await settle(
         connection,
         row,
+        await campaigns.slot_of(connection, row),
         Status(before["status"]),
         before["labels"],
         settings,
@@ -106,6 +108,7 @@ async def undo(connection: AsyncConnection, reviewer: str, settings: LabelerSett
 async def settle(
     connection: AsyncConnection,
     row: dict[str, Any],
+    slot: Mapping[str, Any] | None,
     status: Status,
     labels: dict[str, int | None],
     settings: LabelerSettings,
@@ -114,8 +117,7 @@ async def settle(
     reason: str | None,
     message: Message | None,
 ) -> None:
-    """Bring an image to a status and labels, its slot with it, and tell the augmenter."""
-    slot = await campaigns.locked_slot(connection, row["slot_id"]) if row["slot_id"] else None
+    """Bring an image to a status and labels, its slot with it, and tell the augmenter. Both must be locked."""
     augmented = row["augmented_at"] is not None
     accepted = status is Status.ACCEPTED
     due = time.time() + settings.augment_deadline_s if accepted and not augmented else None

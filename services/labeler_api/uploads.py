@@ -176,9 +176,10 @@ async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
     async def record(connection: AsyncConnection) -> None:
         nonlocal new
         due = time.time() + ledger.settings.augment_deadline_s
-        new = await images.record(
+        row = await images.record(
             connection, image, Status.ACCEPTED, reviewer=reviews.IMPORT, labeled_at=time.time(), augment_due_at=due
         )
+        new = row is not None
         if new:
             event = ImageLabeled(
                 image_id=image_id,
