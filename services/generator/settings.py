@@ -28,7 +28,7 @@ class GeneratorSettings(Settings):
     image_price_usd: float = Field(default=0.03, ge=0, le=100)
     """Price of one generated image, in US dollars."""
     images_per_minute: float | None = Field(default=None, gt=0)
-    """Most pictures started a minute; absent: 50 for OpenAI, none for the procedural provider."""
+    """Most pictures a replica starts a minute (of three, give each a third); absent: 50 for OpenAI, else no limit."""
     generator_concurrency: int = Field(default=32, ge=1, le=500)
     """Most requests under way at OpenAI: 50 a minute at 30 seconds each are 25."""
     draw_processes: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
