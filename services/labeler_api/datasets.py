@@ -6,7 +6,6 @@ changes nothing.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import time
@@ -26,6 +25,7 @@ from services.labeler_api.settings import LabelerSettings
 from services.labeler_api.tables import campaigns as campaign_table
 from services.labeler_api.tables import datasets, variants
 from services.labeler_api.tables import images as image_table
+from services.labeler_api.wakeable import Wakeable
 from shared.blobs import Blobs
 from shared.errors import PreconditionFailed
 from shared.events import QuotaMet
@@ -48,21 +48,15 @@ class Closer:
         self._blobs = blobs
         self._settings = settings
         self._relay = relay
-        self._awake = asyncio.Event()
+        self._loop = Wakeable(gather_s=GATHER_S, poll_s=POLL_S)
 
     def wake(self) -> None:
         """A slot was settled, or a campaign began."""
-        self._awake.set()
+        self._loop.wake()
 
     async def run(self) -> None:
         """Close campaigns for ever."""
-        while True:
-            await asyncio.sleep(GATHER_S)
-            self._awake.clear()
-            await self.close_settled()
-            with contextlib.suppress(TimeoutError):  # not wait_for: on 3.11 it can swallow a cancellation
-                async with asyncio.timeout(POLL_S):
-                    await self._awake.wait()
+        await self._loop.run(self.close_settled)
 
     async def close_settled(self) -> None:
         """One round over the campaigns that run or are closing."""

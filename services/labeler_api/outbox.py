@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.labeler_api.database import Database
 from services.labeler_api.statements import per_dialect
 from services.labeler_api.tables import inbox, outbox
+from services.labeler_api.wakeable import Wakeable
 from shared.bus import Bus
 from shared.errors import EvenskinError
 from shared.events import EVENTS, Event
@@ -95,22 +95,19 @@ class Relay:
     def __init__(self, database: Database, bus: Bus) -> None:
         self._database = database
         self._bus = bus
-        self._awake = asyncio.Event()
+        self._loop = Wakeable(gather_s=GATHER_S, poll_s=POLL_S)
 
     def wake(self) -> None:
         """There is something new: look at once."""
-        self._awake.set()
+        self._loop.wake()
 
     async def run(self) -> None:
         """Publish for ever."""
-        while True:
-            await asyncio.sleep(GATHER_S)
-            self._awake.clear()
-            while await self._database.write(self._publish_batch):
-                pass
-            with contextlib.suppress(TimeoutError):  # not wait_for: on 3.11 it can swallow a cancellation
-                async with asyncio.timeout(POLL_S):
-                    await self._awake.wait()
+        await self._loop.run(self._publish_all)
+
+    async def _publish_all(self) -> None:
+        while await self._database.write(self._publish_batch):
+            pass
 
     async def _publish_batch(self, connection: AsyncConnection) -> bool:
         """Publish what is due. Returns whether there may be more.
