@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-import pillow_heif
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from shared.errors import (
@@ -37,8 +37,6 @@ STAND_IN_COMMENT = b"evenskin stand-in: drawn, not photographed"
 _SEVERAL = ("HEIF", "MPO")  # phones put previews and bursts behind a still picture: the first one is the picture
 
 _SRGB = ImageCms.createProfile("sRGB")
-
-pillow_heif.register_heif_opener(thumbnails=False)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -66,6 +64,23 @@ class Decoded:
         return self.image.height
 
 
+def _formats_of(data: bytes) -> tuple[str, ...]:
+    """The formats to try on a file: HEIF's decoder, 26 MB that not every service has, is loaded for HEIF alone."""
+    if data[4:8] == b"ftyp" and _can_read_heif():
+        return FORMATS
+    return tuple(name for name in FORMATS if name != "HEIF")
+
+
+@cache
+def _can_read_heif() -> bool:
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return True
+
+
 def open_checked(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open a picture without decoding it, after the checks that cost nothing.
 
@@ -81,7 +96,7 @@ def open_checked(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = M
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=_formats_of(data))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise _too_many_pixels(max_pixels) from None
     except UnidentifiedImageError:

@@ -8,6 +8,7 @@ from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import pillow_heif
 import pytest
 
 from tests.servers.keeper import SOCKET_VARIABLE, Keeper, ask
@@ -15,6 +16,9 @@ from tests.servers.process import ServerFailed
 from tests.servers.rabbitmq import Management
 
 _KEEPER = pytest.StashKey[Keeper]()
+
+
+pillow_heif.register_heif_opener(thumbnails=False)  # tests write HEIC; the program loads this when it reads one
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,3 +163,30 @@ def test_a_jpeg_with_pictures_behind_it_is_its_first() -> None:
     decoded = decode(buffer.getvalue())
     assert decoded.format == "JPEG"
     assert np.abs(np.asarray(decoded.image, dtype=int) - np.asarray(face(), dtype=int)).mean() < 4
+
+
+_READ = """
+import sys
+from pathlib import Path
+from shared.errors import ImageUnsupported
+from shared.imaging import decode
+
+heic, jpeg, missing = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]).read_bytes(), sys.argv[3] == "missing"
+if missing:
+    sys.modules["pillow_heif"] = None  # as if it were not installed
+assert decode(jpeg).format == "JPEG"
+assert sys.modules.get("pillow_heif") is None
+try:
+    print(decode(heic).format)
+except ImageUnsupported as error:
+    print(error.status)
+"""
+
+
+@pytest.mark.parametrize(("decoder", "answer"), [("there", "HEIF"), ("missing", "415")])
+def test_the_decoder_of_heic_is_loaded_for_heic_alone(decoder: str, answer: str, tmp_path: Path) -> None:
+    heic, jpeg = tmp_path / "face.heic", tmp_path / "face.jpg"
+    heic.write_bytes(encoded(face(), "HEIF"))
+    jpeg.write_bytes(encoded(face(), "JPEG"))
+    read = subprocess.run([sys.executable, "-c", _READ, heic, jpeg, decoder], capture_output=True, text=True)
+    assert (read.stdout.strip(), read.stderr) == (answer, "")
