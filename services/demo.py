@@ -290,7 +290,7 @@ async def _export(demo: Demo, labeler: LabelerClient) -> None:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("evenskin", "torch", "onnxruntime", "opencv-python-headless", "pillow")
+    packages = ("evenskin", "torch", "onnxruntime", "numpy", "pillow")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 

@@ -11,6 +11,8 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from threadpoolctl import threadpool_limits
+
 from services.generator.procedural.draw import draw
 from services.generator.prompts import prompt_of
 from services.generator.provider import Order, Picture, ProviderFailed, Turn
@@ -90,5 +92,6 @@ class ProceduralProvider:
 def _begin_process() -> None:
     """Ctrl-C is the parent's to handle; a parent that is killed takes its drawing processes along (Linux)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threadpool_limits(limits=1)  # NumPy's products of matrices: one picture, one core
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import cv2
+import math
+
 import numpy as np
 
-from services.generator.procedural.canvas import Plane, Points, as_plane, bell, blur, curve
+from services.generator.procedural.canvas import bell, curve
+from services.generator.procedural.filters import Plane, as_plane, blur, distance_inside, resize
 from services.generator.procedural.pose import head_depth, nose_profile
+from services.generator.procedural.shapes import Points
 from services.generator.procedural.traits import Traits
 
 # Right half of the outline of a face: u, v and depth, from the top of the forehead down to the chin.
@@ -99,9 +102,9 @@ def ear_outline(traits: Traits, side: int) -> Points:
 
 def _rounding(face: Plane, unit: float) -> Plane:
     """How far the rim of the face falls back in face units; `face` is its coarse cover, `unit` pixels per face unit."""
-    inside = np.asarray(face > 0.5, dtype=np.uint8)
-    distance = as_plane(cv2.distanceTransform(inside, cv2.DIST_L2, 5)) / np.float32(unit)
-    rim = np.clip(1.0 - distance / 0.30, 0.0, 1.0)
+    reach = 0.30 * unit
+    rim = 1.0 - distance_inside(face > 0.5, math.ceil(reach)) / np.float32(reach)
+    rim = np.maximum(rim, 0.0)
     return blur(as_plane(-0.20 * rim * rim), 1.5)
 
 
@@ -155,5 +158,5 @@ def _nose(traits: Traits, u: Plane, v: Plane) -> Plane:
 
 
 def grid_cover(plane: Plane, grid: int) -> Plane:
-    """A full-size cover on the coarse grid, averaged."""
-    return as_plane(cv2.resize(plane, (grid, grid), interpolation=cv2.INTER_AREA))
+    """A full-size cover on the coarse grid."""
+    return resize(plane, grid, grid, smooth=False)

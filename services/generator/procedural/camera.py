@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
+import io
 
-from services.generator.procedural.canvas import Picture, blur, smooth_noise, strips, white_noise
+import numpy as np
+from PIL import Image
+
+from services.generator.procedural.canvas import Picture, smooth_noise, strips, white_noise
+from services.generator.procedural.filters import blur
 from services.generator.procedural.traits import Traits
 from shared.imaging import STAND_IN_COMMENT
+
+_GRAIN_SIGMA = 0.55  # pixels over which the grain of the luminance is correlated
 
 
 def photograph(picture: Picture, traits: Traits, rng: np.random.Generator) -> bytes:
@@ -23,29 +28,31 @@ def photograph(picture: Picture, traits: Traits, rng: np.random.Generator) -> by
     sigma = float(abs(rng.normal(0.0, 0.42))) * size / 512
     grain = float(rng.uniform(0.5, 2.6))
     lift, contrast = rng.uniform(0.0, 0.012), float(rng.normal(1.0, 0.05))
-    luminance = blur(white_noise(rng, size, 3), 0.55) * np.float32(grain * 1.5)
-    frame = np.empty((size, size, 3), dtype=np.uint8)
+    luminance = white_noise(rng, size, 3, _GRAIN_SIGMA) * np.float32(grain * 1.5)
+    frame = np.empty((3, size, size), dtype=np.uint8)
     for channel in range(3):
         source, chroma = blur(picture[channel], sigma), white_noise(rng, size, 1)
         for part in strips((slice(0, size), slice(0, size))):
-            plane = np.maximum(source[part] * (vignette[part] * np.float32(gains[channel])), 0.0)
-            plane = np.sqrt(plane + np.float32(lift)) * np.float32(255.0)
+            plane = source[part] * vignette[part]
+            plane *= np.float32(gains[channel])
+            np.maximum(plane, np.float32(0.0), out=plane)
+            plane += np.float32(lift)
+            np.sqrt(plane, out=plane)
+            plane *= np.float32(255.0)
             # A shoulder keeps highlights from clipping hard.
-            above = np.maximum(plane - np.float32(205), 0.0)
-            plane = np.minimum(plane, np.float32(205)) + above / (1 + above * np.float32(1 / 50))
-            plane = (plane - np.float32(110)) * np.float32(contrast) + np.float32(110)
-            plane += luminance[part] + chroma[part] * np.float32(0.45 * grain)
-            frame[part][..., 2 - channel] = np.clip(plane + np.float32(0.5), 0, 255)
+            above = plane - np.float32(205)
+            np.maximum(above, np.float32(0.0), out=above)
+            np.minimum(plane, np.float32(205), out=plane)
+            plane += above / (1 + above * np.float32(1 / 50))
+            plane *= np.float32(contrast)
+            plane += np.float32(110.5 - 110 * contrast)
+            plane += luminance[part]
+            plane += chroma[part] * np.float32(0.45 * grain)
+            np.maximum(plane, np.float32(0.0), out=plane)
+            frame[channel][part] = np.minimum(plane, np.float32(255.0), out=plane)
     quality = int(rng.integers(70, 96))
-    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if rng.random() < 0.6 else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    encoded, data = cv2.imencode(".jpg", frame, options)
-    if not encoded:
-        raise RuntimeError("OpenCV could not encode a picture as JPEG")
-    return _commented(data.tobytes())
-
-
-def _commented(jpeg: bytes) -> bytes:
-    """The JPEG with a comment segment (ITU-T T.81, B.2.4.5) right after its start that says it is drawn."""
-    length = (2 + len(STAND_IN_COMMENT)).to_bytes(2, "big")
-    return jpeg[:2] + b"\xff\xfe" + length + STAND_IN_COMMENT + jpeg[2:]
+    sampling = "4:2:0" if rng.random() < 0.6 else "4:4:4"
+    encoded = io.BytesIO()
+    image = Image.merge("RGB", [Image.fromarray(plane) for plane in frame])
+    image.save(encoded, "JPEG", quality=quality, subsampling=sampling, comment=STAND_IN_COMMENT)
+    return encoded.getvalue()

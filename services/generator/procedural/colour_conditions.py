@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.generator.procedural.canvas import (
-    as_plane,
-    blank,
-    coverage,
-    curve,
-    fractal_noise,
-    smoothstep,
-    stamp,
-    stroke,
-)
+from services.generator.procedural.canvas import curve, fractal_noise, smoothstep, stamp
+from services.generator.procedural.filters import as_plane
+from services.generator.procedural.shapes import Mask
 from services.generator.procedural.skin import Skin, cheeks_weight
 from shared.taxonomy import Severity
 
@@ -42,7 +35,7 @@ def _draw_vessels(skin: Skin, count: int, rng: np.random.Generator) -> None:
     """Fine dilated vessels: thin branching lines that wander over cheeks and nose."""
     if not count:
         return
-    mask, pose = blank(skin.size), skin.traits.pose
+    mask, pose = Mask(skin.size), skin.traits.pose
     starts = skin.places(
         rng, count, lambda u, v: cheeks_weight(u, v) + np.exp(-((u / 0.15) ** 2 + ((v - 0.45) / 0.15) ** 2))
     )
@@ -53,8 +46,8 @@ def _draw_vessels(skin: Skin, count: int, rng: np.random.Generator) -> None:
             turns = heading + (branch and rng.normal(0, 0.8)) + np.cumsum(rng.normal(0, 0.5, steps))
             moves = np.stack([np.cos(turns), 0.8 * np.sin(turns)], axis=1) * rng.uniform(0.012, 0.022)
             path = start + np.concatenate([np.zeros((1, 2)), np.cumsum(moves, axis=0)])
-            stroke(mask, pose.project(curve(path, 3)), 0.0062 * skin.unit, rng.uniform(110, 235))
-    skin.blood += coverage(mask, 0.0025 * skin.unit) * np.float32(0.85)
+            mask.stroke(pose.project(curve(path, 3)), 0.0062 * skin.unit, rng.uniform(110, 235))
+    skin.blood += mask.coverage(0.0025 * skin.unit) * np.float32(0.85)
 
 
 def draw_hyperpigmentation(skin: Skin, severity: Severity, rng: np.random.Generator) -> None:

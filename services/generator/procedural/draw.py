@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 
 from services.generator.procedural import colour_conditions, line_conditions, nuisances, relief_conditions
 from services.generator.procedural.anatomy import coarse_relief, face_outline, grid_cover
 from services.generator.procedural.camera import photograph
-from services.generator.procedural.canvas import as_plane, extent, over, polygon_coverage, random_stream
+from services.generator.procedural.canvas import extent, over, random_stream
 from services.generator.procedural.features import crease_features, eye_highlights, paint_features, shape_features
+from services.generator.procedural.filters import as_plane
 from services.generator.procedural.hair import draw_behind, draw_front, draw_stray, sample_style, shape_hair
 from services.generator.procedural.lighting import light_skin, sample_lamp
 from services.generator.procedural.scene import draw_background, draw_body, draw_ears
+from services.generator.procedural.shapes import polygon_coverage
 from services.generator.procedural.skin import Skin
 from services.generator.procedural.traits import Subject, sample_traits
 from shared.errors import InvalidRequest
@@ -36,7 +37,6 @@ def draw(labels: Mapping[Condition, Severity], subject: Subject, seed: int, size
     """
     if size % _STEP or not _SMALLEST <= size <= _LARGEST:
         raise InvalidRequest(f"{size} is not a multiple of {_STEP} from {_SMALLEST} to {_LARGEST}.")
-    cv2.setNumThreads(1)  # one picture, one core: callers draw several at once
     traits = sample_traits(subject, seed, size)
     lamp = sample_lamp(subject.light, random_stream(seed, "lamp"))
     aging = _amount(line_conditions.AGING, labels.get(Condition.AGING), seed, "aging amount")

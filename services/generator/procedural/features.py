@@ -7,26 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.generator.procedural.anatomy import eye_outline, lips_outline
-from services.generator.procedural.canvas import (
-    Colour,
-    Mask8,
-    Picture,
-    Plane,
-    Points,
-    as_plane,
-    blank,
-    box_around,
-    coverage,
-    curve,
-    fill,
-    linear,
-    over,
-    polygon_coverage,
-    stamp,
-    stroke,
-    strokes,
-    tapered,
-)
+from services.generator.procedural.canvas import Colour, Picture, box_around, curve, linear, over, stamp
+from services.generator.procedural.filters import Plane, as_plane
+from services.generator.procedural.shapes import Mask, Points, polygon_coverage
 from services.generator.procedural.skin import Skin
 from services.generator.procedural.traits import Traits
 
@@ -48,60 +31,60 @@ class Features:
 def shape_features(traits: Traits, rng: np.random.Generator, droop: float = 0.0) -> Features:
     """Lay out the features; `droop` 0..1 lets the upper lids hang."""
     pose, size, unit = traits.pose, traits.pose.size, traits.pose.scale
-    eyes, lashes = blank(size), blank(size)
+    eyes, lashes = Mask(size), Mask(size)
     polygons = []
     for side in (-1, 1):
         upper, lower, _ = eye_outline(traits, side, droop)
         polygon = pose.project(np.concatenate([curve(upper, 3), curve(lower, 3)[::-1]]))
         polygons.append(polygon)
-        fill(eyes, polygon)
+        eyes.fill(polygon)
         _lashes(lashes, traits, side, upper, lower, rng)
     top, _, bottom = lips_outline(traits)
     lips = polygon_coverage(size, pose.project(np.concatenate([top, bottom[::-1]])), 0.006 * unit)
-    nostrils = blank(size)
+    nostrils = Mask(size)
     for side in (-1, 1):
         angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
         width = 0.052 * traits.shape.nose_width
         ring = np.stack([width * np.cos(angles), 0.020 * np.sin(angles) - 0.25 * width * np.cos(angles)], axis=1)
-        fill(nostrils, pose.project(ring * (side, 1.0) + (side * 0.088 * traits.shape.nose_width, 0.572)), 235)
+        nostrils.fill(pose.project(ring * (side, 1.0) + (side * 0.088 * traits.shape.nose_width, 0.572)), 235)
     made_up = rng.random() < (0.4 if traits.female else 0.02)
     shades = ((150, 40, 48), (178, 84, 88), (120, 30, 60), (196, 110, 96), (140, 70, 66))
     colour = linear(np.array(shades[int(rng.integers(len(shades)))])) if made_up else None
     return Features(
-        eyes=coverage(eyes),
+        eyes=eyes.coverage(),
         lips=lips,
         brows=_brows(traits, rng),
-        nostrils=coverage(nostrils, 0.009 * unit),
-        lash_lines=coverage(lashes),
+        nostrils=nostrils.coverage(0.009 * unit),
+        lash_lines=lashes.coverage(),
         eye_polygons=(polygons[0], polygons[1]),
         lip_gloss=float(rng.uniform(0.1, 0.8) * (0.7 if made_up else 0.25)),
         lip_colour=colour,
     )
 
 
-def _lashes(mask: Mask8, traits: Traits, side: int, upper: Points, lower: Points, rng: np.random.Generator) -> None:
+def _lashes(mask: Mask, traits: Traits, side: int, upper: Points, lower: Points, rng: np.random.Generator) -> None:
     pose, unit = traits.pose, traits.pose.scale
     line = pose.project(curve(upper, 3))
     heavy = (1.25 if traits.female else 0.8) * rng.uniform(0.85, 1.2)
-    stroke(mask, line, 0.020 * unit * heavy, 235)
-    stroke(mask, line[len(line) // 2 :], 0.028 * unit * heavy, 235)
-    stroke(mask, pose.project(curve(lower, 3)), 0.008 * unit, 90)
+    mask.stroke(line, 0.020 * unit * heavy, 235)
+    mask.stroke(line[len(line) // 2 :], 0.028 * unit * heavy, 235)
+    mask.stroke(pose.project(curve(lower, 3)), 0.008 * unit, 90)
     at = np.linspace(0.12, 1.0, 17)
     root = upper[np.round(at * (len(upper) - 1)).astype(int)]
     length = 0.05 * heavy * rng.uniform(0.7, 1.15, 17) * (0.45 + 0.55 * at)
     tip = root + np.stack([side * (at - 0.42) * 0.9 * length, -0.72 * length], axis=1)
     lashes = pose.project(np.stack([root, (root + tip) / 2 + (0.0, 0.006), tip], axis=1))
-    strokes(mask, lashes, np.full(17, 0.0065 * unit), np.full(17, 200.0))
+    mask.strokes(lashes, np.full(17, 0.0065 * unit), np.full(17, 200.0))
     at = np.linspace(0.35, 0.95, 9)
     root = lower[np.round(at * (len(lower) - 1)).astype(int)]
     tip = root + np.stack([side * (at - 0.5) * 0.02, np.full(9, 0.022 * heavy)], axis=1)
-    strokes(mask, pose.project(np.stack([root, tip], axis=1)), np.full(9, 0.004 * unit), np.full(9, 110.0))
+    mask.strokes(pose.project(np.stack([root, tip], axis=1)), np.full(9, 0.004 * unit), np.full(9, 110.0))
 
 
 def _brows(traits: Traits, rng: np.random.Generator) -> Plane:
     """Brows of single hairs over a soft base."""
     pose, shape, unit = traits.pose, traits.shape, traits.pose.scale
-    hairs, base = blank(pose.size), blank(pose.size)
+    hairs, base = Mask(pose.size), Mask(pose.size)
     count = int(95 * min(shape.brow_weight, 1.4))
     for side in (-1, 1):
         t = np.linspace(0, 1, 13)
@@ -109,7 +92,7 @@ def _brows(traits: Traits, rng: np.random.Generator) -> Plane:
         arch = shape.brow_height + 0.03 - shape.brow_arch * 1.6 * np.sin(np.pi * np.clip(t * 0.86, 0, 1)) + 0.012 * t
         half = 0.034 * shape.brow_weight * np.clip(1.08 - t**1.8, 0.12, 1) * np.clip(0.55 + 4 * t, 0, 1)
         outline = np.concatenate([np.stack([u, arch - half], 1), np.stack([u, arch + half], 1)[::-1]])
-        fill(base, pose.project(outline * (side, 1.0)), int(120 * min(shape.brow_weight, 1.0)))
+        base.fill(pose.project(outline * (side, 1.0)), int(120 * min(shape.brow_weight, 1.0)))
         at = rng.random(count) ** 0.9
         offset = rng.uniform(-1, 1, count)
         root = np.stack([np.interp(at, t, u), np.interp(at, t, arch) + offset * np.interp(at, t, half)], axis=1)
@@ -117,14 +100,14 @@ def _brows(traits: Traits, rng: np.random.Generator) -> Plane:
         length = 0.062 * rng.uniform(0.7, 1.2, count)
         tip = root + np.stack([length * np.cos(lean), length * np.sin(lean)], axis=1)
         lines = np.stack([root, (root + tip) / 2 + (0.0, -0.005), tip], axis=1)
-        strokes(hairs, pose.project(lines * (side, 1.0)), np.full(count, 0.0075 * unit), rng.uniform(120, 225, count))
-    return as_plane(np.clip(coverage(base, 0.022 * unit) * 0.5 + coverage(hairs, 0.3), 0.0, 0.96))
+        hairs.strokes(pose.project(lines * (side, 1.0)), np.full(count, 0.0075 * unit), rng.uniform(120, 225, count))
+    return as_plane(np.clip(base.coverage(0.022 * unit) * 0.5 + hairs.coverage(0.3), 0.0, 0.96))
 
 
 def crease_features(skin: Skin, droop: float = 0.0) -> None:
     """Press the creases every face has into the relief: lids, wings of the nose, the line of the mouth."""
     traits, pose, unit = skin.traits, skin.traits.pose, skin.unit
-    mask = blank(pose.size)
+    mask = Mask(pose.size)
     for side in (-1, 1):
         _, lower, crease = eye_outline(traits, side, droop)
         fold = lower[2:-1] + np.array([0.0, 0.035])
@@ -132,8 +115,8 @@ def crease_features(skin: Skin, droop: float = 0.0) -> None:
         wing[:, 0] *= traits.shape.nose_width
         lines = [pose.project(points) for points in (curve(crease, 2), curve(fold, 2), curve(wing * (side, 1.0), 4))]
         strengths = np.array([200.0 * traits.shape.lid_crease + 20.0, 60.0, 170.0])
-        tapered(mask, lines, np.array([0.018, 0.012, 0.02]) * unit, strengths)
-    crease_cover = coverage(mask, 0.009 * unit)
+        mask.tapered(lines, np.array([0.018, 0.012, 0.02]) * unit, strengths)
+    crease_cover = mask.coverage(0.009 * unit)
     skin.relief -= crease_cover * np.float32(0.020 * unit)
     skin.shade += crease_cover * np.float32(0.45)
 
@@ -166,16 +149,16 @@ def _paint_lips(picture: Picture, skin: Skin, features: Features, rng: np.random
     )
     cover = features.lips * np.float32(0.9 if features.lip_colour else 0.8)
     over(picture, (float(colour[0]), float(colour[1]), float(colour[2])), cover, box)
-    mask = blank(pose.size)
-    tapered(mask, [pose.project(curve(line, 2))], np.array([0.02 * unit]), np.array([235.0]), shape=0.35)
+    mask = Mask(pose.size)
+    mask.tapered([pose.project(curve(line, 2))], np.array([0.02 * unit]), np.array([235.0]), shape=0.35)
     dark = tuple(float(0.22 * channel) for channel in colour)
-    over(picture, (dark[0], dark[1], dark[2]), coverage(mask, 0.005 * unit) * np.float32(0.85), box)
+    over(picture, (dark[0], dark[1], dark[2]), mask.coverage(0.005 * unit) * np.float32(0.85), box)
     # Fine vertical furrows of the lips, in the relief.
-    furrows, at = blank(pose.size), rng.integers(2, len(line) - 2, 30)
+    furrows, at = Mask(pose.size), rng.integers(2, len(line) - 2, 30)
     start = np.where(rng.random((30, 1)) < 0.45, top[at], bottom[at]) + np.stack([rng.normal(0, 0.008, 30)] * 2, axis=1)
     spans = pose.project(np.stack([start * 0.85 + line[at] * 0.15, start * 0.15 + line[at] * 0.85], axis=1))
-    strokes(furrows, spans, np.full(30, 0.006 * unit), rng.uniform(40, 150, 30))
-    skin.relief[box] -= (coverage(furrows, 0.006 * unit) * features.lips)[box] * np.float32(0.010 * unit)
+    furrows.strokes(spans, np.full(30, 0.006 * unit), rng.uniform(40, 150, 30))
+    skin.relief[box] -= (furrows.coverage(0.006 * unit) * features.lips)[box] * np.float32(0.010 * unit)
     skin.gloss[box] += features.lips[box] * np.float32(0.7 * features.lip_gloss)
 
 

@@ -5,31 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
 from services.generator.procedural.canvas import (
     Picture,
-    Plane,
-    Points,
-    as_plane,
-    blank,
-    blur,
     box_around,
-    coverage,
     curve,
     extent,
-    fill,
     over,
     random_stream,
-    resize,
     smoothstep,
     strips,
-    stroke,
 )
+from services.generator.procedural.filters import Plane, as_plane, blur, resize
+from services.generator.procedural.shapes import Mask, Points
 from services.generator.procedural.traits import Traits
 
-_TILE = 1280  # side of the strand texture in pixels
+# The textures repeat, and are made at the sizes that Fourier transforms like. What can be seen of a head spans less.
+_STRANDS = (256, 4096)  # rows and columns of the strand texture
+_FINE = 4  # columns of the strand texture in a pixel: fine enough to be looked up without interpolation
+_COARSE = 4  # pixels in a row of it: strands are hundreds of pixels long
+_CURLS = 1024  # side of the texture of curls in pixels
 
 
 @dataclass(frozen=True)
@@ -67,21 +63,37 @@ def sample_style(traits: Traits, rng: np.random.Generator) -> Style:
     )
 
 
+def _grain(rng: np.random.Generator, shape: tuple[int, int], along: float, across: float) -> Plane:
+    """White noise blurred by standard deviations in rows and columns, at unit variance; it repeats at its edges."""
+    spectrum = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
+    down, right = np.fft.fftfreq(shape[0]) * along, np.fft.rfftfreq(shape[1]) * across
+    spectrum *= as_plane(np.exp(-2 * (np.pi * down[:, None]) ** 2)) * as_plane(np.exp(-2 * (np.pi * right) ** 2))
+    grain = np.fft.irfft2(spectrum, shape)
+    return as_plane(grain / grain.std())
+
+
 @lru_cache(maxsize=1)
-def _strand_tile() -> tuple[Plane, Plane]:
-    """Textures: long strands, x across them, and curls; large enough that no head runs over their edge."""
+def _strand_tile() -> Plane:
+    """Texture of long strands, x across them, about standard normal."""
     rng = random_stream(0, "strands")
-    strands = np.zeros((_TILE, _TILE), dtype=np.float32)
+    strands = np.zeros(_STRANDS, dtype=np.float32)
     for across, along, weight in ((0.8, 80.0, 1.0), (2.0, 110.0, 0.8), (6.0, 170.0, 0.35)):
-        noise = rng.standard_normal((_TILE, _TILE), dtype=np.float32)
-        wide = as_plane(cv2.GaussianBlur(noise, (0, 0), sigmaX=across, sigmaY=along))
-        strands += np.float32(weight) * wide / np.float32(wide.std())
-    noise = rng.standard_normal((_TILE, _TILE), dtype=np.float32)
-    curls = as_plane(cv2.GaussianBlur(noise, (0, 0), 2.8) - cv2.GaussianBlur(noise, (0, 0), 5.5))
-    strands, ridges = as_plane(strands / strands.std()), as_plane(0.9 - 1.25 * np.abs(curls / curls.std()))
-    for tile in (strands, ridges):
-        tile.setflags(write=False)
-    return strands, ridges
+        strands += np.float32(weight) * _grain(rng, _STRANDS, along / _COARSE, across * _FINE)
+    strands /= strands.std()
+    strands.setflags(write=False)
+    return strands
+
+
+@lru_cache(maxsize=1)
+def _curl_tile() -> Plane:
+    """Texture of curls: ridges between noise of about their width."""
+    white = np.fft.rfft2(random_stream(0, "curls").standard_normal((_CURLS, _CURLS), dtype=np.float32))
+    down, right = np.fft.fftfreq(_CURLS)[:, None], np.fft.rfftfreq(_CURLS)
+    square = as_plane(-2 * np.pi**2 * (down * down + right * right))
+    curls = np.fft.irfft2(white * (np.exp(square * np.float32(2.8**2)) - np.exp(square * np.float32(5.5**2))))
+    ridges = as_plane(0.9 - 1.25 * np.abs(curls / curls.std()))
+    ridges.setflags(write=False)
+    return ridges
 
 
 def _texture(traits: Traits, style: Style, rng: np.random.Generator) -> tuple[Plane, Plane]:
@@ -93,15 +105,20 @@ def _texture(traits: Traits, style: Style, rng: np.random.Generator) -> tuple[Pl
     radius = np.hypot(u - crown, v + 1.75)
     angle = np.arctan2(u - crown, v + 1.75) + swell + np.float32(style.part) * np.exp(-((v + 0.9) ** 2))
     angles, radii = pose.enlarge(as_plane(angle), smooth=True), pose.enlarge(as_plane(radius))
-    strands, curls = _strand_tile()
-    # 295 texture pixels a radian make strands about a pixel wide at 512.
-    map_x = as_plane(angles * np.float32(295) + np.float32(rng.uniform(480, 800)))
-    map_y = as_plane(radii * np.float32(150) + np.float32(rng.uniform(0, 600)))
-    straight = as_plane(cv2.remap(strands, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+    # 295 pixels of texture a radian make strands about a pixel wide at 512.
+    from_x, from_y = float(rng.uniform(480, 800)), float(rng.uniform(0, 600))
+    rows, columns = _STRANDS
+    texture, straight = _strand_tile().reshape(-1), np.empty_like(angles)
+    for part in strips((slice(0, pose.size), slice(0, pose.size))):
+        column = (angles[part] * np.float32(295 * _FINE) + np.float32(from_x * _FINE)).astype(np.intp) & (columns - 1)
+        row = (radii[part] * np.float32(150 / _COARSE) + np.float32(from_y / _COARSE)).astype(np.intp) & (rows - 1)
+        row *= columns
+        row += column
+        texture.take(row, out=straight[part], mode="clip")  # in bounds; this mode needs no second buffer
     if style.curl > 0.6:
         side = int(180.0 * pose.size / pose.scale)
-        x, y = (int(value) for value in rng.integers(0, _TILE - side, 2))
-        ridges = resize(curls[y : y + side, x : x + side], pose.size, pose.size, smooth=False)
+        x, y = (int(value) for value in rng.integers(0, _CURLS - side, 2))
+        ridges = resize(_curl_tile()[y : y + side, x : x + side], pose.size, pose.size, smooth=False)
         return as_plane(0.5 * straight + 0.9 * ridges), radii
     return straight, radii
 
@@ -169,18 +186,15 @@ def shape_hair(traits: Traits, style: Style, rng: np.random.Generator, light: Pl
     unit, size = traits.pose.scale, traits.pose.size
     strands, radius = _texture(traits, style, rng)
     outer, inner = _outer(traits, style, rng), _hairline(traits, style, rng)
-    mask = blank(size)
-    fill(mask, _head_points(traits, np.concatenate([outer, inner])))
-    front = coverage(mask)
-    behind = blank(size)
-    fill(behind, _head_points(traits, outer))
+    mask = Mask(size)
+    mask.fill(_head_points(traits, np.concatenate([outer, inner])))
+    behind = Mask(size)
+    behind.fill(_head_points(traits, outer))
     softness, ragged = (0.045, 0.12) if style.cropped else (0.022, 0.15) if style.curl < 0.6 else (0.045, 0.22)
-    front = blur(front, softness * unit)
-    front = _frayed(front, strands, ragged)
+    front = _frayed(mask.coverage(softness * unit), strands, ragged)
     if style.cropped:
         front *= np.float32(rng.uniform(0.55, 0.9))
-    back = blur(coverage(behind), 0.02 * unit)
-    back = _frayed(back, strands, ragged)
+    back = _frayed(behind.coverage(0.02 * unit), strands, ragged)
     ring = np.float32(rng.uniform(1.05, 1.3))
     strength = np.float32(rng.uniform(0.2, 0.9) * (0.4 if style.curl > 0.6 else 1.0))
     contrast = np.float32(0.26 - 0.12 * min(1.0, 3 * traits.hair[1]))
@@ -218,7 +232,7 @@ def draw_stray(picture: Picture, traits: Traits, style: Style, rng: np.random.Ge
     if style.cropped or rng.random() > 0.3:
         return
     pose, unit = traits.pose, traits.pose.scale
-    mask = blank(pose.size)
+    mask = Mask(pose.size)
     lines = []
     for _ in range(int(rng.integers(2, 9))):
         side = float(rng.choice((-1.0, 1.0)))
@@ -230,8 +244,8 @@ def draw_stray(picture: Picture, traits: Traits, style: Style, rng: np.random.Ge
         points[:, 0] = 0.95 * np.tanh(points[:, 0] / 0.95)
         line = pose.project(points)
         lines.append(line)
-        stroke(mask, line, 0.005 * unit * rng.uniform(0.6, 1.5), rng.uniform(90, 200))
+        mask.stroke(line, 0.005 * unit * rng.uniform(0.6, 1.5), rng.uniform(90, 200))
     box = box_around(np.concatenate(lines), 4, pose.size)
     if box is not None:
         tone = np.array(traits.hair) * 0.8
-        over(picture, (float(tone[0]), float(tone[1]), float(tone[2])), coverage(mask, 0.3), box)
+        over(picture, (float(tone[0]), float(tone[1]), float(tone[2])), mask.coverage(0.3), box)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from services.generator.procedural.canvas import Colour, Picture, Plane, as_plane, strips
+from services.generator.procedural.canvas import Colour, Picture, strips
+from services.generator.procedural.filters import Plane, as_plane, blur, slopes
 from services.generator.procedural.pose import Pose
 from shared.taxonomy import Light
 
@@ -52,14 +52,6 @@ def sample_lamp(light: Light, rng: np.random.Generator) -> Lamp:
     )
 
 
-def slopes(plane: Plane) -> tuple[Plane, Plane]:
-    """Slope of a height along x and y, per pixel."""
-    return (
-        as_plane(cv2.Sobel(plane, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)),
-        as_plane(cv2.Sobel(plane, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)),
-    )
-
-
 def light_skin(
     albedo: Picture,
     pose: Pose,
@@ -90,26 +82,40 @@ def light_skin(
 
 def _light_part(colour: Picture, nx: Plane, ny: Plane, openness: Plane, shade: Plane, gloss: Plane, lamp: Lamp) -> None:
     """Light a part of the picture in place; `nx` and `ny` are the slopes of the surface."""
-    length = 1.0 / np.sqrt(1.0 + nx * nx + ny * ny)
     lx, ly, lz = (np.float32(value) for value in lamp.direction)
-    facing = (lz - nx * lx - ny * ly) * length
-    diffuse = np.maximum((facing + _WRAP) / (1 + _WRAP), 0.0)
-    hx, hy, hz = lx, ly, lz + 1.0
-    half = np.float32(1.0 / np.sqrt(hx * hx + hy * hy + hz * hz))
-    shine = np.exp(_SHARPNESS * ((hz - nx * hx - ny * hy) * length * half - 1.0)) * gloss
+    tilt = nx * lx
+    tilt += ny * ly
+    length = nx * nx
+    length += ny * ny
+    length += np.float32(1.0)
+    np.sqrt(length, out=length)
+    facing = (lz - tilt) / length
+    diffuse = facing + _WRAP
+    np.maximum(diffuse, np.float32(0.0), out=diffuse)
+    diffuse *= 1 / (1 + _WRAP)
+    # The highlight is where the surface faces half-way between the lamp and the camera.
+    half = np.float32(1.0 / np.sqrt(lx * lx + ly * ly + (lz + 1) ** 2))
+    shine = (lz + 1 - tilt) / length
+    shine *= _SHARPNESS * half
+    shine -= _SHARPNESS
+    np.exp(shine, out=shine)
+    shine *= gloss
     open_sky = openness * np.clip(1.0 - shade, 0.15, 1.0)
     diffuse *= np.clip(1.0 - 0.6 * shade, 0.2, 1.0)
     # Light that entered the skin leaves it red where the direct light fades.
     terminator = np.maximum(1.0 - ((facing - 0.05) * np.float32(2.6)) ** 2, 0.0) ** 2 * np.float32(0.07)
     for channel, bleed in enumerate((1.0, 0.12, 0.0)):
         plane = colour[channel]
-        light = diffuse * np.float32(lamp.key[channel]) + open_sky * np.float32(lamp.ambient[channel])
-        plane *= light + terminator * np.float32(bleed * lamp.key[0])
+        light = diffuse * np.float32(lamp.key[channel])
+        light += open_sky * np.float32(lamp.ambient[channel])
+        if bleed:
+            light += terminator * np.float32(bleed * lamp.key[0])
+        plane *= light
         plane += shine * np.float32(lamp.key[channel])
 
 
 def _openness(height: Plane, ratio: np.float32) -> Plane:
     """How much of the surroundings a place sees, 0.4 to 1.1: hollows see less than ridges."""
     sigma = float(0.09 * ratio)
-    around = as_plane(cv2.GaussianBlur(height, (0, 0), sigma))
+    around = blur(height, sigma)
     return as_plane(np.clip(1.0 + 5.0 * (height - around), 0.4, 1.12))

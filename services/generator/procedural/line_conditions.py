@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.generator.procedural.canvas import (
-    Mask8,
-    Points,
-    as_plane,
-    bell,
-    blank,
-    coverage,
-    curve,
-    extent,
-    tapered,
-)
+from services.generator.procedural.canvas import bell, curve, extent
+from services.generator.procedural.filters import as_plane
+from services.generator.procedural.shapes import Mask, Points
 from services.generator.procedural.skin import Skin
 from services.generator.procedural.traits import Traits
 from shared.taxonomy import Severity
@@ -28,9 +20,9 @@ Line = tuple[Points, float, float]
 """Points in face units, width in face units, strength 0..1."""
 
 
-def press_lines(skin: Skin, mask: Mask8, softness: float, depth: float, dark: float) -> None:
+def press_lines(skin: Skin, mask: Mask, softness: float, depth: float, dark: float) -> None:
     """Press the strokes of a mask into the relief; `softness` and `depth` in face units, `dark` the light they lose."""
-    plane = coverage(mask, max(softness * skin.unit, 0.45))
+    plane = mask.coverage(max(softness * skin.unit, 0.45))
     box = extent(plane)
     cover = plane[box]
     skin.relief[box] -= cover * np.float32(depth * skin.unit)
@@ -38,12 +30,12 @@ def press_lines(skin: Skin, mask: Mask8, softness: float, depth: float, dark: fl
     skin.melanin[box] += cover * np.float32(0.16 * dark)
 
 
-def _draw_lines(skin: Skin, mask: Mask8, lines: list[Line], shape: float = 0.6) -> None:
+def _draw_lines(skin: Skin, mask: Mask, lines: list[Line], shape: float = 0.6) -> None:
     """Draw lines given in face units; they are projected all at once, which is most of their cost."""
     pixels = skin.traits.pose.project(np.concatenate([points for points, _, _ in lines]))
     parts = np.split(pixels, np.cumsum([len(points) for points, _, _ in lines])[:-1])
     widths = np.array([width for _, width, _ in lines]) * skin.unit
-    tapered(mask, parts, widths, 255.0 * np.clip([strength for _, _, strength in lines], 0.0, 1.0), shape)
+    mask.tapered(parts, widths, 255.0 * np.clip([strength for _, _, strength in lines], 0.0, 1.0), shape)
 
 
 def _wavy(start: Points, bend: Points, end: Points, jitter: float, rng: np.random.Generator) -> Points:
@@ -57,7 +49,7 @@ def draw_fine_lines(skin: Skin, amount: float, rng: np.random.Generator) -> None
 
     `amount` 0..1 sets their number and depth.
     """
-    traits, mask = skin.traits, blank(skin.size)
+    traits, mask = skin.traits, Mask(skin.size)
     lines: list[Line] = []
     gap, wide = traits.shape.eye_gap, traits.shape.eye_width
     width = 0.0055 + 0.0035 * amount
@@ -101,7 +93,7 @@ def draw_fine_lines(skin: Skin, amount: float, rng: np.random.Generator) -> None
 
 def draw_aging(skin: Skin, amount: float, rng: np.random.Generator) -> None:
     """Folds and sagging: nasolabial and marionette folds, furrows, bags under the eyes, jowls; `amount` 0..1."""
-    shape, deep, furrows = skin.traits.shape, blank(skin.size), blank(skin.size)
+    shape, deep, furrows = skin.traits.shape, Mask(skin.size), Mask(skin.size)
     folds: list[Line] = []
     troughs: list[Line] = []
     wrinkles: list[Line] = []

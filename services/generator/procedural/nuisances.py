@@ -6,26 +6,23 @@ import numpy as np
 
 from services.generator.procedural.canvas import (
     Picture,
-    Points,
-    as_plane,
-    blank,
-    blur,
     box_around,
-    coverage,
     curve,
     fractal_noise,
     linear,
     over,
-    polygon_coverage,
     smooth_noise,
     smoothstep,
     splat,
     stamp,
-    stroke,
     white_noise,
 )
+from services.generator.procedural.filters import as_plane, blur
+from services.generator.procedural.shapes import Mask, Points, polygon_coverage
 from services.generator.procedural.skin import Skin, cheeks_weight
 from services.generator.procedural.traits import Traits
+
+_GRAIN, _STUBBLE = 0.0023, 0.0011  # of the picture's side: how coarse the grain of skin and a stubble are
 
 
 def complexion(skin: Skin, rng: np.random.Generator) -> None:
@@ -54,9 +51,8 @@ def complexion(skin: Skin, rng: np.random.Generator) -> None:
     )
     skin.coarse_melanin += np.float32(traits.under_eye) * rings
     skin.coarse_blood += np.float32(0.6 * traits.under_eye) * rings
-    grain = white_noise(rng, size, 0)
+    soft = white_noise(rng, size, 0, _GRAIN * size)
     rough = np.float32(rng.uniform(0.6, 1.2))
-    soft = blur(grain, 0.006 * unit)
     skin.relief += soft * np.float32(0.0017 * unit * unit / 200) * rough
     skin.relief += smooth_noise(rng, size, max(0.035 * unit, 2.0)) * np.float32(0.0009 * unit) * rough
     skin.melanin += soft * np.float32(0.035) + smooth_noise(rng, size, max(0.05 * unit, 2.0)) * np.float32(0.02)
@@ -105,7 +101,7 @@ def marks(skin: Skin, rng: np.random.Generator) -> None:
 
 def stubble(skin: Skin, rng: np.random.Generator) -> None:
     """The shadow and the dots of a shaved or short beard, on some men."""
-    traits, unit, size = skin.traits, skin.unit, skin.size
+    traits, size = skin.traits, skin.size
     if traits.female or rng.random() < 0.3:
         return
     amount = float(rng.beta(1.3, 1.6))
@@ -118,7 +114,7 @@ def stubble(skin: Skin, rng: np.random.Generator) -> None:
     zone *= np.clip(1 + 0.35 * smooth_noise(rng, zone.shape[0], 9), 0.2, 1.4)
     full = skin.detail_field(as_plane(zone))
     full = np.clip(full, 0, 1.2)
-    noise = blur(white_noise(rng, size, 2), max(0.0028 * unit, 0.45))
+    noise = white_noise(rng, size, 2, max(_STUBBLE * size, 0.45))
     dots = np.clip(noise / np.float32(noise.std()) - np.float32(1.0 - 0.8 * amount), 0, 2.0)
     skin.hairs += full * (np.float32(0.05 + 0.25 * amount) + dots * np.float32(0.10 + 0.28 * amount))
 
@@ -156,20 +152,20 @@ def glasses(picture: Picture, traits: Traits, rng: np.random.Generator) -> None:
     squareness, wide, tall = float(rng.random()), float(rng.uniform(0.26, 0.31)), float(rng.uniform(0.19, 0.26))
     thick = unit * float(rng.choice((0.014, 0.022, 0.038)))
     frames = [_frame(traits, side, squareness, wide, tall) for side in (-1, 1)]
-    mask, lenses = blank(size), np.zeros((size, size), dtype=np.float32)
+    mask, lenses = Mask(size), np.zeros((size, size), dtype=np.float32)
     for side, frame in zip((-1, 1), frames, strict=True):
-        stroke(mask, frame, thick, closed=True)
+        mask.stroke(frame, thick, closed=True)
         lenses += polygon_coverage(size, frame)
         outer = np.array([side * (traits.shape.eye_gap + 0.03 + wide), side * 1.0])
         arm = pose.place(outer, np.array([0.0, -0.03]), np.array([0.86, 0.05]))
-        stroke(mask, arm, thick)
+        mask.stroke(arm, thick)
     gap = traits.shape.eye_gap + 0.03 - wide
     bridge = pose.place(np.array([-gap, 0.0, gap]), np.array([0.0, -0.035, 0.0]), np.array([0.98, 1.02, 0.98]))
-    stroke(mask, curve(bridge, 5), thick)
+    mask.stroke(curve(bridge, 5), thick)
     box = box_around(np.concatenate(frames), 0.5 * unit, size)
     if box is None:
         return
-    cover = coverage(mask)
+    cover = mask.coverage()
     shadow = np.roll(blur(cover, 0.02 * unit), round(0.035 * unit), axis=0)
     over(picture, (0.0, 0.0, 0.0), shadow * np.float32(0.35), box)
     axis = np.arange(size, dtype=np.float32) / np.float32(size)

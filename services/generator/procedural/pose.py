@@ -14,7 +14,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from services.generator.procedural.canvas import Plane, Points, as_plane, resize
+from services.generator.procedural.filters import Plane, as_plane, resize
+from services.generator.procedural.shapes import Points
 
 GRID = 128  # side of the coarse grid on which smooth fields are computed before they are enlarged
 _TURN_DEPTH = 0.62  # depth in face units of the axis the head turns about, measured so that a turned face stays centred

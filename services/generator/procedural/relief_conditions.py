@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from services.generator.procedural.canvas import as_plane, fractal_noise, smooth_noise, splat, stamp
+from services.generator.procedural.canvas import fractal_noise, smooth_noise, splat, stamp
+from services.generator.procedural.filters import as_plane
 from services.generator.procedural.skin import Skin, Weight, cheeks_weight
 from shared.taxonomy import Severity
 

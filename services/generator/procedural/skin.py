@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.generator.procedural.canvas import Picture, Plane, Points, bell, strips
+from services.generator.procedural.canvas import Picture, bell, strips
+from services.generator.procedural.filters import Plane
+from services.generator.procedural.shapes import Points
 from services.generator.procedural.traits import Traits
 
 _MELANIN = np.array([0.62, 0.95, 1.15])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,7 +17,7 @@ from PIL import Image
 
 from services.generator.procedural import draw
 from services.generator.procedural.anatomy import face_outline
-from services.generator.procedural.canvas import polygon_coverage
+from services.generator.procedural.shapes import polygon_coverage
 from services.generator.procedural.traits import sample_traits
 from shared.errors import InvalidRequest
 from shared.imaging import decode
@@ -160,3 +162,12 @@ def test_faces_do_not_share_a_perceptual_hash() -> None:
 
 def test_a_drawn_face_says_that_it_is_one() -> None:
     assert decode(draw({}, Person(), seed=1, size=128)).is_stand_in
+
+
+def test_the_generator_needs_neither_opencv_nor_a_decoder_of_heic() -> None:
+    code = (
+        "import sys, services.generator.app, services.generator.procedural_provider\n"
+        "print({'cv2', 'pillow_heif'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
