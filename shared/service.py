@@ -176,7 +176,8 @@ class Service:
                 await loop()
                 return
             except Exception as error:
-                log.warning("loop_restarted", loop=name, error=f"{type(error).__name__}: {error}", exc_info=True)
+                trace = not isinstance(error, EvenskinError)  # what is down is told in a line
+                log.warning("loop_restarted", loop=name, error=f"{type(error).__name__}: {error}", exc_info=trace)
                 await asyncio.sleep(1.0)
 
     def _measured(self, subscription: Subscription) -> Subscription:

@@ -6,7 +6,7 @@ from tests.smoke.compose import Compose, SmokeFailed, image_size
 
 SERVICES = ("labeler-api", "generator", "augmenter", "trainer", "model-server")
 BASE = "python:3.11-slim-bookworm"
-MOST_MB = {"generator": 400, "model-server": 300}  # on top of the base image
+MOST_MB = {"generator": 150, "model-server": 300}  # on top of the base image
 
 
 def check_images(compose: Compose) -> dict[str, int]:
