@@ -51,12 +51,19 @@ async def train_model(trainer: Trainer, message: Message) -> None:
     event = message.event
     assert isinstance(event, QuotaMet)
     run = Run(trainer.blobs, trainer.settings, event)
+    told: set[int] = set()
+
+    async def tell(epoch: dict[str, Any]) -> None:
+        trainer.metrics.epoch_ended(epoch)
+        if await _tell_epoch(trainer, message, run, epoch):
+            told.add(epoch["epoch"])
+
     try:
         card = await run.card()
         if card is None:
             log.info("training_started", run_id=run.id, images=event.images, dataset_version=event.dataset_version)
             with trainer.metrics.training():
-                card = await run.train(lambda epoch: _tell_epoch(trainer, message, run, epoch))
+                card = await run.train(tell)
             trainer.metrics.decided(promoted=card.config["gate"]["promoted"])
     except StoreUnavailable as error:
         raise RetryLater(f"{error.code}: {error}", counted=False) from error
@@ -65,25 +72,32 @@ async def train_model(trainer: Trainer, message: Message) -> None:
     except (TrainingFailed, ParityFailed, InvalidRequest) as error:
         log.error("training_failed", run_id=run.id, code=error.code, error=error.message)
         raise Undeliverable(f"{error.code}: {error.message}") from error
-    await _tell_end(trainer, message, run, card)
+    await _tell_end(trainer, message, run, card, told)
 
 
-async def _tell_epoch(trainer: Trainer, message: Message, run: Run, epoch: dict[str, Any]) -> None:
+async def _tell_epoch(trainer: Trainer, message: Message, run: Run, epoch: dict[str, Any]) -> bool:
+    """Say how an epoch went. Returns whether somebody heard it."""
     event = message.event
     assert isinstance(event, QuotaMet)
-    trainer.metrics.epoch_ended(epoch)
     progress = TrainingProgressed(run_id=run.id, campaign_id=event.campaign_id, **epoch)
     try:
         await _publish(trainer, message, progress, run.id, epoch["epoch"])
     except (UnroutableEvent, BusUnavailable) as error:  # news of an epoch is no reason to stop training
         log.warning("progress_not_published", run_id=run.id, error=str(error))
+        return False
+    return True
 
 
-async def _tell_end(trainer: Trainer, message: Message, run: Run, card: ModelCard) -> None:
+async def _tell_end(trainer: Trainer, message: Message, run: Run, card: ModelCard, told: set[int]) -> None:
     event = message.event
     assert isinstance(event, QuotaMet)
+    was_told = await run.was_told()
+    if not was_told:  # a trainer that was killed may have kept an epoch's checkpoint without telling of it
+        for epoch in card.metrics["history"]:
+            if epoch["epoch"] not in told:
+                await _tell_epoch(trainer, message, run, epoch)
     # Told before: only repeat what is true still. An operator's rollback meanwhile stands.
-    live = None if await run.was_told() else await run.promote(card)
+    live = None if was_told else await run.promote(card)
     trained = ModelTrained(
         run_id=run.id,
         campaign_id=event.campaign_id,

@@ -104,7 +104,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 @pytest.fixture
 def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Replace the worker by one that answers at once. Returns what it says, to be changed, and its specs."""
-    said: dict[str, Any] = {"promoted": True, "specs": [], "meanwhile": None}
+    said: dict[str, Any] = {"promoted": True, "specs": [], "meanwhile": None, "history": []}
 
     async def answer(spec: RunSpec, on_epoch: Any) -> dict[str, Any]:
         said["specs"].append(spec)
@@ -115,7 +115,7 @@ def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return {
             "metadata": metadata_of(spec.version, spec.dataset_version, [], [0.5] * 7, 32).model_dump(mode="json"),
             "sha256": "ab" * 32,
-            "metrics": {},
+            "metrics": {"history": said["history"]},
             "comparison": None,
             "parity": {},
             "promoted": said["promoted"],
@@ -182,6 +182,19 @@ async def test_a_second_delivery_tells_again_and_trains_nothing(
     assert len(quick_worker["specs"]) == 1
     first, second = (message for message in world.heard if isinstance(message.event, ModelTrained))
     assert (first.id, first.event) == (second.id, second.event)
+
+
+async def test_epochs_that_a_killed_trainer_left_untold_are_told_in_the_end(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    history = [{"epoch": n, "epochs": 2, "train_loss": 1 / n, "validation_loss": 1 / n, "metrics": {}} for n in (1, 2)]
+    quick_worker["history"] = history  # as of a run whose last checkpoint was written just before the kill
+    event = await world.quota_met(small)
+    for times in (1, 2):
+        await world.bus.publish(Message(event, "labeler-api"))
+        await world.until_done(event, times)
+    assert [told.epoch for told in world.events(TrainingProgressed)] == [1, 2]
+    assert [told.train_loss for told in world.events(TrainingProgressed)] == [1, 1 / 2]
 
 
 async def test_a_second_delivery_does_not_undo_a_rollback(
