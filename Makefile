@@ -10,7 +10,9 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 TORCH_INDEX_URL ?=
 # Parallel test processes.
 WORKERS ?= 2
-# Extra arguments of `make demo`, `make test`, `make bench`, `make up` and `make down`.
+# Random moments of `make faults`: each service is killed so often, each time at another one.
+ROUNDS ?= 10
+# Extra arguments of `make demo`, `make test`, `make faults`, `make bench`, `make up` and `make down`.
 ARGS ?=
 # Docker compose: `docker compose`, or the older `docker-compose`.
 COMPOSE ?= docker compose
@@ -21,7 +23,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint requirements.lock $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 # The slowest first, so that no worker is left alone with them.
-SUITES = $(wildcard tests/e2e tests/integration tests/contract tests/unit)
+SUITES = $(wildcard tests/faults tests/e2e tests/integration tests/contract tests/unit)
 
 .PHONY: help
 help: ## list the targets
@@ -36,9 +38,14 @@ clean-demo: ## forget what `make demo` made
 	rm -rf var/demo
 
 .PHONY: test
-test: lint ## lint, then run unit, contract, integration and end-to-end tests
+test: lint ## lint, then run unit, contract, integration, end-to-end and fault tests
 	$(BIN)/python -m tests.servers prepare
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(SUITES) $(ARGS)
+
+.PHONY: faults
+faults: $(VENV)/installed-test ## inject faults at many random moments; `make test` has one round of it
+	$(BIN)/python -m tests.servers prepare
+	EVENSKIN_TEST_FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal tests/faults $(ARGS)
 
 .PHONY: up
 up: .env ## start RabbitMQ, PostgreSQL, the store and the five services in containers

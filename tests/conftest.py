@@ -65,6 +65,15 @@ def amqp_url() -> Iterator[str]:
 
 
 @pytest.fixture
+def amqp_management() -> Management:
+    """Management API of the broker that `amqp_url` is on."""
+    facts = _facts("rabbitmq")
+    if "management" not in facts:
+        pytest.fail("EVENSKIN_TEST_AMQP_MANAGEMENT_URL must name the broker's management API.", pytrace=False)
+    return Management(facts["management"])
+
+
+@pytest.fixture
 async def postgres_url() -> AsyncIterator[str]:
     """URL (`postgresql://…`) of an empty database."""
     import asyncpg

@@ -79,11 +79,25 @@ class Process:
         deadline = time.monotonic() + timeout_s
         while not ready():
             if self._child.poll() is not None:
-                raise ServerFailed(f"{self._child.args!r} ended with {self._child.returncode}:\n{self._tail()}")
+                raise ServerFailed(f"{self._child.args!r} ended with {self._child.returncode}:\n{self.tail()}")
             if time.monotonic() > deadline:
                 self.stop()
-                raise ServerFailed(f"{self._child.args!r} was not ready after {timeout_s:.0f} s:\n{self._tail()}")
+                raise ServerFailed(f"{self._child.args!r} was not ready after {timeout_s:.0f} s:\n{self.tail()}")
             time.sleep(0.05)
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._child.pid
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+        return self._child.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal the child alone, not what it started."""
+        self._child.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGKILL, *, timeout_s: float = 20.0) -> None:
         """Signal the whole session and wait for the child; data is thrown away, so it is killed by default."""
@@ -95,5 +109,6 @@ class Process:
             os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """The end of its log."""
         return self._log.read_text(errors="replace")[-_LOG_TAIL:]

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any, Protocol
 
-from tests.integration.labeler_api.support import Labeler
+
+class Ledger(Protocol):
+    """Whatever can read the ledger's tables."""
+
+    async def rows(self, table: str) -> list[dict[str, Any]]:
+        """Every row of a table."""
+        ...
 
 
-async def recount(labeler: Labeler) -> dict[str, int]:
+async def recount(ledger: Ledger) -> dict[str, int]:
     """What every counter must be, the money spent and the gate's verdicts aside."""
     expected: Counter[str] = Counter()
-    images = {row["id"]: row for row in await labeler.rows("images")}
+    images = {row["id"]: row for row in await ledger.rows("images")}
     for row in images.values():
         expected[f"images/{row['status']}"] += 1
         expected["unaugmented"] += row["status"] == "accepted" and row["augmented_at"] is None
-    for row in await labeler.rows("image_labels"):
+    for row in await ledger.rows("image_labels"):
         status = images[row["image_id"]]["status"]
         expected[f"labels/{status}/{row['condition']}/{row['severity'] or 0}"] += 1
         expected[f"shows/{status}/{row['condition']}"] += 1
-    for row in await labeler.rows("reviews"):
+    for row in await ledger.rows("reviews"):
         expected[f"reviews/{row['verdict']}/person"] += 1
-    for row in await labeler.rows("variants"):
+    for row in await ledger.rows("variants"):
         expected["variants"] += images[row["image_id"]]["status"] == "accepted"
-    for row in await labeler.rows("slots"):
+    for row in await ledger.rows("slots"):
         if row["state"] in ("open", "review"):
             expected[f"reserved/{row['condition']}"] += 1
         if row["state"] in ("counted", "failed"):
@@ -31,24 +38,24 @@ async def recount(labeler: Labeler) -> dict[str, int]:
     return {name: value for name, value in expected.items() if value}
 
 
-async def counted(labeler: Labeler) -> dict[str, int]:
+async def counted(ledger: Ledger) -> dict[str, int]:
     """What the counters are, the money spent and the gate's verdicts aside."""
     found: Counter[str] = Counter()
-    for row in await labeler.rows("counters"):
+    for row in await ledger.rows("counters"):
         found[row["name"]] += row["value"]
     aside = ("spent/", "paid", "reviews/accepted/gate", "reviews/rejected/gate")
     return {name: value for name, value in found.items() if value and not name.startswith(aside)}
 
 
-async def assert_counters(labeler: Labeler) -> None:
+async def assert_counters(ledger: Ledger) -> None:
     """Every counter is what its rows say, and labels are the same in both places that keep them."""
     for _ in range(100):  # looked at again while something is under way: nothing mends a wrong counter
-        found, expected = await counted(labeler), await recount(labeler)
+        found, expected = await counted(ledger), await recount(ledger)
         if found == expected:
             break
         await asyncio.sleep(0.02)
     assert found == expected
-    listed: dict[object, dict[str, int | None]] = {row["id"]: {} for row in await labeler.rows("images")}
-    for row in await labeler.rows("image_labels"):
+    listed: dict[object, dict[str, int | None]] = {row["id"]: {} for row in await ledger.rows("images")}
+    for row in await ledger.rows("image_labels"):
         listed[row["image_id"]][row["condition"]] = row["severity"]
-    assert listed == {row["id"]: row["labels"] for row in await labeler.rows("images")}
+    assert listed == {row["id"]: row["labels"] for row in await ledger.rows("images")}

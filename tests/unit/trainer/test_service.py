@@ -187,7 +187,9 @@ async def test_a_second_delivery_tells_again_and_trains_nothing(
 async def test_epochs_that_a_killed_trainer_left_untold_are_told_in_the_end(
     world: World, small: Dataset, quick_worker: dict[str, Any]
 ) -> None:
-    history = [{"epoch": n, "epochs": 2, "train_loss": 1 / n, "validation_loss": 1 / n, "metrics": {}} for n in (1, 2)]
+    history: list[dict[str, Any]] = [
+        {"epoch": n, "epochs": 2, "train_loss": 1 / n, "validation_loss": 1 / n, "metrics": {}} for n in (1, 2)
+    ]
     quick_worker["history"] = history  # as of a run whose last checkpoint was written just before the kill
     event = await world.quota_met(small)
     for times in (1, 2):

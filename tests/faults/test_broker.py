@@ -1,0 +1,64 @@
+"""2. The broker stopped hard and started again, and its connections closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from urllib.parse import quote
+
+import pytest
+
+from tests.faults import end_state
+from tests.faults.deployment import SLOTS, Deployment, Servers
+from tests.faults.private import private_broker
+from tests.servers.rabbitmq import Management, RabbitServer
+
+LONGEST_OUTAGE_S = 3.0
+PROCESSES = 5
+CONNECTIONS = 2 * PROCESSES  # one to publish and one to consume, each
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[RabbitServer]:
+    """A broker that can be stopped."""
+    with private_broker(tmp_path / "broker") as server:
+        yield server
+
+
+@pytest.fixture
+def servers(broker: RabbitServer, postgres_url: str, s3_endpoint_url: str, s3_bucket: str) -> Servers:
+    """The broker that can be stopped, and places on the servers that all tests share."""
+    return Servers(broker.facts["url"], postgres_url, s3_endpoint_url, s3_bucket)
+
+
+@pytest.mark.timeout(400)
+async def test_the_broker_stops_hard_and_its_connections_are_closed(
+    deployment: Deployment, broker: RabbitServer, seed: int
+) -> None:
+    random = Random(seed)
+    await deployment.start(random=random)
+    campaign_id = await deployment.request(seed)
+    moments = sorted(random.sample(range(SLOTS), 2))
+    stop_first = random.random() < 0.5
+    for counted, stop in zip(moments, (stop_first, not stop_first), strict=True):
+        await deployment.reaches(counted)
+        if stop:
+            await asyncio.to_thread(broker.kill)
+            await asyncio.sleep(random.uniform(0, LONGEST_OUTAGE_S))
+            await asyncio.to_thread(broker.restart)
+        else:
+            await asyncio.to_thread(_close_connections, Management(broker.facts["management"]))
+    await deployment.is_met()
+    await asyncio.to_thread(_close_connections, Management(broker.facts["management"]))  # in mid-training
+    await end_state.check(deployment, campaign_id)
+
+
+def _close_connections(management: Management) -> None:
+    closed: set[str] = set()
+    while len(closed) < CONNECTIONS:  # the API learns of a connection a moment after it is made
+        for connection in management.call("GET", "connections"):
+            if connection["name"] not in closed:
+                management.call("DELETE", f"connections/{quote(connection['name'], safe='')}")
+                closed.add(connection["name"])
