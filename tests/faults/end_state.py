@@ -6,24 +6,26 @@ import asyncio
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import aio_pika
 
+from shared.blobs import Blobs
 from shared.live_model import read_live
 from shared.manifest import parse_manifest
 from shared.remote.topology import dead_name, known_queues, retry_name
 from shared.taxonomy import Condition, generated_image_id, split_over_severities
-from tests.faults.deployment import SLOTS, TARGETS, TRAINING, Deployment, eventually
+from tests.faults.deployment import SLOTS, TARGETS, Deployment, eventually
+from tests.faults.ledger import Ledger
 from tests.integration.labeler_api.recount import assert_counters
 
 PRICE_MICRO_USD = 30_000  # of one image, as the services' settings have it by default
 QUIET_LOOKS = 10  # in a row at which no queue holds a message
 
-_IMAGE = re.compile(r"images/(?P<id>[0-9a-f-]{36})/(?P<name>original\.jpg|hflip\.jpg|generation\.json)")
+_PICTURE = re.compile(r"images/[0-9a-f-]{36}/(original|hflip)\.jpg")
 
 
 @dataclass(frozen=True, order=True)
@@ -34,27 +36,42 @@ class Dead:
     body: str
 
 
+async def _at_rest() -> bool:
+    return True
+
+
 async def check(
-    deployment: Deployment, campaign_id: UUID, *, dead: tuple[Dead, ...] = (), tries: Mapping[str, int] | None = None
+    deployment: Deployment,
+    campaign_id: UUID,
+    *,
+    dead: tuple[Dead, ...] = (),
+    tries: Mapping[str, int] | None = None,
+    also_quiet: Callable[[], Awaitable[bool]] = _at_rest,
 ) -> None:
     """Wait until the campaign has ended and nothing moves; check it all; end the services gracefully.
 
     `dead`: exactly the dead letters that are there; `tries`: of their bodies, those that are not given up at once.
+    `also_quiet`: whether nothing moves in what the test has put between the services.
     """
     await deployment.is_trained()
-    await _is_quiet(deployment)
+    await _is_quiet(deployment, also_quiet)
     for program in deployment.programs.values():
         assert program.process.status is None, f"{program.service} ended by itself:\n{program.process.tail()}"
     await _check_dead_letters(deployment, dead, tries or {})
-    await _check_answers(deployment, campaign_id)
-    await _check_ledger(deployment, campaign_id)
-    await _check_store(deployment)
+    for name in deployment.programs:
+        await deployment.get(name, "/readyz")
+    check_answers(
+        await deployment.get("labeler-api", f"/v1/rebalances/{campaign_id}"),
+        await deployment.get("labeler-api", "/v1/balance"),
+    )
+    await _check_served(deployment)
+    await check_ledger(deployment.ledger, campaign_id)
+    await check_store(deployment.ledger, deployment.blobs)
     calls, allowed = deployment.provider.calls, SLOTS + deployment.extra_calls
     assert SLOTS <= calls <= allowed, f"{calls} calls were paid; {allowed} were allowed"
     await asyncio.gather(*(program.drain() for program in deployment.programs.values()))
     depths = await _depths(deployment)  # nobody holds a message any more, so these are all there are
-    buried = Counter(dead_name(letter.queue) for letter in dead)
-    assert {name: depth for name, depth in depths.items() if depth} == buried
+    assert {name: depth for name, depth in depths.items() if depth} == Counter(dead_name(d.queue) for d in dead)
 
 
 async def _depths(deployment: Deployment) -> dict[str, int]:
@@ -73,13 +90,14 @@ async def _depths(deployment: Deployment) -> dict[str, int]:
     return found
 
 
-async def _is_quiet(deployment: Deployment) -> None:
+async def _is_quiet(deployment: Deployment, also_quiet: Callable[[], Awaitable[bool]]) -> None:
     looks = 0
 
     async def quiet() -> bool:
         nonlocal looks
         waiting = sum(depth for name, depth in (await _depths(deployment)).items() if not name.endswith(".dead"))
-        looks = 0 if waiting or await deployment.ledger.rows("outbox") else looks + 1
+        busy = waiting or await deployment.ledger.rows("outbox") or not await also_quiet()
+        looks = 0 if busy else looks + 1
         return looks >= QUIET_LOOKS
 
     await eventually(quiet, "Quiet")
@@ -94,67 +112,65 @@ async def _check_dead_letters(deployment: Deployment, dead: tuple[Dead, ...], tr
     }
 
 
-async def _check_answers(deployment: Deployment, campaign_id: UUID) -> None:
-    """What people and scripts see."""
-    for name in deployment.programs:
-        await deployment.get(name, "/readyz")
-    document = await deployment.get("labeler-api", f"/v1/rebalances/{campaign_id}")
-    assert document["state"] == "met"
-    assert document["slots"] == {"total": SLOTS, "counted": SLOTS, "failed": 0, "open": 0}
-    assert round(document["spent_usd"] * 1e6) == SLOTS * PRICE_MICRO_USD
-    assert [epoch["epoch"] for epoch in document["training"]["history"]] == [
-        *range(1, document["training"]["epochs"] + 1)
-    ]
-    balance = await deployment.get("labeler-api", "/v1/balance")
+async def _check_served(deployment: Deployment) -> None:
+    """Every model-server answers with the live model."""
+
+    async def serves_live() -> bool:
+        live = await read_live(deployment.blobs)
+        assert live is not None
+        names = [name for name in deployment.programs if name.startswith("model-server")]
+        served = [await deployment.get(name, "/v1/model") for name in names]
+        return all(model["version"] == live.version for model in served)
+
+    await eventually(serves_live, "The live model is served")
+
+
+def check_answers(campaign: dict[str, Any], balance: dict[str, Any]) -> None:
+    """What people and scripts see of the campaign and of the dataset: exactly its quota, and its price."""
+    assert campaign["state"] == "met"
+    assert campaign["slots"] == {"total": SLOTS, "counted": SLOTS, "failed": 0, "open": 0}
+    assert round(campaign["spent_usd"] * 1e6) == SLOTS * PRICE_MICRO_USD
+    training = campaign["training"]
+    assert [epoch["epoch"] for epoch in training["history"]] == list(range(1, training["epochs"] + 1))
     assert balance["images"] == {"accepted": SLOTS, "pending": 0, "rejected": 0}
     assert (balance["variants"], balance["unaugmented"]) == (SLOTS, 0)
     for condition, target in TARGETS.items():
         shares = {severity.label: n for severity, n in split_over_severities(target).items()}
         assert balance["conditions"][condition]["severities"] == {**shares, "unknown": 0}
 
-    async def serves_live() -> bool:
-        live = await read_live(deployment.blobs)
-        assert live is not None
-        served = [
-            await deployment.get(name, "/v1/model") for name in deployment.programs if name.startswith("model-server")
-        ]
-        return all(model["version"] == live.version for model in served)
 
-    await eventually(serves_live, "The live model is served")
-
-
-async def _check_ledger(deployment: Deployment, campaign_id: UUID) -> None:
+async def check_ledger(ledger: Ledger, campaign_id: UUID) -> None:
     """No image twice, none lost, every event's effect once."""
-    tables = {name: await deployment.ledger.rows(name) for name in ("campaigns", "slots", "images", "variants")}
-    (campaign,) = tables["campaigns"]
+    slots, images = await ledger.rows("slots"), await ledger.rows("images")
+    (campaign,) = await ledger.rows("campaigns")
     assert campaign["id"] == campaign_id
-    assert len(tables["slots"]) == SLOTS
-    for slot in tables["slots"]:
+    assert campaign["committed_micro_usd"] == SLOTS * PRICE_MICRO_USD
+    assert len(slots) == len(images) == len(await ledger.rows("variants")) == SLOTS
+    for slot in slots:
         assert (slot["state"], slot["attempt"]) == ("counted", 1), slot
         assert slot["image_id"] == generated_image_id(slot["id"], 1)
-    assert {image["id"] for image in tables["images"]} == {slot["image_id"] for slot in tables["slots"]}
-    assert len(tables["images"]) == len(tables["variants"]) == SLOTS
-    assert len({image["sha256"] for image in tables["images"]}) == SLOTS
-    await assert_counters(deployment.ledger)
-    assert campaign["committed_micro_usd"] == SLOTS * PRICE_MICRO_USD
-
-    handled = Counter(row["message_id"].partition("/")[0] for row in await deployment.ledger.rows("inbox"))
-    assert handled.pop("RebalanceRequested") >= 1  # bare JSON has no id: another delivery is another message
-    once = {"ImageGenerated": SLOTS, "ImageAugmented": SLOTS, "ModelTrained": 1}
-    assert handled == {**once, "TrainingProgressed": TRAINING["max_epochs"]}
-    (model,) = await deployment.ledger.rows("models")
+    assert {image["id"] for image in images} == {slot["image_id"] for slot in slots}
+    assert len({image["sha256"] for image in images}) == SLOTS
+    await assert_counters(ledger)
+    assert not await ledger.rows("outbox")
+    handled = Counter(row["message_id"].partition("/")[0] for row in await ledger.rows("inbox"))
+    assert handled.pop("RebalanceRequested", 1) >= 1  # bare JSON has no id: another delivery is another message
+    assert handled == {
+        "ImageGenerated": SLOTS,
+        "ImageAugmented": SLOTS,
+        "TrainingProgressed": len(await ledger.rows("training_epochs")),
+        "ModelTrained": 1,
+    }
+    (model,) = await ledger.rows("models")
     assert campaign["model_version"] == model["version"]
-    live = await read_live(deployment.blobs)
-    assert live is not None
-    assert (live.version, live.sha256) == (model["version"], model["sha256"])
 
 
-async def _check_store(deployment: Deployment) -> None:
+async def check_store(ledger: Ledger, blobs: Blobs) -> None:
     """Every object belongs to a row of the ledger, every row has its objects, and they are whole."""
-    images = {str(row["id"]): row for row in await deployment.ledger.rows("images")}
-    variants = {str(row["image_id"]): row for row in await deployment.ledger.rows("variants")}
-    (dataset,) = await deployment.ledger.rows("datasets")
-    (model,) = await deployment.ledger.rows("models")
+    images = {str(row["id"]): row for row in await ledger.rows("images")}
+    variants = {str(row["image_id"]): row for row in await ledger.rows("variants")}
+    (dataset,) = await ledger.rows("datasets")
+    (model,) = await ledger.rows("models")
     sums = {row["key"]: row["sha256"] for row in (*images.values(), *variants.values(), model)}
     unhashed = {
         *(f"images/{id}/generation.json" for id in images),
@@ -163,17 +179,15 @@ async def _check_store(deployment: Deployment) -> None:
         "models/live.json",
         f"training/{model['run_id']}/done.json",
     }
-    assert {info.key async for info in deployment.blobs.list("")} == {*sums, *unhashed}
-    assert all(_IMAGE.fullmatch(key) for key in sums if key.startswith("images/"))
+    assert {info.key async for info in blobs.list("")} == {*sums, *unhashed}
+    assert all(_PICTURE.fullmatch(key) for key in sums if key.startswith("images/"))
     for key, sha256 in sums.items():
-        assert hashlib.sha256((await deployment.blobs.get(key)).data).hexdigest() == sha256, key
-    await _check_manifest(deployment, dataset, images, variants)
+        assert hashlib.sha256((await blobs.get(key)).data).hexdigest() == sha256, key
+    live = await read_live(blobs)
+    assert live is not None
+    assert (live.version, live.sha256) == (model["version"], model["sha256"])
 
-
-async def _check_manifest(
-    deployment: Deployment, dataset: dict[str, Any], images: dict[str, Any], variants: dict[str, Any]
-) -> None:
-    entries = list(parse_manifest((await deployment.blobs.get(dataset["manifest_key"])).data))
+    entries = list(parse_manifest((await blobs.get(dataset["manifest_key"])).data))
     assert {str(entry.image_id): entry.sha256 for entry in entries} == {id: row["sha256"] for id, row in images.items()}
     assert len(entries) == SLOTS
     shown = Counter(condition for entry in entries for condition in entry.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,14 +29,17 @@ def private_broker(directory: Path, *, settings: str = "", erlang_arguments: str
 
 
 @contextmanager
-def private_database(directory: Path) -> Iterator[PostgresServer]:
-    """A database server that has on disk what it confirmed, unless the machine itself stops."""
+def private_database() -> Iterator[PostgresServer]:
+    """A database server that has on disk what it confirmed."""
     binaries = postgres.installed()
     if binaries is None:
         pytest.fail(postgres.ADVICE, pytrace=False)
-    directory.mkdir()
-    server = PostgresServer(directory, binaries, durable=True)
-    try:
-        yield server
-    finally:
-        server.stop()
+    with tempfile.TemporaryDirectory(prefix="evenskin-test-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # readable for the user that PostgreSQL runs as
+        (directory / "postgres").mkdir()
+        server = PostgresServer(directory / "postgres", binaries, durable=True)
+        try:
+            yield server
+        finally:
+            server.stop()

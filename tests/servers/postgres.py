@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+
+import psutil
 
 from tests.servers.process import Process, ServerFailed, answers, free_port
 from tests.servers.provision import Container, Server, apt_install, can_apt, docker_answers
@@ -160,7 +163,13 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Stop the server as a power cut would."""
+        # Its children are in sessions of their own; one that went on would share the data with the next server's.
+        children = psutil.Process(self._server.pid).children(recursive=True)
         self._server.stop()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children)
 
     def restart(self) -> None:
         """Start it again after `kill`."""

@@ -1,0 +1,98 @@
+"""3. PostgreSQL stopped and started again; a deadlock; serialisation failures."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.faults import end_state
+from tests.faults.deployment import SLOTS, Deployment, Servers, eventually
+from tests.faults.private import private_database
+from tests.servers.postgres import PostgresServer
+
+LONGEST_OUTAGE_S = 3.0
+STOPS = 2
+
+
+@pytest.fixture
+def database() -> Iterator[PostgresServer]:
+    """A database server that can be stopped."""
+    with private_database() as server:
+        yield server
+
+
+@pytest.fixture
+def servers(database: PostgresServer, amqp_url: str, s3_endpoint_url: str, s3_bucket: str) -> Servers:
+    """The database that can be stopped, and places on the servers that all tests share."""
+    return Servers(amqp_url, database.facts["url"], s3_endpoint_url, s3_bucket)
+
+
+@pytest.mark.timeout(400)
+async def test_the_database_stops_hard(deployment: Deployment, database: PostgresServer, seed: int) -> None:
+    random = Random(seed)
+    await deployment.start(random=random)
+    campaign_id = await deployment.request(seed)
+    for counted in sorted(random.sample(range(SLOTS), STOPS)):
+        await deployment.reaches(counted)
+        await asyncio.sleep(random.uniform(0, 0.3))
+        await _stop_and_start(database, random)
+    await deployment.is_met()
+    await _stop_and_start(database, random)  # in mid-training
+    await end_state.check(deployment, campaign_id)
+
+
+async def _stop_and_start(database: PostgresServer, random: Random) -> None:
+    await asyncio.to_thread(database.kill)
+    await asyncio.sleep(random.uniform(0, LONGEST_OUTAGE_S))
+    await asyncio.to_thread(database.restart)
+
+
+@pytest.mark.timeout(400)
+async def test_a_transaction_that_loses_a_deadlock_is_run_again(deployment: Deployment) -> None:
+    url = deployment.servers.database_url
+    rival, observer = await asyncpg.connect(url), await asyncpg.connect(url)
+    # Who waits is looked at for deadlocks after this time, and loses them: labeler-api, and never the rival.
+    await rival.execute("ALTER DATABASE postgres SET deadlock_timeout = '3s'")
+    await rival.execute("SET deadlock_timeout = '1h'")
+    await deployment.start()
+    augmenter = deployment.programs["augmenter"].process
+    augmenter.send(signal.SIGSTOP)
+    campaign_id = await deployment.request(3)
+
+    async def accepted() -> Any:
+        return await observer.fetchrow("SELECT id, image_id FROM slots WHERE state = 'augmenting'")
+
+    slot = await eventually(accepted, "An accepted image")
+    async with rival.transaction():
+        # A handler of ImageAugmented locks its image, then its slot: this goes the other way round.
+        await rival.execute("SELECT FROM slots WHERE id = $1 FOR UPDATE", slot["id"])
+        augmenter.send(signal.SIGCONT)
+
+        async def waited_for() -> Any:
+            query = "SELECT pid FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
+            return await observer.fetchrow(query, rival.get_server_pid())
+
+        await eventually(waited_for, "A transaction that waits for the slot")
+        await rival.execute("SELECT FROM images WHERE id = $1 FOR UPDATE", slot["image_id"])
+    await asyncio.gather(rival.close(), observer.close())
+    await deployment.is_trained()
+    assert deployment.programs["labeler-api"].logged("transaction_retried"), "there was no deadlock"
+    await end_state.check(deployment, campaign_id)
+
+
+@pytest.mark.timeout(400)
+async def test_transactions_that_cannot_be_serialised_are_run_again(deployment: Deployment) -> None:
+    connection = await asyncpg.connect(deployment.servers.database_url)
+    await connection.execute("ALTER DATABASE postgres SET default_transaction_isolation = 'repeatable read'")
+    await connection.close()
+    await deployment.start()
+    campaign_id = await deployment.request(3)
+    await deployment.is_trained()
+    assert deployment.programs["labeler-api"].logged("transaction_retried"), "there was no failure"
+    await end_state.check(deployment, campaign_id)
