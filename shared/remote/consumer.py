@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -165,14 +165,12 @@ class Consumer:
             work.deliveries.append(delivery)
             return
         work = self._by_id[key] = _Work([delivery])
-        self._spawn(self._work(message, work, tries), finally_=lambda: self._by_id.pop(key, None))
+        self._spawn(self._work(message, work, tries))
 
-    def _spawn(self, work: Coroutine[Any, Any, None], *, finally_: Callable[[], object] | None = None) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=f"handle {self._subscription.queue}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if finally_ is not None:
-            task.add_done_callback(lambda _: finally_())
 
     async def _work(self, message: Message, work: _Work, tries: int) -> None:
         try:
@@ -183,6 +181,9 @@ class Consumer:
                 with contextlib.suppress(*BROKER_ERRORS):
                     await delivery.acknowledgements.give_back(delivery.message)
             raise
+        finally:
+            # Nothing is awaited between the last acknowledgement and this: whoever comes later must not join.
+            del self._by_id[message.source, message.id]
 
     async def _settle(self, work: _Work, outcome: Outcome) -> None:
         """Carry out an outcome for all deliveries of a message: the copy first, confirmed, then the acknowledgement."""

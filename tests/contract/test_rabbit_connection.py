@@ -137,6 +137,24 @@ async def test_work_outlives_its_channel_and_is_not_started_twice(rabbit: Rabbit
     assert await rabbit.depth(NAME) == 0  # acknowledged by its second delivery
 
 
+async def test_a_delivery_that_joins_work_at_its_last_moment_is_acknowledged_too(rabbit: RabbitBus) -> None:
+    seen: set[str] = set()
+
+    async def work(message: Message) -> None:
+        await asyncio.sleep(0)
+        seen.add(message.id)
+
+    await rabbit.subscribe(subscription(work))
+    sent = [an_event() for _ in range(50)]
+    for _ in range(20):  # each many times over, so that copies come at every moment of the work
+        await asyncio.gather(*(rabbit.publish(message) for message in sent for _ in range(4)))
+    await rabbit.publish(last := an_event())
+    await eventually(lambda: last.id in seen)
+    await asyncio.sleep(0.2)
+    await rabbit.drain(1.0)  # whatever is in hand still returns to the queue
+    assert await rabbit.depth(NAME) == 0
+
+
 async def test_work_that_ends_while_disconnected_comes_again(rabbit: RabbitBus, proxy: Proxy) -> None:
     started: list[str] = []
     release = asyncio.Event()
