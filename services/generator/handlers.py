@@ -17,7 +17,7 @@ from services.generator.pacing import Pacer, PacingStopped
 from services.generator.provider import Order, Picture, Provider, ProviderFailed
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater
-from shared.errors import BlobNotFound, ImageError, StoreUnavailable
+from shared.errors import BlobNotFound, ImageError, PreconditionFailed, StoreUnavailable
 from shared.events import Event, FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from shared.imaging import EXTENSIONS, MEDIA_TYPES, format_of, open_checked
 from shared.message import Message
@@ -106,7 +106,7 @@ async def _make(generation: Generation, request: ImageRequested) -> Event:
     order = Order(request.image_id, request.condition, request.severity, request.subject, request.earlier_rejections)
     try:
         picture = await _picture(generation, order)
-        made = _describe(generation, request, picture)
+        made = _describe(generation, request, picture, picture.data)
     except PacingStopped:
         raise RetryLater("The generator is stopping.", counted=False) from None
     except StoreUnavailable as error:
@@ -115,12 +115,16 @@ async def _make(generation: Generation, request: ImageRequested) -> Event:
         log.warning("image_failed", image_id=str(request.image_id), reason=error.failure.value, detail=error.message)
         failed = _failed(request, error.failure, error.message, error.cost_usd)
         generation.metrics.ended(request.condition, error.failure, error.cost_usd)
-        await _keep(generation, failed)
-        return failed
+        return await _kept(request, lambda: _keep_record(generation, failed))
     generation.metrics.ended(request.condition, "generated", picture.cost_usd)
-    await _keep(generation, made, picture)
+
+    async def keep() -> Event:
+        data = await _keep_picture(generation, made.key, picture.data, made.media_type)
+        return await _keep_record(generation, _describe(generation, request, picture, data))
+
+    kept = await _kept(request, keep)
     log.info("image_generated", image_id=str(request.image_id), cost_usd=picture.cost_usd, calls=picture.calls)
-    return made
+    return kept
 
 
 async def _picture(generation: Generation, order: Order) -> Picture:
@@ -142,9 +146,10 @@ async def _picture(generation: Generation, order: Order) -> Picture:
         generation.metrics.took(time.monotonic() - began - waited_s)
 
 
-def _describe(generation: Generation, request: ImageRequested, picture: Picture) -> ImageGenerated:
+def _describe(generation: Generation, request: ImageRequested, picture: Picture, data: bytes) -> ImageGenerated:
+    """What there is to say of a picture; `data` is what lies in the store for it."""
     try:
-        opened = open_checked(picture.data)
+        opened = open_checked(data)
     except ImageError as error:
         raise ProviderFailed(
             f"The provider's picture cannot be read: {error.message}",
@@ -164,7 +169,7 @@ def _describe(generation: Generation, request: ImageRequested, picture: Picture)
         attempt=request.attempt,
         image_id=request.image_id,
         key=f"images/{request.image_id}/original.{extension}",
-        sha256=hashlib.sha256(picture.data).hexdigest(),
+        sha256=hashlib.sha256(data).hexdigest(),
         width=opened.width,
         height=opened.height,
         media_type=MEDIA_TYPES[format_of(opened)],
@@ -189,18 +194,41 @@ def _failed(request: ImageRequested, reason: FailureReason, detail: str, cost_us
     )
 
 
-async def _keep(generation: Generation, event: ImageGenerated | ImageFailed, picture: Picture | None = None) -> None:
-    """Store the picture, then its record, which is what settles it; wait for a store that is down."""
+async def _kept(request: ImageRequested, keep: Callable[[], Awaitable[Event]]) -> Event:
+    """Keep what was paid for; wait for a store that is down. Returns the outcome that stands."""
     while True:
         try:
-            if picture is not None and isinstance(event, ImageGenerated):
-                await generation.blobs.put(event.key, picture.data, content_type=event.media_type)
-            record = event.model_dump_json().encode()
-            await generation.blobs.put(record_key(event.image_id), record, content_type="application/json")
-            return
+            return await keep()
         except StoreUnavailable as error:
-            log.warning("outcome_not_stored_yet", image_id=str(event.image_id), error=error.message)
+            log.warning("outcome_not_stored_yet", image_id=str(request.image_id), error=error.message)
             await asyncio.sleep(WRITE_WAIT_S)
+
+
+async def _keep_picture(generation: Generation, key: str, data: bytes, media_type: str) -> bytes:
+    """Store a picture and return it, or the one that is there.
+
+    Another replica, or a generator that was killed, may have stored its own: somebody may have been told of that.
+    """
+    try:
+        await generation.blobs.put(key, data, content_type=media_type, if_absent=True)
+    except PreconditionFailed:
+        return (await generation.blobs.get(key)).data
+    return data
+
+
+async def _keep_record(generation: Generation, event: ImageGenerated | ImageFailed) -> ImageGenerated | ImageFailed:
+    """Store an outcome's record, which is what settles it, and return it, or the one that is there."""
+    key = record_key(event.image_id)
+    try:
+        await generation.blobs.put(
+            key, event.model_dump_json().encode(), content_type="application/json", if_absent=True
+        )
+    except PreconditionFailed:
+        standing = _RECORD.validate_json((await generation.blobs.get(key)).data)
+        if isinstance(event, ImageGenerated) and getattr(standing, "key", None) != event.key:
+            await generation.blobs.delete(event.key)  # a picture that no record is about
+        return standing
+    return event
 
 
 HANDLERS: dict[type[Event], Callable[[Generation, Message], Awaitable[None]]] = {

@@ -23,7 +23,7 @@ from services.generator.procedural_provider import ProceduralProvider
 from services.generator.settings import GeneratorSettings
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import ConfigurationError
-from shared.events import FailureReason, ImageFailed, ImageGenerated
+from shared.events import FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from shared.tracing import trace_id
 from tests.eventually import eventually
 from tests.fakes.openai_server import (
@@ -39,6 +39,7 @@ from tests.fakes.openai_server import (
     text,
     when,
 )
+from tests.fakes.pictures import png as noise
 from tests.fakes.stores import FlakyBlobs
 from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
 
@@ -142,6 +143,58 @@ async def test_a_request_that_comes_again_after_a_restart_is_answered_from_the_r
     assert server.calls == 1
     assert said[0].event == said[1].event
     assert said[0].id == said[1].id
+
+
+async def test_replicas_that_make_the_same_image_at_once_tell_of_the_same_picture(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    released = asyncio.Event()
+    server.answers.extend(when(released, picture(noise(seed))) for seed in (1, 2))
+    message = requested()
+    async with (
+        running(tmp_path, blobs, provider_for(server)) as one,
+        running(tmp_path, blobs, provider_for(server)) as other,
+    ):
+        for replica in (one, other):
+            await replica.bus.publish(message)
+        await eventually(lambda: server.calls == 2)
+        released.set()
+        (told,), (told_too,) = await one.answers(1), await other.answers(1)
+    assert isinstance(told, ImageGenerated)
+    assert told == told_too
+    assert hashlib.sha256((await blobs.get(told.key)).data).hexdigest() == told.sha256
+
+
+async def test_a_picture_without_a_record_is_what_a_killed_generator_left_and_stays(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    message = requested()
+    key = f"images/{image_id_of(message)}/original.png"
+    await blobs.put(key, noise(1))
+    server.answers.append(picture(noise(2)))
+    async with running(tmp_path, blobs, provider_for(server)) as replica:
+        await replica.bus.publish(message)
+        (told,) = await replica.answers(1)
+    assert isinstance(told, ImageGenerated)
+    assert (await blobs.get(key)).data == noise(1)
+    assert (told.key, told.sha256) == (key, hashlib.sha256(noise(1)).hexdigest())
+
+
+async def test_the_first_outcome_of_an_image_stands(tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs) -> None:
+    released = asyncio.Event()
+    server.answers.append(when(released, picture(png())))
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as replica:
+        await replica.bus.publish(message)
+        await eventually(lambda: server.calls == 1)
+        request = message.event
+        assert isinstance(request, ImageRequested)
+        ids = request.model_dump(include={"campaign_id", "slot_id", "attempt", "image_id"})
+        failed = ImageFailed(**ids, reason=FailureReason.TIMEOUT, detail="another replica's")
+        await blobs.put(record_key(request.image_id), failed.model_dump_json().encode())
+        released.set()
+        assert await replica.answers(1) == [failed]
+    assert not blobs.holds(f"images/{request.image_id}/original.png")  # nobody would ever ask for it
 
 
 async def test_another_attempt_is_another_picture(tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs) -> None:
