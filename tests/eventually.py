@@ -10,7 +10,7 @@ from typing import Any
 Condition = Callable[[], Awaitable[object]] | Callable[[], object]
 
 
-async def eventually(condition: Condition, what: str = "It", *, within_s: float = 20.0) -> Any:
+async def eventually(condition: Condition, what: str = "It", *, within_s: float = 20.0, every_s: float = 0.01) -> Any:
     """Wait until a condition holds, and return what it gave. Fails if it does not in time."""
     deadline = time.monotonic() + within_s
     while True:
@@ -20,4 +20,4 @@ async def eventually(condition: Condition, what: str = "It", *, within_s: float 
         if found:
             return found
         assert time.monotonic() < deadline, f"{what} did not happen in time."
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every_s)

@@ -54,6 +54,7 @@ async def check(
     `also_quiet`: whether nothing moves in what the test has put between the services.
     """
     await deployment.is_trained()
+    await eventually(lambda: is_through(deployment.ledger, deployment.blobs), "The trainer's last act")
     await _is_quiet(deployment, also_quiet)
     for program in deployment.programs.values():
         assert program.process.status is None, f"{program.service} ended by itself:\n{program.process.tail()}"
@@ -88,6 +89,12 @@ async def _depths(deployment: Deployment) -> dict[str, int]:
                 found[name] = declared.declaration_result.message_count or 0
                 await channel.close()
     return found
+
+
+async def is_through(ledger: Ledger, blobs: Blobs) -> bool:
+    """Whether the trainer has noted that it told everybody of its model: until then its message is in its hand."""
+    (model,) = await ledger.rows("models")
+    return await blobs.head(f"training/{model['run_id']}/done.json") is not None
 
 
 async def _is_quiet(deployment: Deployment, also_quiet: Callable[[], Awaitable[bool]]) -> None:
