@@ -16,7 +16,8 @@ import aio_pika
 from shared.blobs import Blobs
 from shared.live_model import read_live
 from shared.manifest import parse_manifest
-from shared.remote.topology import dead_name, known_queues, retry_name
+from shared.remote.topology import dead_name, retry_name
+from shared.schemas import known_queues
 from shared.taxonomy import Condition, generated_image_id, split_over_severities
 from tests.faults.deployment import SLOTS, TARGETS, Deployment, eventually
 from tests.faults.ledger import Ledger

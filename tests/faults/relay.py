@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from shared.remote.topology import EXCHANGE, known_queues
+from shared.remote.topology import EXCHANGE
+from shared.schemas import known_queues
 from tests.servers.rabbitmq import Management
 
 LATEST_S = 3.0  # of a copy
