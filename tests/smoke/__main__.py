@@ -136,6 +136,9 @@ async def run(compose: Compose) -> None:
     key = environment["EVENSKIN_API_KEY"]
     async with LabelerClient(labeler_url, api_key=key) as labeler, ModelClient(model_url, api_key=key) as models:
         await ready(labeler)
+        for container in (each for service in SERVICES for each in compose.containers(service)):
+            if compose.restarts(container):
+                raise SmokeFailed("A service ended instead of waiting for what it depends on.")
         for service, megabytes in (await asyncio.to_thread(check_images, compose)).items():
             say(f"{service:12} adds {megabytes} MB to its base image; no root, no compiler, read-only")
 
@@ -178,8 +181,8 @@ def main() -> int:
         compose.demand_engine()
         say("building the images")
         compose.build()
-        say("starting")
-        with compose.running():
+        say("starting the five services first, and what they depend on after them")
+        with compose.running(first=SERVICES):
             asyncio.run(run(compose))
     except (SmokeFailed, EvenskinError, subprocess.SubprocessError) as error:
         print(f"smoke: failed: {error}", file=sys.stderr)

@@ -9,14 +9,14 @@ import secrets
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from tests.servers.process import free_port
 
 PROJECT = "evenskin-smoke"
 PASSWORDS = ("RABBITMQ_PASSWORD", "POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY")
 PORTS = ("AMQP_PORT", "RABBITMQ_MANAGEMENT_PORT", "LABELER_PORT", "MODEL_SERVER_PORT")
-UP_S = 3600.0  # images are built, which on a first run fetches and unpacks PyTorch
+BUILD_S = 3600.0  # the first time fetches and unpacks PyTorch
 COMMAND_S = 300.0
 
 
@@ -62,7 +62,7 @@ class Compose:
         """Build the services' images; what it prints is shown, since it takes minutes the first time."""
         subprocess.run(
             [*self._command, "build"],
-            env={**os.environ, **self.environment}, stdout=sys.stderr, timeout=UP_S, check=True,
+            env={**os.environ, **self.environment}, stdout=sys.stderr, timeout=BUILD_S, check=True,
         )  # fmt: skip
 
     def containers(self, service: str) -> list[str]:
@@ -103,11 +103,15 @@ class Compose:
         return _inspect(container, "{{json .State.ExitCode}}")
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Everything up, and gone again with its volumes; the logs are shown if something failed."""
+    def running(self, *, first: Sequence[str]) -> Iterator[None]:
+        """Everything up, and gone again with its volumes; the logs are shown if something failed.
+
+        `first`: services that are started before those they depend on.
+        """
         self("down", "--volumes", "--remove-orphans")
         try:
-            self("up", "--detach", limit_s=UP_S)
+            self("up", "--detach", "--no-build", "--no-deps", *first)
+            self("up", "--detach", "--no-build")
             yield
         except BaseException:
             with contextlib.suppress(SmokeFailed, subprocess.SubprocessError):
