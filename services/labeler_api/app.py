@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from services.labeler_api.database import Database
 from services.labeler_api.datasets import Closer
+from services.labeler_api.grouping import GroupCommit
 from services.labeler_api.handlers import HANDLERS, Ledger
 from services.labeler_api.http_api import LabelerHttp
 from services.labeler_api.metrics import LedgerMetrics
@@ -31,7 +32,8 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
     relay = Relay(database, bus)
     closer = Closer(database, blobs, settings, relay)
     reconciler = Reconciler(database, settings, relay)
-    ledger = Ledger(database, blobs, settings, relay, closer)
+    group = GroupCommit(database)
+    ledger = Ledger(database, blobs, settings, relay, closer, group)
     registry = MetricRegistry()
     metrics = LedgerMetrics(registry, database)
 
@@ -43,6 +45,7 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
                 await reconciler.expect_nothing()
             yield
         finally:
+            await group.close()
             await database.close()
 
     return Service(

@@ -110,7 +110,7 @@ async def start(
             position += 1
     if rows:
         await connection.execute(sa.insert(slots), rows)
-        await outbox.enqueue(connection, messages)
+        outbox.enqueue(connection, messages)
         counters.add(connection, reserved)
 
 
@@ -220,7 +220,7 @@ async def reopen(
     update = sa.update(campaigns).where(campaigns.c.id == slot["campaign_id"])
     await connection.execute(update.values(committed_micro_usd=committed))
     counters.add(connection, _state_changes(slot, slot["state"], OPEN))
-    await outbox.enqueue(connection, [request_message(campaign, {**slot, **values})])
+    outbox.enqueue(connection, [request_message(campaign, {**slot, **values})])
 
 
 async def pay(connection: AsyncConnection, campaign: Mapping[str, Any], cost_micro_usd: int, *, expected: bool) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.labeler_api import deferred
 from services.labeler_api.statements import per_dialect
 from services.labeler_api.tables import counters
 
@@ -33,35 +34,28 @@ _ADD = per_dialect(_adding)
 
 def add(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
     """Add to counters when the transaction ends: until then nobody waits for their rows."""
-    _pending(connection).update(changes)
+    deferred.of(connection).counts.update(changes)
 
 
-def forget(connection: AsyncConnection) -> None:
-    """Begin a transaction without what an earlier one left."""
-    _pending(connection).clear()
-
-
-async def write(connection: AsyncConnection) -> None:
+async def write(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
     """Write what the transaction added, all at once and in the order of names: so no two can deadlock on them."""
-    changes = _pending(connection)
     shard = random.randrange(SHARDS) if connection.dialect.name == "postgresql" else 0
     rows = [{"name": name, "shard": shard, "value": value} for name, value in sorted(changes.items()) if value]
-    changes.clear()
     if not rows:
         return
     await connection.execute(_ADD[connection.dialect.name], rows)
 
 
-def _pending(connection: AsyncConnection) -> Counter[str]:
-    pending: Counter[str] = connection.info.setdefault("evenskin.counters", Counter())
-    return pending
-
-
 async def totals(connection: AsyncConnection, *prefixes: str) -> dict[str, int]:
-    """The totals of every counter whose name starts with one of the prefixes, at one moment, as they are written."""
+    """The totals of every counter whose name starts with one of the prefixes, at one moment.
+
+    Those that the transaction itself has added to, and not written yet, are among them.
+    """
     name = counters.c.name
     ranges = [sa.and_(name >= prefix, name < prefix + "\x7f") for prefix in prefixes]
     found = await connection.execute(
         sa.select(name, sa.func.sum(counters.c.value)).where(sa.or_(*ranges)).group_by(name)
     )
-    return {name: int(value) for name, value in found}
+    sums = Counter({name: int(value) for name, value in found})
+    sums.update({n: v for n, v in deferred.of(connection).counts.items() if n.startswith(prefixes)})
+    return dict(sums)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalEr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from services.labeler_api import counters
+from services.labeler_api import counters, deferred
 from shared.errors import ConfigurationError, DatabaseUnavailable, EvenskinError
 
 log = structlog.get_logger(__name__)
@@ -115,11 +115,12 @@ class Database:
             try:
                 with _translated():
                     async with self._writer, self._connected() as raw:
-                        connection = await raw.execution_options(writes=True)
+                        later = deferred.Deferred()
+                        connection = await raw.execution_options(writes=True, **{deferred.OPTION: later})
                         async with connection.begin():
-                            counters.forget(connection)
                             result = await work(connection)
-                            await counters.write(connection)
+                            await later.insert(connection)
+                            await counters.write(connection, later.counts)
                         return result
             except _RolledBack:
                 log.info("transaction_retried", attempt=attempt)

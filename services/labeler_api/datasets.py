@@ -143,7 +143,7 @@ class Closer:
                     model_due_at=now + self._settings.training_deadline_s,
                 )
             )
-            await outbox.enqueue(connection, [quota_met_message(campaign, event)])
+            outbox.enqueue(connection, [quota_met_message(campaign, event)])
             log.info("quota_met", campaign_id=str(campaign_id), dataset_version=version, images=event.images)
 
         await self._database.write(meet)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.labeler_api import campaigns, counters, gate, images, outbox, reviews
 from services.labeler_api.database import Database
 from services.labeler_api.datasets import Closer
+from services.labeler_api.grouping import GroupCommit, Work
 from services.labeler_api.images import NewImage, Status
 from services.labeler_api.plan import MICRO
 from services.labeler_api.settings import LabelerSettings
@@ -52,27 +53,27 @@ class Ledger:
     settings: LabelerSettings
     relay: outbox.Relay
     closer: Closer
+    group: GroupCommit
 
     async def change(self, work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
         """Run a transaction, then wake whoever publishes and closes what follows from it."""
         await self.database.write(work)
-        self.relay.wake()
-        self.closer.wake()
+        self._wake()
 
-    async def change_once(self, message: Message, work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
-        """Run a message's transaction unless it ran before (invariant 1).
+    async def change_once(self, message: Message, work: Work) -> None:
+        """Run a message's work, in a transaction with others', unless it ran before (invariant 1).
 
         An unreachable database or store is waited for; that does not use up the message's tries.
         """
-
-        async def once(connection: AsyncConnection) -> None:
-            if await outbox.first_time(connection, message):
-                await work(connection)
-
         try:
-            await self.change(once)
+            await self.group.run_once(message, work)
         except (DatabaseUnavailable, StoreUnavailable) as error:
             raise RetryLater(error.message, counted=False) from error
+        self._wake()
+
+    def _wake(self) -> None:
+        self.relay.wake()
+        self.closer.wake()
 
 
 async def start_campaign(ledger: Ledger, message: Message) -> None:
@@ -88,7 +89,7 @@ async def start_campaign(ledger: Ledger, message: Message) -> None:
             log.info("rebalance_rejected", campaign_id=str(request.campaign_id), code=error.code, reason=reason)
             await campaigns.reject(connection, request, message, reason)
             rejected = RebalanceRejected(campaign_id=request.campaign_id, code=error.code, reason=reason)
-            await outbox.enqueue(connection, [message.caused(rejected, source=outbox.SOURCE)])
+            outbox.enqueue(connection, [message.caused(rejected, source=outbox.SOURCE)])
 
     await ledger.change_once(message, start)
 

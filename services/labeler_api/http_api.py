@@ -362,7 +362,7 @@ class LabelerHttp:
         )
 
         async def tell(connection: AsyncConnection) -> None:
-            await outbox.enqueue(connection, [Message(event, outbox.SOURCE)])
+            outbox.enqueue(connection, [Message(event, outbox.SOURCE)])
 
         await self._ledger.change(tell)
         return web.json_response(live.model_dump(mode="json"), status=202)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.labeler_api import deferred
 from services.labeler_api.database import Database
 from services.labeler_api.statements import per_dialect
 from services.labeler_api.tables import inbox, outbox
@@ -35,8 +36,7 @@ TRACE_CHARACTERS = 128  # of a correlation id or trace parent, which come from o
 
 T = TypeVar("T", str, str | None)
 
-_NOTE = per_dialect(lambda insert: insert(inbox).on_conflict_do_nothing())
-_ENQUEUE = sa.insert(outbox)
+_NOTE = per_dialect(lambda insert: insert(inbox).on_conflict_do_nothing().returning(inbox.c.message_id))
 
 
 def storable(text: T, characters: int | None = None) -> T:
@@ -55,10 +55,8 @@ def on_trace(event: Event, row: Mapping[str, Any] | sa.RowMapping, *, id: str | 
     return replace(message, id=id) if id else message
 
 
-async def enqueue(connection: AsyncConnection, messages: Sequence[Message]) -> None:
-    """Write events into the outbox, as part of the transaction that causes them."""
-    if not messages:
-        return
+def enqueue(connection: AsyncConnection, messages: Sequence[Message]) -> None:
+    """Write events into the outbox, at the end of the transaction that causes them."""
     now = time.time()
     rows = [
         {
@@ -72,14 +70,21 @@ async def enqueue(connection: AsyncConnection, messages: Sequence[Message]) -> N
         }
         for message in messages
     ]
-    await connection.execute(_ENQUEUE, rows)
+    deferred.insert(connection, outbox, rows)
 
 
-async def first_time(connection: AsyncConnection, message: Message) -> bool:
-    """Note a message in the inbox; False if it was handled before."""
-    noted = {"message_id": _inbox_id(message), "received_at": time.time()}
-    result = await connection.execute(_NOTE[connection.dialect.name], noted)
-    return result.rowcount == 1
+async def first_times(connection: AsyncConnection, messages: Sequence[Message]) -> list[bool]:
+    """Note messages in the inbox; False for each that was handled before, or stands before in the sequence."""
+    now = time.time()
+    ids = [_inbox_id(message) for message in messages]
+    # In the order of ids: so no two transactions that note the same messages can deadlock on them.
+    noted = [{"message_id": id_, "received_at": now} for id_ in sorted(set(ids))]
+    new = set((await connection.execute(_NOTE[connection.dialect.name], noted)).scalars())
+    first = []
+    for id_ in ids:
+        first.append(id_ in new)
+        new.discard(id_)
+    return first
 
 
 def _inbox_id(message: Message) -> str:

@@ -77,7 +77,7 @@ class Reconciler:
             .with_for_update(of=slots, skip_locked=True)
         )
         rows = await rows_of(connection, overdue)
-        await outbox.enqueue(connection, [campaigns.request_message(row, row) for row in rows])
+        outbox.enqueue(connection, [campaigns.request_message(row, row) for row in rows])
         later = sa.update(slots).where(slots.c.id.in_([row["id"] for row in rows]))
         if rows:
             await connection.execute(later.values(deadline=now + self._settings.request_deadline_s))
@@ -95,7 +95,7 @@ class Reconciler:
             .with_for_update(of=image_table, skip_locked=True)
         )
         rows = await rows_of(connection, overdue)
-        await outbox.enqueue(connection, [_labeled_again(row) for row in rows])
+        outbox.enqueue(connection, [_labeled_again(row) for row in rows])
         if rows:
             later = sa.update(image_table).where(image_table.c.id.in_([row["id"] for row in rows]))
             await connection.execute(later.values(augment_due_at=now + self._settings.augment_deadline_s))
@@ -105,7 +105,7 @@ class Reconciler:
         now = time.time()
         overdue = sa.select(campaign_table).where(campaign_table.c.model_due_at < now).limit(BATCH)
         rows = await rows_of(connection, overdue.with_for_update(skip_locked=True))
-        await outbox.enqueue(connection, [await datasets.quota_met_again(connection, row) for row in rows])
+        outbox.enqueue(connection, [await datasets.quota_met_again(connection, row) for row in rows])
         if rows:
             later = sa.update(campaign_table).where(campaign_table.c.id.in_([row["id"] for row in rows]))
             await connection.execute(later.values(model_due_at=now + self._settings.training_deadline_s))

@@ -136,7 +136,7 @@ async def settle(
         )
         cause = message or await _cause(connection, slot)
         caused = cause.caused(event, source=outbox.SOURCE) if cause else Message(event, outbox.SOURCE)
-        await outbox.enqueue(connection, [caused])
+        outbox.enqueue(connection, [caused])
 
 
 async def _cause(connection: AsyncConnection, slot: Mapping[str, Any] | None) -> Message | None:

@@ -189,7 +189,7 @@ async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
                 complete=complete,
                 reviewer=reviews.IMPORT,
             )
-            await outbox.enqueue(connection, [Message(event, outbox.SOURCE)])
+            outbox.enqueue(connection, [Message(event, outbox.SOURCE)])
 
     await ledger.change(record)
     return str(image_id), new

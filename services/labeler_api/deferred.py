@@ -1,0 +1,51 @@
+"""What a transaction writes at its end, so that the works that share it pay for one statement and not for one each."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+OPTION = "evenskin_deferred"
+"""Execution option of a writing connection: what its present transaction has deferred."""
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """What one transaction has yet to write. `counts` are added to counters (`counters.py`)."""
+
+    rows: defaultdict[sa.Table, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[str] = field(default_factory=Counter)
+
+    async def insert_into(self, connection: AsyncConnection, *tables: sa.Table) -> None:
+        """Insert what was deferred for these tables, each table's in the order it came."""
+        for table in tables:
+            if rows := self.rows.pop(table, None):
+                await connection.execute(_inserting(table), rows)
+
+    async def insert(self, connection: AsyncConnection) -> None:
+        """Insert everything that was deferred."""
+        await self.insert_into(connection, *self.rows)
+
+
+def of(connection: AsyncConnection) -> Deferred:
+    """What the connection's transaction has deferred; nothing where it only reads."""
+    sync = connection.sync_connection
+    assert sync is not None  # it is while the connection is open
+    found: Deferred = sync.get_execution_options().get(OPTION) or Deferred()
+    return found
+
+
+def insert(connection: AsyncConnection, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert rows when the transaction ends: for those that it does not read, update or refer to."""
+    of(connection).rows[table].extend(rows)
+
+
+@cache
+def _inserting(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
