@@ -38,8 +38,22 @@ START_LOCK = 0x7374  # "st": key of the advisory lock under which a campaign is 
 
 _READ = sa.select(campaigns).where(campaigns.c.id == sa.bindparam("which"))
 _LOCK = _READ.with_for_update()
-_LOCK_SLOT = sa.select(slots).where(slots.c.id == sa.bindparam("which")).with_for_update()
+_LOCK_SLOT = (
+    sa.select(slots, campaigns.c.review, campaigns.c.price_micro_usd)
+    .join(campaigns, campaigns.c.id == slots.c.campaign_id)
+    .where(slots.c.id == sa.bindparam("which"))
+    .with_for_update(of=slots)
+)
 _UPDATE_SLOT = sa.update(slots).where(slots.c.id == sa.bindparam("which"))
+_COUNT_SLOT = (
+    sa.update(slots)
+    .where(
+        slots.c.id == sa.bindparam("which"),
+        slots.c.image_id == sa.bindparam("holder"),
+        slots.c.state == sa.bindparam("awaited"),
+    )
+    .returning(slots)
+)
 
 
 async def plan_for(connection: AsyncConnection, request: RebalanceRequested, settings: LabelerSettings) -> Plan:
@@ -157,7 +171,7 @@ def image_requested(slot: Mapping[str, Any]) -> ImageRequested:
 
 
 async def locked_slot(connection: AsyncConnection, slot_id: UUID) -> dict[str, Any] | None:
-    """A slot's row, locked until the transaction ends."""
+    """A slot's row with its campaign's review policy and price; the slot is locked until the transaction ends."""
     return await row_of(connection, _LOCK_SLOT, which=slot_id)
 
 
@@ -179,6 +193,14 @@ async def move(connection: AsyncConnection, slot: Mapping[str, Any], state: str,
     values = {"state": state, "deadline": None, "image_id": image_id}
     await connection.execute(_UPDATE_SLOT, {**values, "which": slot["id"]})
     counters.add(connection, _state_changes(slot, slot["state"], state))
+
+
+async def count(connection: AsyncConnection, slot_id: UUID, image_id: UUID) -> None:
+    """Count a slot that waits for this image's variants; any other is left as it is."""
+    values = {"which": slot_id, "holder": image_id, "awaited": AUGMENTING, "state": COUNTED, "deadline": None}
+    slot = await row_of(connection, _COUNT_SLOT, **values)
+    if slot is not None:
+        counters.add(connection, _state_changes(slot, AUGMENTING, COUNTED))
 
 
 def _state_changes(slot: Mapping[str, Any], before: str, after: str) -> dict[str, int]:
@@ -223,13 +245,13 @@ async def reopen(
     outbox.enqueue(connection, [request_message(campaign, {**slot, **values})])
 
 
-async def pay(connection: AsyncConnection, campaign: Mapping[str, Any], cost_micro_usd: int, *, expected: bool) -> None:
-    """Book what an attempt cost. `expected`: the plan's price was committed for it, and is now known better."""
-    counters.add(connection, {f"spent/{campaign['id']}": cost_micro_usd, "paid": cost_micro_usd})
-    difference = cost_micro_usd - (campaign["price_micro_usd"] if expected else 0)
+async def pay(connection: AsyncConnection, slot: Mapping[str, Any], cost_micro_usd: int, *, expected: bool) -> None:
+    """Book what a slot's attempt cost. `expected`: the plan's price was committed for it, and is now known better."""
+    counters.add(connection, {f"spent/{slot['campaign_id']}": cost_micro_usd, "paid": cost_micro_usd})
+    difference = cost_micro_usd - (slot["price_micro_usd"] if expected else 0)
     if difference:
         committed = campaigns.c.committed_micro_usd + difference
-        update = sa.update(campaigns).where(campaigns.c.id == campaign["id"])
+        update = sa.update(campaigns).where(campaigns.c.id == slot["campaign_id"])
         await connection.execute(update.values(committed_micro_usd=committed))
 
 

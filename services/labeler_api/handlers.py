@@ -21,10 +21,10 @@ from services.labeler_api.images import NewImage, Status
 from services.labeler_api.plan import MICRO
 from services.labeler_api.settings import LabelerSettings
 from services.labeler_api.tables import campaigns as campaign_table
-from services.labeler_api.tables import models, training_epochs, variants
+from services.labeler_api.tables import models, training_epochs
 from shared.blobs import Blobs
 from shared.bus import RetryLater, Undeliverable
-from shared.errors import BlobNotFound, DatabaseUnavailable, InvalidRequest, OverBudget, StoreUnavailable
+from shared.errors import BlobNotFound, DatabaseUnavailable, InvalidRequest, NotFound, OverBudget, StoreUnavailable
 from shared.events import (
     Event,
     ImageAugmented,
@@ -40,8 +40,6 @@ from shared.message import Message
 from shared.taxonomy import Condition, Severity
 
 log = structlog.get_logger(__name__)
-
-_INSERT_VARIANTS = sa.insert(variants)
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,6 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         slot = await campaigns.locked_slot(connection, event.slot_id)
         if slot is None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
-        campaign = await campaigns.campaign_row(connection, slot["campaign_id"])
         reasons = list(found)  # anew each time: a transaction may be run again
         if report.hash is not None:
             twin = await images.near_duplicate(connection, report.hash, of_other_than=event.image_id)
@@ -140,28 +137,24 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
             slot_id=event.slot_id,
             attempt=event.attempt,
         )
-        row = await images.record(connection, image, Status.PENDING)
-        if row is None:
-            return
         current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
-        await campaigns.pay(connection, campaign, cost, expected=current)
         if not current:
             reasons.append("superseded: another attempt answers its slot")
-        elif not reasons and campaign["review"] == ReviewPolicy.MANUAL:
-            await campaigns.move(connection, slot, campaigns.REVIEW, event.image_id)
+        if not reasons and slot["review"] == ReviewPolicy.MANUAL:
+            status, settled = Status.PENDING, {}
+        else:
+            status = Status.REJECTED if reasons else Status.ACCEPTED
+            settled = {"reviewer": reviews.GATE, "reason": "; ".join(reasons) or None, "labeled_at": time.time()}
+        if status is Status.ACCEPTED:
+            settled["augment_due_at"] = time.time() + ledger.settings.augment_deadline_s
+        row = await images.record(connection, image, status, **settled)
+        if row is None:
             return
-        counters.add(connection, {f"reviews/{'rejected' if reasons else 'accepted'}/{reviews.GATE}": 1})
-        await reviews.settle(
-            connection,
-            row,
-            {**slot, "image_id": event.image_id} if current else slot,
-            Status.REJECTED if reasons else Status.ACCEPTED,
-            row["labels"],
-            ledger.settings,
-            reviewer=reviews.GATE,
-            reason="; ".join(reasons) or None,
-            message=message,
-        )
+        await campaigns.pay(connection, slot, cost, expected=current)
+        if status is not Status.PENDING:
+            counters.add(connection, {f"reviews/{status}/{reviews.GATE}": 1})
+        held = {**slot, "image_id": event.image_id} if current else slot
+        await reviews.follow(connection, row, held, status, ledger.settings, message=message)
 
     await ledger.change_once(message, record)
 
@@ -176,8 +169,7 @@ async def reopen_failed(ledger: Ledger, message: Message) -> None:
         if slot is None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
         current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
-        campaign = await campaigns.campaign_row(connection, slot["campaign_id"])
-        await campaigns.pay(connection, campaign, round(event.cost_usd * MICRO), expected=current)
+        await campaigns.pay(connection, slot, round(event.cost_usd * MICRO), expected=current)
         if current:
             await campaigns.reopen(connection, slot, f"{event.reason.value}: {event.detail}", ledger.settings)
 
@@ -190,22 +182,12 @@ async def count_augmented(ledger: Ledger, message: Message) -> None:
     assert isinstance(event, ImageAugmented)
 
     async def count(connection: AsyncConnection) -> None:
-        row = await images.locked(connection, event.image_id)
-        if row is None:
-            raise Undeliverable(f"there is no image {event.image_id}")
-        if row["augmented_at"] is not None:
-            return
-        slot = await campaigns.slot_of(connection, row)
-        rows = [{"image_id": event.image_id, **variant.model_dump()} for variant in event.variants]
-        if rows:
-            await connection.execute(_INSERT_VARIANTS, rows)
-        augmented = {"augmented_at": time.time(), "augment_due_at": None}
-        await connection.execute(images.UPDATE, {**augmented, "which": event.image_id})
-        accepted = row["status"] == Status.ACCEPTED
-        if accepted:
-            counters.add(connection, {"variants": len(rows), "unaugmented": -1})
-        if slot is not None and slot["state"] == campaigns.AUGMENTING and slot["image_id"] == event.image_id:
-            await campaigns.move(connection, slot, campaigns.COUNTED, event.image_id)
+        try:
+            slot_id = await images.augment(connection, event.image_id, [v.model_dump() for v in event.variants])
+        except NotFound as error:
+            raise Undeliverable(error.message) from error
+        if slot_id is not None:
+            await campaigns.count(connection, slot_id, event.image_id)
 
     await ledger.change_once(message, count)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -13,11 +13,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api import counters
+from services.labeler_api import counters, deferred
 from services.labeler_api.database import row_of
 from services.labeler_api.perceptual_hash import NEAR_DUPLICATE_BITS, bands, differing_bits
 from services.labeler_api.statements import per_dialect
 from services.labeler_api.tables import image_bands, image_labels, images, variants
+from shared.errors import NotFound
 from shared.taxonomy import Condition, Severity, fold_of
 
 SHARING = 10_000  # most shared bands looked at, so that the cost of one look has a bound
@@ -77,9 +78,16 @@ def _alike() -> sa.Select[Any]:
 
 
 _ALIKE = _alike()
-_RECORD = per_dialect(lambda insert: insert(images).on_conflict_do_nothing(index_elements=["id"]).returning(images))
-_INSERT_BANDS = sa.insert(image_bands)
+_RECORD = per_dialect(
+    lambda insert: insert(images).on_conflict_do_nothing(index_elements=["id"]).returning(images.c.sequence)
+)
 _INSERT_LABELS = sa.insert(image_labels)
+_AUGMENT = (
+    sa.update(images)
+    .where(images.c.id == sa.bindparam("which"), images.c.augmented_at.is_(None))
+    .returning(images.c.status, images.c.slot_id)
+)
+_EXISTS = sa.select(images.c.id).where(images.c.id == sa.bindparam("which"))
 _LOCK = sa.select(images).where(images.c.id == sa.bindparam("which")).with_for_update()
 UPDATE = sa.update(images).where(images.c.id == sa.bindparam("which"))
 """Sets the columns it is executed with on the image that is `which`."""
@@ -134,18 +142,33 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
         "created_at": now,
         **extra,
     }
-    row = await row_of(connection, _RECORD[connection.dialect.name], **values)
-    if row is None:
+    inserted = await row_of(connection, _RECORD[connection.dialect.name], **values)
+    if inserted is None:
         return None
-    await _write_labels(connection, image.id, labels, row["sequence"])
+    deferred.insert(connection, image_labels, _label_rows(image.id, labels, inserted["sequence"]))
     if image.hash is not None:
         rows = [{"band": band, "image_id": image.id} for band in bands(image.hash)]
-        await connection.execute(_INSERT_BANDS, rows)
+        deferred.insert(connection, image_bands, rows)
     changes = counted(status, labels)
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
     counters.add(connection, changes)
-    return row
+    return {**dict.fromkeys(images.c.keys()), **values, **inserted}
+
+
+async def augment(connection: AsyncConnection, image_id: UUID, copies: Sequence[Mapping[str, Any]]) -> UUID | None:
+    """List an image's variants, once: columns of their table. The slot that it was made for. Raises NotFound."""
+    now = {"augmented_at": time.time(), "augment_due_at": None}
+    row = await row_of(connection, _AUGMENT, which=image_id, **now)
+    if row is None:
+        if await row_of(connection, _EXISTS, which=image_id) is None:
+            raise NotFound(f"There is no image {image_id}.")
+        return None
+    deferred.insert(connection, variants, [{"image_id": image_id, **copy} for copy in copies])
+    if row["status"] == Status.ACCEPTED:
+        counters.add(connection, {"variants": len(copies), "unaugmented": -1})
+    slot_id: UUID | None = row["slot_id"]
+    return slot_id
 
 
 async def relabel(
@@ -164,24 +187,25 @@ async def relabel(
     await connection.execute(UPDATE, {**values, "which": row["id"]})
     if labels != row["labels"]:
         await connection.execute(sa.delete(image_labels).where(image_labels.c.image_id == row["id"]))
-        await _write_labels(connection, row["id"], labels, row["sequence"])
+        if rows := _label_rows(row["id"], labels, row["sequence"]):
+            await connection.execute(_INSERT_LABELS, rows)
     counters.add(connection, changes)
 
 
-async def _write_labels(
-    connection: AsyncConnection, image_id: UUID, labels: Mapping[str, int | None], sequence: int
-) -> None:
-    rows = [
+def _label_rows(image_id: UUID, labels: Mapping[str, int | None], sequence: int) -> list[dict[str, Any]]:
+    return [
         {"image_id": image_id, "condition": condition, "severity": severity, "sequence": sequence}
         for condition, severity in labels.items()
     ]
-    if rows:
-        await connection.execute(_INSERT_LABELS, rows)
 
 
 async def near_duplicate(connection: AsyncConnection, hash_: bytes, *, of_other_than: UUID) -> UUID | None:
     """An image in the dataset or waiting for it that looks the same, or None."""
-    candidates = await connection.execute(_ALIKE, {"bands": bands(hash_), "itself": of_other_than})
+    wanted = bands(hash_)
+    later = deferred.of(connection)
+    if any(row["band"] in wanted for row in later.rows[image_bands]):  # of one that came with it
+        await later.insert_into(connection, image_bands)
+    candidates = await connection.execute(_ALIKE, {"bands": wanted, "itself": of_other_than})
     for image_id, other in candidates:
         if differing_bits(hash_, other) <= NEAR_DUPLICATE_BITS:
             found: UUID = image_id

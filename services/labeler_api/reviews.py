@@ -122,6 +122,21 @@ async def settle(
     accepted = status is Status.ACCEPTED
     due = time.time() + settings.augment_deadline_s if accepted and not augmented else None
     await images.relabel(connection, row, status, labels, reviewer=reviewer, reason=reason, augment_due_at=due)
+    settled = {**row, "labels": labels, "reviewer": reviewer, "reason": reason}
+    await follow(connection, settled, slot, status, settings, message=message)
+
+
+async def follow(
+    connection: AsyncConnection,
+    row: Mapping[str, Any],
+    slot: Mapping[str, Any] | None,
+    status: Status,
+    settings: LabelerSettings,
+    *,
+    message: Message | None,
+) -> None:
+    """What an image's status means for its slot, which must be locked, and what the augmenter is told."""
+    labels, reason, augmented = row["labels"], row["reason"], row["augmented_at"] is not None
     if slot is not None:
         await _settle_slot(connection, slot, row["id"], status, labels, augmented, reason, settings)
     if status is not Status.PENDING:
@@ -131,7 +146,7 @@ async def settle(
             verdict=Verdict(status.value),
             labels=images.load_labels(labels),
             complete=row["complete"],
-            reviewer=reviewer or GATE,
+            reviewer=row["reviewer"] or GATE,
             reason=reason,
         )
         cause = message or await _cause(connection, slot)
