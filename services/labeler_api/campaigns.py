@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api import counters, outbox
+from services.labeler_api import counters, deferred, outbox
 from services.labeler_api.database import row_of
 from services.labeler_api.plan import MICRO, Plan, make_plan
 from services.labeler_api.settings import LabelerSettings
+from services.labeler_api.statements import padded
 from services.labeler_api.subjects import subject_of
 from services.labeler_api.tables import campaigns, slots
 from shared.errors import NotFound, OverBudget
@@ -38,10 +39,11 @@ START_LOCK = 0x7374  # "st": key of the advisory lock under which a campaign is 
 
 _READ = sa.select(campaigns).where(campaigns.c.id == sa.bindparam("which"))
 _LOCK = _READ.with_for_update()
-_LOCK_SLOT = (
+_LOCK_SLOTS = (
     sa.select(slots, campaigns.c.review, campaigns.c.price_micro_usd)
     .join(campaigns, campaigns.c.id == slots.c.campaign_id)
-    .where(slots.c.id == sa.bindparam("which"))
+    .where(slots.c.id.in_(sa.bindparam("which", expanding=True)))
+    .order_by(slots.c.id)  # so that no two transactions can deadlock on them
     .with_for_update(of=slots)
 )
 _UPDATE_SLOT = sa.update(slots).where(slots.c.id == sa.bindparam("which"))
@@ -170,9 +172,27 @@ def image_requested(slot: Mapping[str, Any]) -> ImageRequested:
     )
 
 
+async def lock_ahead(connection: AsyncConnection, slot_ids: Sequence[UUID]) -> None:
+    """Lock slots in one statement, so that `locked_slot` has each of them at no cost, once."""
+    if slot_ids:
+        rows = (await connection.execute(_LOCK_SLOTS, {"which": padded(slot_ids)})).mappings()
+        deferred.of(connection).locked.update((row["id"], dict(row)) for row in rows)
+
+
 async def locked_slot(connection: AsyncConnection, slot_id: UUID) -> dict[str, Any] | None:
     """A slot's row with its campaign's review policy and price; the slot is locked until the transaction ends."""
-    return await row_of(connection, _LOCK_SLOT, which=slot_id)
+    slot = deferred.of(connection).locked.pop(slot_id, None)
+    if slot is None:
+        await _write_move(connection, slot_id)
+        slot = await row_of(connection, _LOCK_SLOTS, which=[slot_id])
+    return slot
+
+
+async def _write_move(connection: AsyncConnection, slot_id: UUID) -> None:
+    """Write a slot's move that was deferred, before the slot is looked at again."""
+    later = deferred.of(connection)
+    if slot_id in later.updates[_UPDATE_SLOT]:
+        await later.update(connection, _UPDATE_SLOT)
 
 
 async def slot_of(connection: AsyncConnection, image: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -191,12 +211,14 @@ async def campaign_row(connection: AsyncConnection, campaign_id: UUID, *, lock: 
 async def move(connection: AsyncConnection, slot: Mapping[str, Any], state: str, image_id: UUID | None) -> None:
     """Move a slot to a state other than open, held by an image or none; its campaign's counters follow."""
     values = {"state": state, "deadline": None, "image_id": image_id}
-    await connection.execute(_UPDATE_SLOT, {**values, "which": slot["id"]})
+    deferred.of(connection).updates[_UPDATE_SLOT][slot["id"]] = {**values, "which": slot["id"]}
     counters.add(connection, _state_changes(slot, slot["state"], state))
 
 
 async def count(connection: AsyncConnection, slot_id: UUID, image_id: UUID) -> None:
     """Count a slot that waits for this image's variants; any other is left as it is."""
+    deferred.of(connection).locked.pop(slot_id, None)  # which would be as it was before
+    await _write_move(connection, slot_id)
     values = {"which": slot_id, "holder": image_id, "awaited": AUGMENTING, "state": COUNTED, "deadline": None}
     slot = await row_of(connection, _COUNT_SLOT, **values)
     if slot is not None:

@@ -121,7 +121,7 @@ class Database:
                         connection = await raw.execution_options(writes=True, **{deferred.OPTION: later})
                         async with connection.begin():
                             result = await work(connection)
-                            await later.insert(connection)
+                            await later.write(connection)
                             await counters.write(connection, later.counts)
                         return result
             except _RolledBack:

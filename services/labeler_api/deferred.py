@@ -1,4 +1,4 @@
-"""What a transaction writes at its end, so that the works that share it pay for one statement and not for one each."""
+"""What a transaction reads at its start and writes at its end: one statement for all works that share it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,10 +18,15 @@ OPTION = "evenskin_deferred"
 
 @dataclass(frozen=True)
 class Deferred:
-    """What one transaction has yet to write. `counts` are added to counters (`counters.py`)."""
+    """What one transaction has yet to write. `counts` are added to counters (`counters.py`).
+
+    `updates`: by statement, the parameters for each row's id. `locked`: slots that were locked ahead, as they were.
+    """
 
     rows: defaultdict[sa.Table, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    updates: defaultdict[sa.Update, dict[UUID, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
     counts: Counter[str] = field(default_factory=Counter)
+    locked: dict[UUID, dict[str, Any]] = field(default_factory=dict)
 
     async def insert_into(self, connection: AsyncConnection, *tables: sa.Table) -> None:
         """Insert what was deferred for these tables, each table's in the order it came."""
@@ -28,9 +34,16 @@ class Deferred:
             if rows := self.rows.pop(table, None):
                 await connection.execute(_inserting(table), rows)
 
-    async def insert(self, connection: AsyncConnection) -> None:
-        """Insert everything that was deferred."""
+    async def update(self, connection: AsyncConnection, statement: sa.Update) -> None:
+        """Update the rows that were deferred for this statement."""
+        if changes := self.updates.pop(statement, None):
+            await connection.execute(statement, list(changes.values()))
+
+    async def write(self, connection: AsyncConnection) -> None:
+        """Insert and update everything that was deferred."""
         await self.insert_into(connection, *self.rows)
+        for statement in list(self.updates):
+            await self.update(connection, statement)
 
 
 def of(connection: AsyncConnection) -> Deferred:

@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
@@ -58,13 +59,13 @@ class Ledger:
         await self.database.write(work)
         self._wake()
 
-    async def change_once(self, message: Message, work: Work) -> None:
+    async def change_once(self, message: Message, work: Work, *, slot_id: UUID | None = None) -> None:
         """Run a message's work, in a transaction with others', unless it ran before (invariant 1).
 
         An unreachable database or store is waited for; that does not use up the message's tries.
         """
         try:
-            await self.group.run_once(message, work)
+            await self.group.run_once(message, work, slot_id=slot_id)
         except (DatabaseUnavailable, StoreUnavailable) as error:
             raise RetryLater(error.message, counted=False) from error
         self._wake()
@@ -156,7 +157,7 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         held = {**slot, "image_id": event.image_id} if current else slot
         await reviews.follow(connection, row, held, status, ledger.settings, message=message)
 
-    await ledger.change_once(message, record)
+    await ledger.change_once(message, record, slot_id=event.slot_id)
 
 
 async def reopen_failed(ledger: Ledger, message: Message) -> None:
@@ -173,7 +174,7 @@ async def reopen_failed(ledger: Ledger, message: Message) -> None:
         if current:
             await campaigns.reopen(connection, slot, f"{event.reason.value}: {event.detail}", ledger.settings)
 
-    await ledger.change_once(message, reopen)
+    await ledger.change_once(message, reopen, slot_id=event.slot_id)
 
 
 async def count_augmented(ledger: Ledger, message: Message) -> None:

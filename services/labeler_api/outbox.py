@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api import deferred
 from services.labeler_api.database import Database
-from services.labeler_api.statements import per_dialect
+from services.labeler_api.statements import padded, per_dialect
 from services.labeler_api.tables import inbox, outbox
 from services.labeler_api.wakeable import Wakeable
 from shared.bus import Bus
@@ -78,7 +78,7 @@ async def first_times(connection: AsyncConnection, messages: Sequence[Message]) 
     now = time.time()
     ids = [_inbox_id(message) for message in messages]
     # In the order of ids: so no two transactions that note the same messages can deadlock on them.
-    noted = [{"message_id": id_, "received_at": now} for id_ in sorted(set(ids))]
+    noted = [{"message_id": id_, "received_at": now} for id_ in padded(sorted(set(ids)))]
     new = set((await connection.execute(_NOTE[connection.dialect.name], noted)).scalars())
     first = []
     for id_ in ids:

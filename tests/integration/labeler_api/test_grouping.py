@@ -17,7 +17,7 @@ from shared.bus import Undeliverable
 from shared.errors import DatabaseUnavailable
 from shared.events import ImageAugmented, ImageRequested, TrainingProgressed
 from shared.message import Message
-from shared.taxonomy import Condition, Severity
+from shared.taxonomy import Condition, Severity, generated_image_id
 from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
 from tests.fakes.workers import seed_of
@@ -99,6 +99,22 @@ async def test_pictures_that_look_the_same_are_found_among_those_that_come_with_
     rejected = await both.images(status="rejected")
     assert {image["reason"].partition(":")[0] for image in rejected} == {"near_duplicate"}
     await both.settled()
+    await assert_counters(both)
+
+
+async def test_a_late_answer_in_a_burst_finds_its_slot_as_the_others_left_it(both: Labeler) -> None:
+    campaign_id, requests = await asked(both, 5)
+    for number, request in enumerate(requests):
+        await both.publish(await both.generator.made(request, b"no picture"))
+        second = request.model_copy(update={"attempt": 2, "image_id": generated_image_id(request.slot_id, 2)})
+        for again in range(2):  # an answer that nobody asked for yet may come before, with or after its request
+            await both.publish(await both.generator.made(second, png(number)), id=f"{number}-{again}")
+    await eventually(lambda: len(both.generator.requests) == 10)
+    both.generator.answer = lambda request: png(seed_of(request.image_id))
+    await both.restart()
+    await both.reaches(campaign_id, "met")
+    await both.settled()
+    assert (await both.campaign(campaign_id))["slots"]["counted"] == 5
     await assert_counters(both)
 
 
