@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from random import Random
 from typing import Any
 
@@ -42,7 +43,11 @@ async def test_the_database_stops_hard_and_serialises_badly(
     await connection.execute("ALTER DATABASE postgres SET default_transaction_isolation = 'repeatable read'")
     await connection.close()
     await deployment.start(random=random)
-    campaign_id = await deployment.request(seed)
+    async with _rival(deployment.servers.database_url):
+        campaign_id = await deployment.request(seed)
+        await eventually(
+            lambda: deployment.programs["labeler-api"].logged("transaction_retried"), "A serialisation failure"
+        )
     for counted in sorted(random.sample(range(SLOTS), STOPS)):
         await deployment.reaches(counted)
         await asyncio.sleep(random.uniform(0, 0.3))
@@ -50,8 +55,26 @@ async def test_the_database_stops_hard_and_serialises_badly(
     await deployment.is_met()
     await _stop_and_start(database, random)  # in mid-training
     await deployment.is_trained()
-    assert deployment.programs["labeler-api"].logged("transaction_retried"), "there was no serialisation failure"
     await end_state.check(deployment, campaign_id)
+
+
+@contextlib.asynccontextmanager
+async def _rival(url: str) -> AsyncIterator[None]:
+    """Somebody who writes a counter that every recorded image writes too, as another replica would."""
+    connection = await asyncpg.connect(url, server_settings={"default_transaction_isolation": "read committed"})
+
+    async def write() -> None:
+        while True:
+            await connection.execute("UPDATE counters SET value = value WHERE name = 'paid'")
+            await asyncio.sleep(0.002)
+
+    task = asyncio.create_task(write())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        connection.terminate()
 
 
 async def _stop_and_start(database: PostgresServer, random: Random) -> None:
