@@ -15,14 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api import counters, deferred
 from services.labeler_api.database import row_of
-from services.labeler_api.perceptual_hash import NEAR_DUPLICATE_BITS, bands, differing_bits
+from services.labeler_api.perceptual_hash import bands, near_duplicates
 from services.labeler_api.statements import per_dialect
 from services.labeler_api.tables import image_bands, image_labels, images, variants
 from shared.errors import NotFound
 from shared.taxonomy import Condition, Severity, fold_of
 
 SHARING = 10_000  # most shared bands looked at, so that the cost of one look has a bound
-CANDIDATES = 400  # most pictures compared bit by bit: those that share the most bands
 
 Labels = Mapping[Condition, Severity | None]
 
@@ -60,24 +59,24 @@ class NewImage:
     attempt: int | None = None
 
 
-def _alike() -> sa.Select[Any]:
-    """Of those that share a band with a hash, the ones that share the most."""
-    wanted: sa.BindParameter[Any] = sa.bindparam("bands", expanding=True)
-    sharing = sa.select(image_bands.c.image_id).where(image_bands.c.band.in_(wanted)).limit(SHARING).subquery()
-    likeliest = (
-        sa.select(sharing.c.image_id)
-        .group_by(sharing.c.image_id)
-        .order_by(sa.func.count().desc(), sharing.c.image_id)
-        .limit(CANDIDATES)
-    )
-    return sa.select(images.c.id, images.c.perceptual_hash).where(
-        images.c.id.in_(likeliest),
+_BANDS: sa.BindParameter[Any] = sa.bindparam("bands", expanding=True)
+_SHARING = (
+    sa.select(image_bands.c.perceptual_hash)
+    .where(image_bands.c.band.in_(_BANDS), image_bands.c.image_id != sa.bindparam("itself"))
+    .limit(SHARING)
+)
+_TWIN = (
+    sa.select(images.c.id)
+    .join(image_bands, image_bands.c.image_id == images.c.id)
+    .where(
+        image_bands.c.band.in_(_BANDS),
+        image_bands.c.perceptual_hash.in_(sa.bindparam("hashes", expanding=True)),
         images.c.status != Status.REJECTED.value,
         images.c.id != sa.bindparam("itself"),
     )
-
-
-_ALIKE = _alike()
+    .order_by(images.c.sequence)
+    .limit(1)
+)
 _RECORD = per_dialect(
     lambda insert: insert(images).on_conflict_do_nothing(index_elements=["id"]).returning(images.c.sequence)
 )
@@ -147,7 +146,7 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
         return None
     deferred.insert(connection, image_labels, _label_rows(image.id, labels, inserted["sequence"]))
     if image.hash is not None:
-        rows = [{"band": band, "image_id": image.id} for band in bands(image.hash)]
+        rows = [{"band": band, "image_id": image.id, "perceptual_hash": image.hash} for band in bands(image.hash)]
         deferred.insert(connection, image_bands, rows)
     changes = counted(status, labels)
     if status is Status.ACCEPTED:
@@ -205,12 +204,13 @@ async def near_duplicate(connection: AsyncConnection, hash_: bytes, *, of_other_
     later = deferred.of(connection)
     if any(row["band"] in wanted for row in later.rows[image_bands]):  # of one that came with it
         await later.insert_into(connection, image_bands)
-    candidates = await connection.execute(_ALIKE, {"bands": wanted, "itself": of_other_than})
-    for image_id, other in candidates:
-        if differing_bits(hash_, other) <= NEAR_DUPLICATE_BITS:
-            found: UUID = image_id
-            return found
-    return None
+    look = {"bands": wanted, "itself": of_other_than}
+    sharing = (await connection.execute(_SHARING, look)).scalars().all()
+    near = near_duplicates(hash_, sharing)
+    if not near:
+        return None
+    twin: UUID | None = (await connection.execute(_TWIN, {**look, "hashes": near})).scalar()
+    return twin
 
 
 async def locked(connection: AsyncConnection, image_id: UUID) -> dict[str, Any] | None:

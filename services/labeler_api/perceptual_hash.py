@@ -7,6 +7,8 @@ because faces resemble each other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -37,6 +39,15 @@ def perceptual_hash(image: Image.Image) -> bytes:
 def differing_bits(one: bytes, other: bytes) -> int:
     """In how many bits two hashes differ."""
     return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
+
+
+def near_duplicates(value: bytes, others: Sequence[bytes]) -> list[bytes]:
+    """Those of other hashes that differ from this one in at most NEAR_DUPLICATE_BITS bits, each once."""
+    if not others:
+        return []
+    rows = np.frombuffer(b"".join(others), dtype=np.uint64).reshape(len(others), -1)
+    differing = np.bitwise_count(rows ^ np.frombuffer(value, dtype=np.uint64)).sum(axis=1)
+    return list({others[row] for row in np.flatnonzero(differing <= NEAR_DUPLICATE_BITS).tolist()})
 
 
 def bands(value: bytes) -> list[int]:

@@ -70,6 +70,7 @@ image_bands = sa.Table(
     metadata,
     sa.Column("band", sa.BigInteger, primary_key=True),
     sa.Column("image_id", sa.Uuid, sa.ForeignKey("images.id"), primary_key=True),
+    sa.Column("perceptual_hash", sa.LargeBinary),  # the image's, so that a look at those alike reads one table
 )
 
 variants = sa.Table(

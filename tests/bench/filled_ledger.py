@@ -126,7 +126,8 @@ def _label(image: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bands(image: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    return ({"band": band, "image_id": image["id"]} for band in bands(image["perceptual_hash"]))
+    hash_ = image["perceptual_hash"]
+    return ({"band": band, "image_id": image["id"], "perceptual_hash": hash_} for band in bands(hash_))
 
 
 def _variant(image: dict[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from services.labeler_api.grouping import LARGEST, GroupCommit, Work
 from services.labeler_api.subjects import subject_of
 from shared.bus import Undeliverable
 from shared.errors import DatabaseUnavailable
-from shared.events import ImageAugmented, ImageRequested, TrainingProgressed
+from shared.events import FailureReason, ImageAugmented, ImageFailed, ImageRequested, TrainingProgressed
 from shared.message import Message
-from shared.taxonomy import Condition, Severity, generated_image_id
+from shared.taxonomy import Condition, Severity
 from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
 from tests.fakes.workers import seed_of
@@ -103,18 +103,26 @@ async def test_pictures_that_look_the_same_are_found_among_those_that_come_with_
 
 
 async def test_a_late_answer_in_a_burst_finds_its_slot_as_the_others_left_it(both: Labeler) -> None:
-    campaign_id, requests = await asked(both, 5)
-    for number, request in enumerate(requests):
+    def failed(request: ImageRequested) -> ImageFailed:
+        return ImageFailed(
+            **request.model_dump(include={"campaign_id", "slot_id", "attempt", "image_id"}),
+            reason=FailureReason.PROVIDER_ERROR,
+            detail="none came",
+        )
+
+    campaign_id, first = await asked(both, 5)
+    for request in first:  # two answers to one attempt: the second one to be handled must not reopen the slot again
         await both.publish(await both.generator.made(request, b"no picture"))
-        second = request.model_copy(update={"attempt": 2, "image_id": generated_image_id(request.slot_id, 2)})
-        for again in range(2):  # an answer that nobody asked for yet may come before, with or after its request
-            await both.publish(await both.generator.made(second, png(number)), id=f"{number}-{again}")
+        await both.publish(failed(request))
     await eventually(lambda: len(both.generator.requests) == 10)
-    both.generator.answer = lambda request: png(seed_of(request.image_id))
-    await both.restart()
+    for number, request in enumerate(both.generator.requests[5:]):
+        await both.publish(await both.generator.made(request, png(seed_of(request.image_id))), id=f"{number}")
+        await both.publish(await both.generator.made(request, png(seed_of(request.image_id))), id=f"{number} again")
+        await both.publish(failed(first[number]))
     await both.reaches(campaign_id, "met")
     await both.settled()
     assert (await both.campaign(campaign_id))["slots"]["counted"] == 5
+    assert len(both.generator.requests) == 10
     await assert_counters(both)
 
 

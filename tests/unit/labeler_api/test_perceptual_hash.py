@@ -93,7 +93,8 @@ async def test_the_ledger_finds_what_is_near_among_many_that_share_bands() -> No
                 )
             )
             await connection.execute(
-                image_bands.insert(), [{"band": band, "image_id": image_id} for band in bands(value)]
+                image_bands.insert(),
+                [{"band": band, "image_id": image_id, "perceptual_hash": value} for band in bands(value)],
             )
         assert await images.near_duplicate(connection, target, of_other_than=uuid4()) == ids[-1]
         assert await images.near_duplicate(connection, target, of_other_than=ids[-1]) is None
