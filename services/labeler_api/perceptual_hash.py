@@ -36,11 +36,6 @@ def perceptual_hash(image: Image.Image) -> bytes:
     return np.packbits(frequencies > np.median(frequencies)).tobytes()
 
 
-def differing_bits(one: bytes, other: bytes) -> int:
-    """In how many bits two hashes differ."""
-    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
-
-
 def near_duplicates(value: bytes, others: Sequence[bytes]) -> list[bytes]:
     """Those of other hashes that differ from this one in at most NEAR_DUPLICATE_BITS bits, each once."""
     if not others:

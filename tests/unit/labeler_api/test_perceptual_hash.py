@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.labeler_api import images
-from services.labeler_api.perceptual_hash import NEAR_DUPLICATE_BITS, bands, differing_bits, perceptual_hash
+from services.labeler_api.perceptual_hash import NEAR_DUPLICATE_BITS, bands, perceptual_hash
 from services.labeler_api.tables import image_bands, metadata
 from services.labeler_api.tables import images as image_table
 from tests.fakes.pictures import encoded, noise
@@ -26,6 +26,11 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "fainter": lambda image: ImageEnhance.Contrast(image).enhance(0.8),
     "grey": lambda image: image.convert("L"),
 }
+
+
+def differing_bits(one: bytes, other: bytes) -> int:
+    """In how many bits two hashes differ."""
+    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
 
 
 @pytest.mark.parametrize("kind", COPIES)
