@@ -301,6 +301,11 @@ def export_tar(names: tuple[str, ...] = ("acne/mild/a.jpg", "clear/b.png")) -> b
     return buffer.getvalue()
 
 
+LAST_ROUNDS = 20
+"""Rounds of a loop after its server was closed. A connection that was just accepted takes six of them to be made, found
+closed by its client, and let go; rounds and not a time, since on a busy machine a time may have passed in two."""
+
+
 def serve_in_thread(server: FakeServer) -> Iterator[FakeServer]:
     """Run the server on a free port until the generator is closed; a body for a fixture."""
     started, stop = threading.Event(), asyncio.Event()
@@ -314,7 +319,8 @@ def serve_in_thread(server: FakeServer) -> Iterator[FakeServer]:
         started.set()
         await stop.wait()
         await runner.cleanup()
-        await asyncio.sleep(0.01)  # closed connections are only let go in the loop's next rounds
+        for _ in range(LAST_ROUNDS):
+            await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="fake server")
     thread.start()

@@ -29,6 +29,7 @@ TRAINING = {"images_seen": 400, "min_epochs": 2, "max_epochs": 2, "input_size": 
 READY_S = 240.0
 CAMPAIGN_S = 600.0
 POLL_S = 0.5
+SLOWLY = "60"  # images a minute and generator: the second campaign is sure to be under way when its servers go down
 
 
 def say(text: str) -> None:
@@ -37,11 +38,12 @@ def say(text: str) -> None:
 
 
 async def ready(labeler: LabelerClient) -> None:
-    """Return once the labeler-api takes work."""
+    """Return once the labeler-api answers, and its database and its broker do."""
     deadline = time.monotonic() + READY_S
     while True:
         try:
             await labeler.balance()
+            await labeler.dead_letters()
             return
         except EvenskinError as error:
             if time.monotonic() > deadline:
@@ -148,12 +150,14 @@ async def run(compose: Compose) -> None:
         say(f"{campaign['slots']['counted']} images, a model that is served, no dead letters")
 
         say(f"{SECOND} per condition, on three generators and two augmenters; one generator is killed,")
+        compose.environment["EVENSKIN_IMAGES_PER_MINUTE"] = SLOWLY
         compose("up", "--detach", "--no-build", "--scale", "generator=3", "--scale", "augmenter=2")
         campaign_id = await publish(compose, SECOND)
         await campaign_until(labeler, campaign_id, counted=1)
         crashed = compose.crash("generator")
         say("RabbitMQ, PostgreSQL and the labeler-api are restarted")
         compose("restart", "rabbitmq", "postgres", "labeler-api")
+        await ready(labeler)
         campaign = await campaign_until(labeler, campaign_id)
         await check_end(labeler, models, campaign, SECOND)
         if not compose.restarts(crashed):
