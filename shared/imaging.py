@@ -136,11 +136,11 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIX
     try:
         orientation = image.getexif().get(0x0112, 1)
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # no copy of a picture that is upright
     except Exception as error:  # truncated or corrupt data: each decoder has its own exception
         raise ImageBroken("The picture's data is damaged or cut off.", advice="Send it again.") from error
     return Decoded(
-        _to_srgb(upright),
+        _to_srgb(image),
         picture_format,
         orientation if orientation in range(1, 9) else 1,
         is_stand_in=image.info.get("comment") == STAND_IN_COMMENT,
@@ -165,7 +165,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
                 return converted
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # an unusable profile says nothing about the pixels: take them as sRGB
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def square(image: Image.Image, size: int) -> Pixels:

@@ -45,12 +45,13 @@ def examine(data: bytes) -> GateReport:
         reasons.append(f"too_small: {image.width}×{image.height}, the shorter side must have {MIN_SIDE} pixels")
     if max(image.size) / min(image.size) > MAX_ASPECT:
         reasons.append("wrong_shape: too long for a portrait")
-    quality = measure(image)
+    grey = image.convert("L")
+    quality = measure(grey)
     if quality["contrast"] < MIN_CONTRAST or not MIN_BRIGHTNESS <= quality["brightness"] <= MAX_BRIGHTNESS:
         reasons.append("flat: nearly black, white or one colour")
     elif quality["sharpness"] < MIN_SHARPNESS:
         reasons.append("blurred: skin detail cannot be seen")
-    return GateReport(tuple(reasons), quality, perceptual_hash(image), image.width, image.height)
+    return GateReport(tuple(reasons), quality, perceptual_hash(grey), image.width, image.height)
 
 
 def measure(image: Image.Image) -> dict[str, float]:
@@ -64,10 +65,14 @@ def measure(image: Image.Image) -> dict[str, float]:
     left, top = (image.width - width) / 2, (image.height - height) / 2
     size = (round(width * SHARPNESS_SIDE / side), round(height * SHARPNESS_SIDE / side))
     box = (left, top, left + width, top + height)
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX, box), dtype=np.float32)
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX, box), dtype=np.int16)
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1]
+    laplacian += grey[1:-1, :-2]
+    laplacian += grey[1:-1, 2:]
+    laplacian -= 4 * grey[1:-1, 1:-1]
+    values = grey.astype(np.float32)
     return {
-        "brightness": round(float(grey.mean()), 2),
-        "contrast": round(float(grey.std()), 2),
-        "sharpness": round(float(laplacian.var()), 2),
+        "brightness": round(float(values.mean()), 2),
+        "contrast": round(float(values.std()), 2),
+        "sharpness": round(float(laplacian.astype(np.float32).var()), 2),
     }
