@@ -87,9 +87,9 @@ class FakeGenerator:
     async def _generate(self, message: Message) -> None:
         request = message.event
         assert isinstance(request, ImageRequested)
-        self.requests.append(request)
         await asyncio.sleep(random.uniform(0, self.jitter_s))
         answer = self.answer(request)
+        self.requests.append(request)  # only now: whoever sees it may tell us to answer otherwise from now on
         if answer is None:
             return
         event = self.failed(request, answer) if isinstance(answer, FailureReason) else await self.made(request, answer)
