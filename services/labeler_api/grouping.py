@@ -51,7 +51,8 @@ class GroupCommit:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: deque[_Waiting] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._runners = 0  # that look for who waits: counted here, since a task is done before it says so
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run_once(self, message: Message, work: Work, *, slot_id: UUID | None = None) -> None:
         """Run a message's work unless it ran before (invariant 1). Raises what it raises, and DatabaseUnavailable.
@@ -61,26 +62,30 @@ class GroupCommit:
         """
         waiting = _Waiting(message, work, slot_id)
         self._waiting.append(waiting)
-        if len(self._running) < TRANSACTIONS:
+        if self._runners < TRANSACTIONS:
+            self._runners += 1
             task = asyncio.create_task(self._run_all(), name="group commit", context=Context())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         await waiting.done
 
     async def close(self) -> None:
         """Roll back what is under way."""
-        for task in self._running:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run_all(self) -> None:
-        while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST))]
-            try:
-                await self._run([waiting for waiting in group if not waiting.done.done()])
-            finally:
-                for waiting in group:
-                    waiting.done.cancel()  # of no effect on those that have ended
+        try:
+            while self._waiting:
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST))]
+                try:
+                    await self._run([waiting for waiting in group if not waiting.done.done()])
+                finally:
+                    for waiting in group:
+                        waiting.done.cancel()  # of no effect on those that have ended
+        finally:
+            self._runners -= 1
 
     async def _run(self, group: Sequence[_Waiting]) -> None:
         error: Exception | None = None

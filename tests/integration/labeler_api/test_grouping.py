@@ -204,6 +204,16 @@ async def test_works_that_come_together_share_transactions(database: Database) -
     await database.close()
 
 
+async def test_a_message_that_comes_as_the_last_group_ends_is_not_left_waiting(database: Database) -> None:
+    group = GroupCommit(database)
+    for _ in range(5):  # each in the very step in which the one before is told its end
+        async with asyncio.timeout(10):
+            await group.run_once(message(), adding("good"))
+    assert await found(database) == {"good": 5}
+    await group.close()
+    await database.close()
+
+
 async def test_who_goes_away_takes_nobody_with_him(database: Database) -> None:
     group = GroupCommit(database)
     one = message()
