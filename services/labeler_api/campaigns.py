@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -47,15 +47,6 @@ _LOCK_SLOTS = (
     .with_for_update(of=slots)
 )
 _UPDATE_SLOT = sa.update(slots).where(slots.c.id == sa.bindparam("which"))
-_COUNT_SLOT = (
-    sa.update(slots)
-    .where(
-        slots.c.id == sa.bindparam("which"),
-        slots.c.image_id == sa.bindparam("holder"),
-        slots.c.state == sa.bindparam("awaited"),
-    )
-    .returning(slots)
-)
 
 
 async def plan_for(connection: AsyncConnection, request: RebalanceRequested, settings: LabelerSettings) -> Plan:
@@ -172,27 +163,20 @@ def image_requested(slot: Mapping[str, Any]) -> ImageRequested:
     )
 
 
-async def lock_ahead(connection: AsyncConnection, slot_ids: Sequence[UUID]) -> None:
+async def lock_ahead(connection: AsyncConnection, slot_ids: Collection[UUID]) -> None:
     """Lock slots in one statement, so that `locked_slot` has each of them at no cost, once."""
     if slot_ids:
-        rows = (await connection.execute(_LOCK_SLOTS, {"which": padded(slot_ids)})).mappings()
-        deferred.of(connection).locked.update((row["id"], dict(row)) for row in rows)
+        rows = (await connection.execute(_LOCK_SLOTS, {"which": padded(list(slot_ids))})).mappings()
+        deferred.of(connection).slots.update((row["id"], dict(row)) for row in rows)
 
 
 async def locked_slot(connection: AsyncConnection, slot_id: UUID) -> dict[str, Any] | None:
     """A slot's row with its campaign's review policy and price; the slot is locked until the transaction ends."""
-    slot = deferred.of(connection).locked.pop(slot_id, None)
+    slot = deferred.of(connection).slots.pop(slot_id, None)
     if slot is None:
-        await _write_move(connection, slot_id)
+        await deferred.write(connection)  # its move may be among it
         slot = await row_of(connection, _LOCK_SLOTS, which=[slot_id])
     return slot
-
-
-async def _write_move(connection: AsyncConnection, slot_id: UUID) -> None:
-    """Write a slot's move that was deferred, before the slot is looked at again."""
-    later = deferred.of(connection)
-    if slot_id in later.updates[_UPDATE_SLOT]:
-        await later.update(connection, _UPDATE_SLOT)
 
 
 async def slot_of(connection: AsyncConnection, image: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -217,12 +201,9 @@ async def move(connection: AsyncConnection, slot: Mapping[str, Any], state: str,
 
 async def count(connection: AsyncConnection, slot_id: UUID, image_id: UUID) -> None:
     """Count a slot that waits for this image's variants; any other is left as it is."""
-    deferred.of(connection).locked.pop(slot_id, None)  # which would be as it was before
-    await _write_move(connection, slot_id)
-    values = {"which": slot_id, "holder": image_id, "awaited": AUGMENTING, "state": COUNTED, "deadline": None}
-    slot = await row_of(connection, _COUNT_SLOT, **values)
-    if slot is not None:
-        counters.add(connection, _state_changes(slot, AUGMENTING, COUNTED))
+    slot = await locked_slot(connection, slot_id)
+    if slot is not None and (slot["image_id"], slot["state"]) == (image_id, AUGMENTING):
+        await move(connection, slot, COUNTED, image_id)
 
 
 def _state_changes(slot: Mapping[str, Any], before: str, after: str) -> dict[str, int]:

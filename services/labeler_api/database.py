@@ -63,7 +63,8 @@ class Database:
 
     def _create_engine(self) -> AsyncEngine:
         if not self.is_sqlite:
-            engine = create_async_engine(self._url, pool_size=20, max_overflow=0, pool_timeout=20)
+            # The connection used last: it has the statements prepared.
+            engine = create_async_engine(self._url, pool_size=20, max_overflow=0, pool_timeout=20, pool_use_lifo=True)
             event.listen(engine.sync_engine, "checkout", _refuse_closed)
             return engine
         if self._url.database:
@@ -146,9 +147,9 @@ class Database:
         await self._engine.dispose()
 
 
-async def rows_of(connection: AsyncConnection, query: sa.Executable) -> list[dict[str, Any]]:
+async def rows_of(connection: AsyncConnection, query: sa.Executable, **parameters: object) -> list[dict[str, Any]]:
     """Every row that the query finds, by column name."""
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    return [dict(row) for row in (await connection.execute(query, parameters)).mappings()]
 
 
 async def row_of(connection: AsyncConnection, query: sa.Executable, **parameters: object) -> dict[str, Any] | None:

@@ -9,41 +9,55 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.labeler_api.perceptual_hash import packed
+from services.labeler_api.tables import metadata
 
 OPTION = "evenskin_deferred"
 """Execution option of a writing connection: what its present transaction has deferred."""
 
+_REFERRED_FIRST = {table.name: number for number, table in enumerate(metadata.sorted_tables)}
 
-@dataclass(frozen=True)
+Row = dict[str, Any]
+
+
+@dataclass
 class Deferred:
-    """What one transaction has yet to write. `counts` are added to counters (`counters.py`).
+    """What one transaction has yet to write, and what it has read ahead.
 
-    `updates`: by statement, the parameters for each row's id. `locked`: slots that were locked ahead, as they were.
+    `counts` are added to counters (`counters.py`). `updates`: by statement, the parameters for each row's id.
+
+    Read ahead, each to be used once, since what a work does changes it: `slots` and `augmentable`, rows of slots and
+    images that were locked; `absent`, images that are not there.
+
+    `alike`: hashes that share a band with any of those `looked` for, packed (`perceptual_hash.py`). `recorded`:
+    hashes of the images that the transaction adds.
     """
 
-    rows: defaultdict[sa.Table, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
-    updates: defaultdict[sa.Update, dict[UUID, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
+    inserts: defaultdict[sa.Insert, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    updates: defaultdict[sa.Update, dict[UUID, Row]] = field(default_factory=lambda: defaultdict(dict))
     counts: Counter[str] = field(default_factory=Counter)
-    locked: dict[UUID, dict[str, Any]] = field(default_factory=dict)
-
-    async def insert_into(self, connection: AsyncConnection, *tables: sa.Table) -> None:
-        """Insert what was deferred for these tables, each table's in the order it came."""
-        for table in tables:
-            if rows := self.rows.pop(table, None):
-                await connection.execute(_inserting(table), rows)
-
-    async def update(self, connection: AsyncConnection, statement: sa.Update) -> None:
-        """Update the rows that were deferred for this statement."""
-        if changes := self.updates.pop(statement, None):
-            await connection.execute(statement, list(changes.values()))
+    slots: dict[UUID, Row] = field(default_factory=dict)
+    augmentable: dict[UUID, Row] = field(default_factory=dict)
+    absent: set[UUID] = field(default_factory=set)
+    looked: set[bytes] = field(default_factory=set)
+    alike: npt.NDArray[np.uint64] = field(default_factory=lambda: packed(()))
+    recorded: list[bytes] = field(default_factory=list)
 
     async def write(self, connection: AsyncConnection) -> None:
-        """Insert and update everything that was deferred."""
-        await self.insert_into(connection, *self.rows)
-        for statement in list(self.updates):
-            await self.update(connection, statement)
+        """Insert and update everything that was deferred, what others refer to first."""
+        inserts, self.inserts = self.inserts, defaultdict(list)
+        for insert in sorted(inserts, key=lambda insert: _REFERRED_FIRST[insert.table.name]):
+            if rows := inserts[insert]:
+                await connection.execute(insert, rows)
+        updates, self.updates = self.updates, defaultdict(dict)
+        for update, changes in updates.items():
+            if changes:
+                await connection.execute(update, list(changes.values()))
 
 
 def of(connection: AsyncConnection) -> Deferred:
@@ -54,11 +68,17 @@ def of(connection: AsyncConnection) -> Deferred:
     return found
 
 
-def insert(connection: AsyncConnection, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Insert rows when the transaction ends: for those that it does not read, update or refer to."""
-    of(connection).rows[table].extend(rows)
+async def write(connection: AsyncConnection) -> None:
+    """Write what was deferred up to now: before a work looks at rows that another one may have changed."""
+    await of(connection).write(connection)
+
+
+def insert(connection: AsyncConnection, into: sa.Table | sa.Insert, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert rows when the transaction ends: for those that it does not read, update or refer to before."""
+    of(connection).inserts[inserting(into) if isinstance(into, sa.Table) else into].extend(rows)
 
 
 @cache
-def _inserting(table: sa.Table) -> sa.Insert:
+def inserting(table: sa.Table) -> sa.Insert:
+    """The statement that inserts into a table, built once."""
     return sa.insert(table)

@@ -22,6 +22,8 @@ MIN_SHARPNESS = 6.0  # variance of the Laplacian on 0…255 grey; a portrait blu
 MIN_BRIGHTNESS, MAX_BRIGHTNESS = 14.0, 241.0  # mean grey; darkest skin on a dark ground stays above 20
 MIN_CONTRAST = 8.0  # standard deviation of grey: below, the picture is one flat colour
 
+_LEVELS = np.arange(256.0)  # of grey
+
 
 @dataclass(frozen=True)
 class GateReport:
@@ -65,14 +67,17 @@ def measure(image: Image.Image) -> dict[str, float]:
     left, top = (image.width - width) / 2, (image.height - height) / 2
     size = (round(width * SHARPNESS_SIDE / side), round(height * SHARPNESS_SIDE / side))
     box = (left, top, left + width, top + height)
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BOX, box), dtype=np.int16)
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1]
-    laplacian += grey[1:-1, :-2]
-    laplacian += grey[1:-1, 2:]
-    laplacian -= 4 * grey[1:-1, 1:-1]
-    values = grey.astype(np.float32)
+    grey = image.convert("L").resize(size, Image.Resampling.BOX, box)
+    shares = np.array(grey.histogram()) / (grey.width * grey.height)
+    brightness = shares @ _LEVELS
+    values = np.asarray(grey).astype(np.int16)
+    laplacian = values[:-2, 1:-1] + values[2:, 1:-1]
+    laplacian += values[1:-1, :-2]
+    laplacian += values[1:-1, 2:]
+    laplacian -= 4 * values[1:-1, 1:-1]
+    edges = laplacian.astype(np.float32).ravel()
     return {
-        "brightness": round(float(values.mean()), 2),
-        "contrast": round(float(values.std()), 2),
-        "sharpness": round(float(laplacian.astype(np.float32).var()), 2),
+        "brightness": round(float(brightness), 2),
+        "contrast": round(float(np.sqrt(shares @ (_LEVELS - brightness) ** 2)), 2),
+        "sharpness": round(float(edges @ edges / edges.size - laplacian.mean() ** 2), 2),
     }

@@ -13,11 +13,11 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api import campaigns, outbox
+from services.labeler_api import ahead, outbox
+from services.labeler_api.ahead import NOTHING, Needs
 from services.labeler_api.database import Database
 from shared.errors import DatabaseUnavailable
 from shared.message import Message
@@ -32,7 +32,7 @@ Work = Callable[[AsyncConnection], Coroutine[Any, Any, None]]
 class _Waiting:
     message: Message
     work: Work
-    slot_id: UUID | None
+    needs: Needs
     context: Context = field(default_factory=copy_context)  # the handler's: its trace and its log fields
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -54,13 +54,13 @@ class GroupCommit:
         self._runners = 0  # that look for who waits: counted here, since a task is done before it says so
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run_once(self, message: Message, work: Work, *, slot_id: UUID | None = None) -> None:
+    async def run_once(self, message: Message, work: Work, needs: Needs = NOTHING) -> None:
         """Run a message's work unless it ran before (invariant 1). Raises what it raises, and DatabaseUnavailable.
 
         The work may be run more than once, in transactions that were rolled back. Where the caller is cancelled it
-        may still be done. `slot_id`: a slot that the work will ask for, locked for all of a group at once.
+        may still be done. `needs`: what the work will look at, read for all of a group at once.
         """
-        waiting = _Waiting(message, work, slot_id)
+        waiting = _Waiting(message, work, needs)
         self._waiting.append(waiting)
         if self._runners < TRANSACTIONS:
             self._runners += 1
@@ -106,6 +106,6 @@ class GroupCommit:
 async def _apply(group: Sequence[_Waiting], connection: AsyncConnection) -> None:
     new = await outbox.first_times(connection, [waiting.message for waiting in group])
     group = [waiting for waiting, is_new in zip(group, new, strict=True) if is_new]
-    await campaigns.lock_ahead(connection, sorted({w.slot_id for w in group if w.slot_id is not None}))
+    await ahead.read(connection, [waiting.needs for waiting in group])
     for waiting in group:
         await asyncio.create_task(waiting.work(connection), context=waiting.context)

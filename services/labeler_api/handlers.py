@@ -7,7 +7,6 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
@@ -15,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api import campaigns, counters, gate, images, outbox, reviews
+from services.labeler_api.ahead import NOTHING, Needs
 from services.labeler_api.database import Database
 from services.labeler_api.datasets import Closer
 from services.labeler_api.grouping import GroupCommit, Work
@@ -59,13 +59,13 @@ class Ledger:
         await self.database.write(work)
         self._wake()
 
-    async def change_once(self, message: Message, work: Work, *, slot_id: UUID | None = None) -> None:
+    async def change_once(self, message: Message, work: Work, needs: Needs = NOTHING) -> None:
         """Run a message's work, in a transaction with others', unless it ran before (invariant 1).
 
         An unreachable database or store is waited for; that does not use up the message's tries.
         """
         try:
-            await self.group.run_once(message, work, slot_id=slot_id)
+            await self.group.run_once(message, work, needs)
         except (DatabaseUnavailable, StoreUnavailable) as error:
             raise RetryLater(error.message, counted=False) from error
         self._wake()
@@ -157,7 +157,8 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         held = {**slot, "image_id": event.image_id} if current else slot
         await reviews.follow(connection, row, held, status, ledger.settings, message=message)
 
-    await ledger.change_once(message, record, slot_id=event.slot_id)
+    needs = Needs(slot_id=event.slot_id, records=event.image_id, hash=report.hash)
+    await ledger.change_once(message, record, needs)
 
 
 async def reopen_failed(ledger: Ledger, message: Message) -> None:
@@ -174,7 +175,7 @@ async def reopen_failed(ledger: Ledger, message: Message) -> None:
         if current:
             await campaigns.reopen(connection, slot, f"{event.reason.value}: {event.detail}", ledger.settings)
 
-    await ledger.change_once(message, reopen, slot_id=event.slot_id)
+    await ledger.change_once(message, reopen, Needs(slot_id=event.slot_id))
 
 
 async def count_augmented(ledger: Ledger, message: Message) -> None:
@@ -190,7 +191,7 @@ async def count_augmented(ledger: Ledger, message: Message) -> None:
         if slot_id is not None:
             await campaigns.count(connection, slot_id, event.image_id)
 
-    await ledger.change_once(message, count)
+    await ledger.change_once(message, count, Needs(augments=event.image_id))
 
 
 async def note_progress(ledger: Ledger, message: Message) -> None:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api import counters, deferred
-from services.labeler_api.database import row_of
-from services.labeler_api.perceptual_hash import bands, near_duplicates
-from services.labeler_api.statements import per_dialect
+from services.labeler_api.database import row_of, rows_of
+from services.labeler_api.perceptual_hash import bands, near_duplicates, packed
+from services.labeler_api.statements import padded, per_dialect
 from services.labeler_api.tables import image_bands, image_labels, images, variants
 from shared.errors import NotFound
 from shared.taxonomy import Condition, Severity, fold_of
 
-SHARING = 10_000  # most shared bands looked at, so that the cost of one look has a bound
+SHARING = 10_000  # most shared bands looked at for one image, so that the cost of a look has a bound
 
 Labels = Mapping[Condition, Severity | None]
 
@@ -60,11 +63,7 @@ class NewImage:
 
 
 _BANDS: sa.BindParameter[Any] = sa.bindparam("bands", expanding=True)
-_SHARING = (
-    sa.select(image_bands.c.perceptual_hash)
-    .where(image_bands.c.band.in_(_BANDS), image_bands.c.image_id != sa.bindparam("itself"))
-    .limit(SHARING)
-)
+_SHARING = sa.select(image_bands.c.perceptual_hash).where(image_bands.c.band.in_(_BANDS)).limit(sa.bindparam("most"))
 _TWIN = (
     sa.select(images.c.id)
     .join(image_bands, image_bands.c.image_id == images.c.id)
@@ -80,16 +79,39 @@ _TWIN = (
 _RECORD = per_dialect(
     lambda insert: insert(images).on_conflict_do_nothing(index_elements=["id"]).returning(images.c.sequence)
 )
-_INSERT_LABELS = sa.insert(image_labels)
-_AUGMENT = (
-    sa.update(images)
-    .where(images.c.id == sa.bindparam("which"), images.c.augmented_at.is_(None))
-    .returning(images.c.status, images.c.slot_id)
+_LABEL = sa.insert(image_labels).from_select(
+    ["image_id", "condition", "severity", "sequence"],
+    sa.select(
+        images.c.id,
+        sa.bindparam("condition_", type_=image_labels.c.condition.type),
+        sa.bindparam("severity_", type_=image_labels.c.severity.type),
+        images.c.sequence,
+    ).where(images.c.id == sa.bindparam("which")),
 )
-_EXISTS = sa.select(images.c.id).where(images.c.id == sa.bindparam("which"))
+
+
+def _showing(band: sa.ColumnElement[int]) -> sa.Insert:
+    """Insert a hash's bands in one statement: they are half of all rows that an image has."""
+    image_id = sa.bindparam("image_id_", type_=image_bands.c.image_id.type)
+    hash_ = sa.bindparam("hash_", type_=image_bands.c.perceptual_hash.type)
+    return sa.insert(image_bands).from_select(list(image_bands.c.keys()), sa.select(band, image_id, hash_))
+
+
+_SHOW = {
+    "postgresql": _showing(sa.func.unnest(sa.bindparam("bands_", type_=postgresql.ARRAY(sa.BigInteger)))),
+    "sqlite": _showing(sa.func.json_each(sa.bindparam("bands_", type_=sa.JSON)).table_valued("value").c.value),
+}
+_LOCK_TO_AUGMENT = (
+    sa.select(images.c.id, images.c.status, images.c.slot_id, images.c.augmented_at)
+    .where(images.c.id.in_(sa.bindparam("which", expanding=True)))
+    .order_by(images.c.id)  # so that no two transactions can deadlock on them
+    .with_for_update()
+)
+_THERE = sa.select(images.c.id).where(images.c.id.in_(sa.bindparam("which", expanding=True)))
 _LOCK = sa.select(images).where(images.c.id == sa.bindparam("which")).with_for_update()
 UPDATE = sa.update(images).where(images.c.id == sa.bindparam("which"))
 """Sets the columns it is executed with on the image that is `which`."""
+_EMPTY: dict[str, Any] = dict.fromkeys(images.c.keys())
 
 
 def dump_labels(labels: Labels) -> dict[str, int | None]:
@@ -112,7 +134,7 @@ def counted(status: str, labels: Mapping[str, int | None], weight: int = 1) -> C
 
 
 async def record(connection: AsyncConnection, image: NewImage, status: Status, **extra: Any) -> dict[str, Any] | None:
-    """Insert an image with its labels, bands and counters. Its row, or None if it was there already."""
+    """Add an image with its labels, bands and counters. Its row, less its sequence; None if it was there already."""
     now = time.time()
     labels = dump_labels(image.labels)
     root = image.root_id or image.id
@@ -141,28 +163,57 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
         "created_at": now,
         **extra,
     }
-    inserted = await row_of(connection, _RECORD[connection.dialect.name], **values)
-    if inserted is None:
-        return None
-    deferred.insert(connection, image_labels, _label_rows(image.id, labels, inserted["sequence"]))
+    later = deferred.of(connection)
+    if image.id in later.absent:
+        later.absent.remove(image.id)
+        deferred.insert(connection, images, [values])
+    else:
+        await deferred.write(connection)  # it may be among it
+        if await row_of(connection, _RECORD[connection.dialect.name], **values) is None:
+            return None
+    deferred.insert(connection, _LABEL, _label_rows(image.id, labels))
     if image.hash is not None:
-        rows = [{"band": band, "image_id": image.id, "perceptual_hash": image.hash} for band in bands(image.hash)]
-        deferred.insert(connection, image_bands, rows)
+        later.recorded.append(image.hash)
+        shown = {"bands_": bands(image.hash), "image_id_": image.id, "hash_": image.hash}
+        deferred.insert(connection, _SHOW[connection.dialect.name], [shown])
     changes = counted(status, labels)
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
     counters.add(connection, changes)
-    return {**dict.fromkeys(images.c.keys()), **values, **inserted}
+    return {**_EMPTY, **values}
+
+
+async def lock_ahead(connection: AsyncConnection, image_ids: Collection[UUID]) -> set[UUID]:
+    """Lock images in one statement, so that `augment` has each at no cost, once. The slots that they were made for."""
+    if not image_ids:
+        return set()
+    rows = await rows_of(connection, _LOCK_TO_AUGMENT, which=padded(list(image_ids)))
+    deferred.of(connection).augmentable.update((row["id"], row) for row in rows)
+    return {row["slot_id"] for row in rows if row["slot_id"] is not None}
+
+
+async def miss_ahead(connection: AsyncConnection, image_ids: set[UUID]) -> None:
+    """See in one statement which images are not there, so that `record` adds them with the transaction's others.
+
+    Nobody else may be able to add them until the transaction ends.
+    """
+    if image_ids:
+        there = (await connection.execute(_THERE, {"which": padded(list(image_ids))})).scalars()
+        deferred.of(connection).absent.update(image_ids.difference(there))
 
 
 async def augment(connection: AsyncConnection, image_id: UUID, copies: Sequence[Mapping[str, Any]]) -> UUID | None:
     """List an image's variants, once: columns of their table. The slot that it was made for. Raises NotFound."""
-    now = {"augmented_at": time.time(), "augment_due_at": None}
-    row = await row_of(connection, _AUGMENT, which=image_id, **now)
+    later = deferred.of(connection)
+    row = later.augmentable.pop(image_id, None)
     if row is None:
-        if await row_of(connection, _EXISTS, which=image_id) is None:
-            raise NotFound(f"There is no image {image_id}.")
+        await deferred.write(connection)  # what another work made of it may be among it
+        row = await row_of(connection, _LOCK_TO_AUGMENT, which=[image_id])
+    if row is None:
+        raise NotFound(f"There is no image {image_id}.")
+    if row["augmented_at"] is not None:
         return None
+    later.updates[UPDATE][image_id] = {"which": image_id, "augmented_at": time.time(), "augment_due_at": None}
     deferred.insert(connection, variants, [{"image_id": image_id, **copy} for copy in copies])
     if row["status"] == Status.ACCEPTED:
         counters.add(connection, {"variants": len(copies), "unaugmented": -1})
@@ -186,30 +237,42 @@ async def relabel(
     await connection.execute(UPDATE, {**values, "which": row["id"]})
     if labels != row["labels"]:
         await connection.execute(sa.delete(image_labels).where(image_labels.c.image_id == row["id"]))
-        if rows := _label_rows(row["id"], labels, row["sequence"]):
-            await connection.execute(_INSERT_LABELS, rows)
+        if rows := _label_rows(row["id"], labels):
+            await connection.execute(_LABEL, rows)
     counters.add(connection, changes)
 
 
-def _label_rows(image_id: UUID, labels: Mapping[str, int | None], sequence: int) -> list[dict[str, Any]]:
+def _label_rows(image_id: UUID, labels: Mapping[str, int | None]) -> list[dict[str, Any]]:
     return [
-        {"image_id": image_id, "condition": condition, "severity": severity, "sequence": sequence}
-        for condition, severity in labels.items()
+        {"which": image_id, "condition_": condition, "severity_": severity} for condition, severity in labels.items()
     ]
+
+
+async def look_ahead(connection: AsyncConnection, hashes: Collection[bytes]) -> None:
+    """Read in one statement the hashes of images that share a band with any of these, for `near_duplicate`."""
+    if hashes:
+        wanted = sorted({band for hash_ in hashes for band in bands(hash_)})
+        later = deferred.of(connection)
+        later.looked.update(hashes)
+        later.alike = await _sharing(connection, wanted, SHARING * len(hashes))
+
+
+async def _sharing(connection: AsyncConnection, wanted: list[int], most: int) -> npt.NDArray[np.uint64]:
+    look = {"bands": padded(wanted), "most": most}
+    return packed((await connection.execute(_SHARING, look)).scalars().all())
 
 
 async def near_duplicate(connection: AsyncConnection, hash_: bytes, *, of_other_than: UUID) -> UUID | None:
     """An image in the dataset or waiting for it that looks the same, or None."""
     wanted = bands(hash_)
     later = deferred.of(connection)
-    if any(row["band"] in wanted for row in later.rows[image_bands]):  # of one that came with it
-        await later.insert_into(connection, image_bands)
-    look = {"bands": wanted, "itself": of_other_than}
-    sharing = (await connection.execute(_SHARING, look)).scalars().all()
-    near = near_duplicates(hash_, sharing)
+    sharing = later.alike if hash_ in later.looked else await _sharing(connection, wanted, SHARING)
+    near = [*near_duplicates(hash_, sharing), *near_duplicates(hash_, packed(later.recorded))]
     if not near:
         return None
-    twin: UUID | None = (await connection.execute(_TWIN, {**look, "hashes": near})).scalar()
+    await deferred.write(connection)  # the twin may be among it
+    look = {"bands": wanted, "hashes": near, "itself": of_other_than}
+    twin: UUID | None = (await connection.execute(_TWIN, look)).scalar()
     return twin
 
 

@@ -139,9 +139,9 @@ class Relay:
             else:
                 raise result
         if sent:
-            await connection.execute(sa.delete(outbox).where(outbox.c.sequence.in_(sent)))
+            await connection.execute(sa.delete(outbox).where(outbox.c.sequence.in_(padded(sent))))
         if failed:
-            later = sa.update(outbox).where(outbox.c.sequence.in_(failed)).values(due_at=time.time() + RETRY_S)
+            later = sa.update(outbox).where(outbox.c.sequence.in_(padded(failed))).values(due_at=time.time() + RETRY_S)
             await connection.execute(later)
         return len(rows) == BATCH and not failed
 

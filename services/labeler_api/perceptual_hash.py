@@ -36,13 +36,15 @@ def perceptual_hash(image: Image.Image) -> bytes:
     return np.packbits(frequencies > np.median(frequencies)).tobytes()
 
 
-def near_duplicates(value: bytes, others: Sequence[bytes]) -> list[bytes]:
-    """Those of other hashes that differ from this one in at most NEAR_DUPLICATE_BITS bits, each once."""
-    if not others:
-        return []
-    rows = np.frombuffer(b"".join(others), dtype=np.uint64).reshape(len(others), -1)
-    differing = np.bitwise_count(rows ^ np.frombuffer(value, dtype=np.uint64)).sum(axis=1)
-    return list({others[row] for row in np.flatnonzero(differing <= NEAR_DUPLICATE_BITS).tolist()})
+def packed(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:
+    """Hashes as `near_duplicates` compares them, each once: a column each, shape (4, hashes)."""
+    return np.frombuffer(b"".join(dict.fromkeys(hashes)), dtype=np.uint64).reshape(-1, 4).T.copy()
+
+
+def near_duplicates(value: bytes, others: npt.NDArray[np.uint64]) -> list[bytes]:
+    """Those of other hashes, packed, that differ from this one in at most NEAR_DUPLICATE_BITS bits."""
+    differing = np.bitwise_count(others ^ np.frombuffer(value, dtype=np.uint64)[:, None]).sum(axis=0, dtype=np.uint16)
+    return [others[:, near].tobytes() for near in np.flatnonzero(differing <= NEAR_DUPLICATE_BITS)]
 
 
 def bands(value: bytes) -> list[int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api import counters
@@ -15,7 +17,7 @@ from services.labeler_api.grouping import LARGEST, GroupCommit, Work
 from services.labeler_api.subjects import subject_of
 from shared.bus import Undeliverable
 from shared.errors import DatabaseUnavailable
-from shared.events import FailureReason, ImageAugmented, ImageFailed, ImageRequested, TrainingProgressed
+from shared.events import FailureReason, ImageAugmented, ImageFailed, ImageRequested, TrainingProgressed, Variant
 from shared.message import Message
 from shared.taxonomy import Condition, Severity
 from tests.eventually import eventually
@@ -124,6 +126,52 @@ async def test_a_late_answer_in_a_burst_finds_its_slot_as_the_others_left_it(bot
     assert (await both.campaign(campaign_id))["slots"]["counted"] == 5
     assert len(both.generator.requests) == 10
     await assert_counters(both)
+
+
+async def silently_accepted(labeler: Labeler, slots: int) -> tuple[str, list[ImageAugmented]]:
+    """Fill a campaign's slots with images nobody has made variants of; its id, and the news of those variants."""
+    labeler.augmenter.silent = True
+    campaign_id, requests = await asked(labeler, slots)
+    for request in requests:
+        await labeler.publish(await labeler.generator.made(request, png(seed_of(request.image_id))))
+    await eventually(lambda: len(labeler.augmenter.labeled) == slots)
+    return campaign_id, [
+        ImageAugmented(
+            image_id=labeled.image_id,
+            variants=(Variant(operation="hflip", key=f"{labeled.image_id}", sha256="0" * 64, width=1, height=1),),
+        )
+        for labeled in labeler.augmenter.labeled
+    ]
+
+
+async def test_variants_that_are_told_twice_in_a_burst_are_listed_once(both: Labeler) -> None:
+    campaign_id, news = await silently_accepted(both, 8)
+    for augmented in news * 2:
+        await both.publish(augmented)
+    done = await both.reaches(campaign_id, "met")
+    assert done["slots"]["counted"] == 8
+    await both.settled()
+    assert len(await both.rows("variants")) == 8
+    await assert_counters(both)
+
+
+async def test_what_a_burst_changes_is_one_statement_a_group(both: Labeler) -> None:
+    campaign_id, news = await silently_accepted(both, BURST)
+    statements: Counter[str] = Counter()
+
+    def count(_: object, __: object, statement: str, *___: object) -> None:
+        statements[" ".join(statement.split()[:3])] += 1
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", count)
+    try:
+        for augmented in news:
+            await both.publish(augmented)
+        await both.reaches(campaign_id, "met")
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", count)
+    written = {what: times for what, times in statements.items() if what.startswith(("INSERT", "UPDATE"))}
+    assert {"UPDATE images SET", "UPDATE slots SET", "INSERT INTO variants"} <= set(written)
+    assert all(times < BURST / 10 for times in written.values()), written
 
 
 async def test_campaigns_of_one_burst_do_not_ask_for_the_same_images(both: Labeler) -> None:
