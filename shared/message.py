@@ -38,6 +38,11 @@ SPECVERSION = "1.0"  # of CloudEvents
 SOURCE_PREFIX = "/evenskin/"
 
 
+def new_id() -> str:
+    """An id of a new happening."""
+    return str(uuid4())
+
+
 @dataclass(frozen=True)
 class Message:
     """One event with its envelope.
@@ -49,15 +54,17 @@ class Message:
 
     event: Event
     source: str
-    id: str = field(default_factory=lambda: str(uuid4()))
+    id: str = field(default_factory=new_id)
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     correlation_id: str = field(default_factory=current_correlation_id)
     traceparent: str = field(default_factory=current_traceparent)
 
     def caused(self, event: Event, *, source: str, id: str | None = None) -> Message:
         """The message of an event that this one caused: same correlation and trace."""
-        caused = Message(event, source, correlation_id=self.correlation_id, traceparent=continued(self.traceparent))
-        return replace(caused, id=id) if id else caused
+        identity = id or new_id()
+        return Message(
+            event, source, identity, correlation_id=self.correlation_id, traceparent=continued(self.traceparent)
+        )
 
 
 @contextlib.contextmanager

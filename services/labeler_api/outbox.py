@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -21,7 +20,7 @@ from services.labeler_api.wakeable import Wakeable
 from shared.bus import Bus
 from shared.errors import EvenskinError
 from shared.events import EVENTS, Event
-from shared.message import Message
+from shared.message import Message, new_id
 from shared.tracing import continued, new_traceparent, valid_traceparent
 
 log = structlog.get_logger(__name__)
@@ -46,13 +45,13 @@ def storable(text: T, characters: int | None = None) -> T:
 
 def on_trace(event: Event, row: Mapping[str, Any] | sa.RowMapping, *, id: str | None = None) -> Message:
     """An event with the correlation id and on the trace that a campaign's or an outbox's row keeps."""
-    message = Message(
+    return Message(
         event,
-        source=SOURCE,
+        SOURCE,
+        id or new_id(),
         correlation_id=row["correlation_id"],
         traceparent=continued(valid_traceparent(row["traceparent"]) or new_traceparent()),
     )
-    return replace(message, id=id) if id else message
 
 
 def enqueue(connection: AsyncConnection, messages: Sequence[Message]) -> None:

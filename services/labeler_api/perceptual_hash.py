@@ -15,6 +15,7 @@ from PIL import Image
 
 SIDE = 64  # pixels the picture is reduced to
 FREQUENCIES = 16  # lowest frequencies kept along each axis: 16 × 16 bits
+_MIDDLE = (FREQUENCIES**2 // 2 - 1, FREQUENCIES**2 // 2)  # the two whose mean is the median
 BANDS = 16  # of 16 bits; two hashes that differ in fewer bits than there are bands share a band
 NEAR_DUPLICATE_BITS = 15  # most differing bits of a near-duplicate: the most that BANDS is sure to find
 
@@ -32,8 +33,9 @@ _DCT = _dct_matrix()
 def perceptual_hash(image: Image.Image) -> bytes:
     """The picture's hash: 32 bytes."""
     gray = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float64)
-    frequencies = _DCT @ gray @ _DCT.T
-    return np.packbits(frequencies > np.median(frequencies)).tobytes()
+    frequencies = (_DCT @ gray @ _DCT.T).ravel()
+    lower, upper = np.partition(frequencies, _MIDDLE)[list(_MIDDLE)]
+    return np.packbits(frequencies > (lower + upper) / 2).tobytes()
 
 
 def packed(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:

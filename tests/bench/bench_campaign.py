@@ -1,12 +1,13 @@
 """A campaign of 520 slots, from RebalanceRequested to QuotaMet, with a provider that costs no time, and a slow one.
 
-    python -m tests.bench.bench_campaign [--slots 520] [--speed-up 20]
+    python -m tests.bench.bench_campaign [--slots 520] [--speed-up 5]
 
 At once: what is left is the services' own work, in one process on the embedded adapters, and with labeler-api as a
 process of its own on RabbitMQ and a PostgreSQL that commits to disk. Paced: a provider that takes 30 s and allows 50
-images a minute, in time that runs 20 times as fast (1.5 s and 1,000 a minute), so that ten minutes take half a one;
-the share of the pace is told for the requests, first to last, and for the campaign, the last picture's 30 s included.
-Generator and augmenter are the real ones; the pictures are noise, made beforehand. Prints JSON, then a table.
+images a minute, in time that runs 5 times as fast (6 s and 250 a minute), so that eleven minutes take two;
+`--speed-up 1` takes eleven. The share of the pace is told for the requests, first to last, and for the campaign, the
+last picture's 30 s included, which alone keep it to 95.6%. Generator and augmenter are the real ones; the pictures are
+noise, made beforehand. Prints JSON, then a table.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from tests.servers import postgres, rabbitmq
 from tests.servers.process import free_port
 
 LATENCY_S, PER_MINUTE = 30.0, 50.0  # of the slow provider
-WITHIN_S = 300.0  # a campaign that takes longer has failed
+WITHIN_S = 900.0  # a campaign that takes longer has failed
 
 
 class TimedProvider:
@@ -226,7 +227,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slots", type=int, default=520)
-    parser.add_argument("--speed-up", type=float, default=20.0, help="how much faster time runs for the slow provider")
+    parser.add_argument("--speed-up", type=float, default=5.0, help="how much faster time runs for the slow provider")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="evenskin-bench-") as place:
         Path(place).chmod(0o755)  # readable for the user that PostgreSQL runs as
