@@ -66,18 +66,14 @@ class Closer:
             .order_by(campaign_table.c.sequence)
         )
         async with self._database.reading() as connection:
-            rows = await rows_of(connection, unended)
+            rows = [row for row in await rows_of(connection, unended) if await _is_over(connection, row)]
         for row in rows:
-            if row["state"] == campaigns.CLOSING or await self._settled(row):
+            if row["state"] == campaigns.CLOSING or await self._settle(row):
                 with _span("close campaign", row):
                     await self._close(row["id"])
 
-    async def _settled(self, row: dict[str, Any]) -> bool:
-        """Move a campaign whose slots are all counted to closing; True if it is there now."""
-        async with self._database.reading() as connection:
-            counted, failed = await campaigns.ended(connection, row["id"])
-        if counted + failed < row["total"]:
-            return False
+    async def _settle(self, row: dict[str, Any]) -> bool:
+        """Move a campaign whose slots are all settled to its next state; True if that is closing."""
 
         async def settle(connection: AsyncConnection) -> bool:
             # Looked at again under the lock: a review may have reopened a slot meanwhile.
@@ -148,6 +144,12 @@ class Closer:
 
         await self._database.write(meet)
         self._relay.wake()
+
+
+async def _is_over(connection: AsyncConnection, campaign: dict[str, Any]) -> bool:
+    counted, failed = await campaigns.ended(connection, campaign["id"])
+    total: int = campaign["total"]
+    return campaign["state"] == campaigns.CLOSING or counted + failed >= total
 
 
 def _span(name: str, campaign: dict[str, Any]) -> Span:
