@@ -15,12 +15,11 @@ from services.labeler_api import campaigns, images
 class Needs:
     """What one work will look at. A work that names nothing, or too little, asks the database by itself.
 
-    `slot_id`: a slot that it will lock. `records`: an image that it adds, and `hash`: what that looks like.
-    `augments`: an image that it lists the variants of, whose slot it will then lock.
+    `slot_id`: a slot that it will lock. `hash`: what an image looks like whose twin it asks for. `augments`: an
+    image that it lists the variants of, whose slot it will then lock.
     """
 
     slot_id: UUID | None = None
-    records: UUID | None = None
     hash: bytes | None = None
     augments: UUID | None = None
 
@@ -33,6 +32,4 @@ async def read(connection: AsyncConnection, needs: Sequence[Needs]) -> None:
     slots = {need.slot_id for need in needs if need.slot_id is not None}
     slots |= await images.lock_ahead(connection, {need.augments for need in needs if need.augments is not None})
     await campaigns.lock_ahead(connection, slots)
-    # With its slot locked, nobody else adds an image of that slot.
-    await images.miss_ahead(connection, {need.records for need in needs if need.records is not None})
     await images.look_ahead(connection, {need.hash for need in needs if need.hash is not None})

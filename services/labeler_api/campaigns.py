@@ -21,7 +21,7 @@ from services.labeler_api import counters, deferred, outbox
 from services.labeler_api.database import row_of
 from services.labeler_api.plan import MICRO, Plan, make_plan
 from services.labeler_api.settings import LabelerSettings
-from services.labeler_api.statements import padded
+from services.labeler_api.statements import among
 from services.labeler_api.subjects import subject_of
 from services.labeler_api.tables import campaigns, slots
 from shared.errors import NotFound, OverBudget
@@ -42,7 +42,7 @@ _LOCK = _READ.with_for_update()
 _LOCK_SLOTS = (
     sa.select(slots, campaigns.c.review, campaigns.c.price_micro_usd)
     .join(campaigns, campaigns.c.id == slots.c.campaign_id)
-    .where(slots.c.id.in_(sa.bindparam("which", expanding=True)))
+    .where(among(slots.c.id, "which"))
     .order_by(slots.c.id)  # so that no two transactions can deadlock on them
     .with_for_update(of=slots)
 )
@@ -166,7 +166,7 @@ def image_requested(slot: Mapping[str, Any]) -> ImageRequested:
 async def lock_ahead(connection: AsyncConnection, slot_ids: Collection[UUID]) -> None:
     """Lock slots in one statement, so that `locked_slot` has each of them at no cost, once."""
     if slot_ids:
-        rows = (await connection.execute(_LOCK_SLOTS, {"which": padded(list(slot_ids))})).mappings()
+        rows = (await connection.execute(_LOCK_SLOTS, {"which": list(slot_ids)})).mappings()
         deferred.of(connection).slots.update((row["id"], dict(row)) for row in rows)
 
 

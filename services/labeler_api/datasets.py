@@ -36,7 +36,7 @@ from shared.tracing import Span, valid_traceparent
 
 log = structlog.get_logger(__name__)
 
-GATHER_S = 0.1  # seconds that wakes are gathered for: one look answers them all
+GATHER_S = 0.2  # seconds that wakes are gathered for: one look answers them all
 POLL_S = 1.0  # seconds between looks at campaigns that nobody woke us for
 
 

@@ -32,7 +32,7 @@ class Deferred:
     `counts` are added to counters (`counters.py`). `updates`: by statement, the parameters for each row's id.
 
     Read ahead, each to be used once, since what a work does changes it: `slots` and `augmentable`, rows of slots and
-    images that were locked; `absent`, images that are not there.
+    images that were locked.
 
     `alike`: hashes that share a band with any of those `looked` for, packed (`perceptual_hash.py`). `recorded`:
     hashes of the images that the transaction adds.
@@ -43,9 +43,8 @@ class Deferred:
     counts: Counter[str] = field(default_factory=Counter)
     slots: dict[UUID, Row] = field(default_factory=dict)
     augmentable: dict[UUID, Row] = field(default_factory=dict)
-    absent: set[UUID] = field(default_factory=set)
     looked: set[bytes] = field(default_factory=set)
-    alike: npt.NDArray[np.uint64] = field(default_factory=lambda: packed(()))
+    alike: npt.NDArray[np.uint64] = field(default_factory=lambda: packed(b""))
     recorded: list[bytes] = field(default_factory=list)
 
     async def write(self, connection: AsyncConnection) -> None:

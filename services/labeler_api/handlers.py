@@ -38,7 +38,7 @@ from shared.events import (
     TrainingProgressed,
 )
 from shared.message import Message
-from shared.taxonomy import Condition, Severity
+from shared.taxonomy import Condition, Severity, generated_image_id
 
 log = structlog.get_logger(__name__)
 
@@ -148,7 +148,9 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
             settled = {"reviewer": reviews.GATE, "reason": "; ".join(reasons) or None, "labeled_at": time.time()}
         if status is Status.ACCEPTED:
             settled["augment_due_at"] = time.time() + ledger.settings.augment_deadline_s
-        row = await images.record(connection, image, status, **settled)
+        # An image that was recorded moved its slot, which is locked, to another state or attempt.
+        is_new = current and event.image_id == generated_image_id(event.slot_id, event.attempt)
+        row = await images.record(connection, image, status, is_new=is_new, **settled)
         if row is None:
             return
         await campaigns.pay(connection, slot, cost, expected=current)
@@ -157,7 +159,7 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         held = {**slot, "image_id": event.image_id} if current else slot
         await reviews.follow(connection, row, held, status, ledger.settings, message=message)
 
-    needs = Needs(slot_id=event.slot_id, records=event.image_id, hash=report.hash)
+    needs = Needs(slot_id=event.slot_id, hash=report.hash)
     await ledger.change_once(message, record, needs)
 
 

@@ -13,13 +13,12 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api import counters, deferred
 from services.labeler_api.database import row_of, rows_of
 from services.labeler_api.perceptual_hash import bands, near_duplicates, packed
-from services.labeler_api.statements import padded, per_dialect
+from services.labeler_api.statements import among, each, joined, per_dialect
 from services.labeler_api.tables import image_bands, image_labels, images, variants
 from shared.errors import NotFound
 from shared.taxonomy import Condition, Severity, fold_of
@@ -62,13 +61,18 @@ class NewImage:
     attempt: int | None = None
 
 
-_BANDS: sa.BindParameter[Any] = sa.bindparam("bands", expanding=True)
-_SHARING = sa.select(image_bands.c.perceptual_hash).where(image_bands.c.band.in_(_BANDS)).limit(sa.bindparam("most"))
+_sharing = (
+    sa.select(image_bands.c.perceptual_hash)
+    .where(among(image_bands.c.band, "bands"))
+    .limit(sa.bindparam("most"))
+    .subquery()
+)
+_SHARING = sa.select(joined(_sharing.c.perceptual_hash))
 _TWIN = (
     sa.select(images.c.id)
     .join(image_bands, image_bands.c.image_id == images.c.id)
     .where(
-        image_bands.c.band.in_(_BANDS),
+        among(image_bands.c.band, "bands"),
         image_bands.c.perceptual_hash.in_(sa.bindparam("hashes", expanding=True)),
         images.c.status != Status.REJECTED.value,
         images.c.id != sa.bindparam("itself"),
@@ -88,26 +92,20 @@ _LABEL = sa.insert(image_labels).from_select(
         images.c.sequence,
     ).where(images.c.id == sa.bindparam("which")),
 )
-
-
-def _showing(band: sa.ColumnElement[int]) -> sa.Insert:
-    """Insert a hash's bands in one statement: they are half of all rows that an image has."""
-    image_id = sa.bindparam("image_id_", type_=image_bands.c.image_id.type)
-    hash_ = sa.bindparam("hash_", type_=image_bands.c.perceptual_hash.type)
-    return sa.insert(image_bands).from_select(list(image_bands.c.keys()), sa.select(band, image_id, hash_))
-
-
-_SHOW = {
-    "postgresql": _showing(sa.func.unnest(sa.bindparam("bands_", type_=postgresql.ARRAY(sa.BigInteger)))),
-    "sqlite": _showing(sa.func.json_each(sa.bindparam("bands_", type_=sa.JSON)).table_valued("value").c.value),
-}
+_SHOW = sa.insert(image_bands).from_select(
+    ["band", "image_id", "perceptual_hash"],
+    sa.select(
+        each("bands_", image_bands.c.band.type),
+        sa.bindparam("image_id_", type_=image_bands.c.image_id.type),
+        sa.bindparam("hash_", type_=image_bands.c.perceptual_hash.type),
+    ),
+)
 _LOCK_TO_AUGMENT = (
     sa.select(images.c.id, images.c.status, images.c.slot_id, images.c.augmented_at)
-    .where(images.c.id.in_(sa.bindparam("which", expanding=True)))
+    .where(among(images.c.id, "which"))
     .order_by(images.c.id)  # so that no two transactions can deadlock on them
     .with_for_update()
 )
-_THERE = sa.select(images.c.id).where(images.c.id.in_(sa.bindparam("which", expanding=True)))
 _LOCK = sa.select(images).where(images.c.id == sa.bindparam("which")).with_for_update()
 UPDATE = sa.update(images).where(images.c.id == sa.bindparam("which"))
 """Sets the columns it is executed with on the image that is `which`."""
@@ -133,8 +131,14 @@ def counted(status: str, labels: Mapping[str, int | None], weight: int = 1) -> C
     return changes
 
 
-async def record(connection: AsyncConnection, image: NewImage, status: Status, **extra: Any) -> dict[str, Any] | None:
-    """Add an image with its labels, bands and counters. Its row, less its sequence; None if it was there already."""
+async def record(
+    connection: AsyncConnection, image: NewImage, status: Status, *, is_new: bool = False, **extra: Any
+) -> dict[str, Any] | None:
+    """Add an image with its labels, bands and counters. Its row, less its sequence; None if it was there already.
+
+    `is_new`: the caller knows that it is not there, and holds what others would have to lock to add it. Then it is
+    added with the transaction's others.
+    """
     now = time.time()
     labels = dump_labels(image.labels)
     root = image.root_id or image.id
@@ -164,8 +168,7 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
         **extra,
     }
     later = deferred.of(connection)
-    if image.id in later.absent:
-        later.absent.remove(image.id)
+    if is_new:
         deferred.insert(connection, images, [values])
     else:
         await deferred.write(connection)  # it may be among it
@@ -175,7 +178,7 @@ async def record(connection: AsyncConnection, image: NewImage, status: Status, *
     if image.hash is not None:
         later.recorded.append(image.hash)
         shown = {"bands_": bands(image.hash), "image_id_": image.id, "hash_": image.hash}
-        deferred.insert(connection, _SHOW[connection.dialect.name], [shown])
+        deferred.insert(connection, _SHOW, [shown])
     changes = counted(status, labels)
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
@@ -187,19 +190,9 @@ async def lock_ahead(connection: AsyncConnection, image_ids: Collection[UUID]) -
     """Lock images in one statement, so that `augment` has each at no cost, once. The slots that they were made for."""
     if not image_ids:
         return set()
-    rows = await rows_of(connection, _LOCK_TO_AUGMENT, which=padded(list(image_ids)))
+    rows = await rows_of(connection, _LOCK_TO_AUGMENT, which=list(image_ids))
     deferred.of(connection).augmentable.update((row["id"], row) for row in rows)
     return {row["slot_id"] for row in rows if row["slot_id"] is not None}
-
-
-async def miss_ahead(connection: AsyncConnection, image_ids: set[UUID]) -> None:
-    """See in one statement which images are not there, so that `record` adds them with the transaction's others.
-
-    Nobody else may be able to add them until the transaction ends.
-    """
-    if image_ids:
-        there = (await connection.execute(_THERE, {"which": padded(list(image_ids))})).scalars()
-        deferred.of(connection).absent.update(image_ids.difference(there))
 
 
 async def augment(connection: AsyncConnection, image_id: UUID, copies: Sequence[Mapping[str, Any]]) -> UUID | None:
@@ -254,20 +247,19 @@ async def look_ahead(connection: AsyncConnection, hashes: Collection[bytes]) -> 
         wanted = sorted({band for hash_ in hashes for band in bands(hash_)})
         later = deferred.of(connection)
         later.looked.update(hashes)
-        later.alike = await _sharing(connection, wanted, SHARING * len(hashes))
+        later.alike = await _alike(connection, wanted, SHARING * len(hashes))
 
 
-async def _sharing(connection: AsyncConnection, wanted: list[int], most: int) -> npt.NDArray[np.uint64]:
-    look = {"bands": padded(wanted), "most": most}
-    return packed((await connection.execute(_SHARING, look)).scalars().all())
+async def _alike(connection: AsyncConnection, wanted: list[int], most: int) -> npt.NDArray[np.uint64]:
+    return packed((await connection.execute(_SHARING, {"bands": wanted, "most": most})).scalar_one())
 
 
 async def near_duplicate(connection: AsyncConnection, hash_: bytes, *, of_other_than: UUID) -> UUID | None:
     """An image in the dataset or waiting for it that looks the same, or None."""
     wanted = bands(hash_)
     later = deferred.of(connection)
-    sharing = later.alike if hash_ in later.looked else await _sharing(connection, wanted, SHARING)
-    near = [*near_duplicates(hash_, sharing), *near_duplicates(hash_, packed(later.recorded))]
+    sharing = later.alike if hash_ in later.looked else await _alike(connection, wanted, SHARING)
+    near = [*near_duplicates(hash_, sharing), *near_duplicates(hash_, packed(b"".join(later.recorded)))]
     if not near:
         return None
     await deferred.write(connection)  # the twin may be among it

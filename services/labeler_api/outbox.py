@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api import deferred
 from services.labeler_api.database import Database
-from services.labeler_api.statements import padded, per_dialect
+from services.labeler_api.statements import among, each, per_dialect
 from services.labeler_api.tables import inbox, outbox
 from services.labeler_api.wakeable import Wakeable
 from shared.bus import Bus
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 SOURCE = "labeler-api"
 BATCH = 200  # messages published at a time: enough to hide the confirms' latency
-GATHER_S = 0.02  # seconds that wakes are gathered for: messages of several transactions go out together
+GATHER_S = 0.05  # seconds that wakes are gathered for: messages of several transactions go out together
 POLL_S = 0.5  # seconds between looks for what another replica's transaction left
 RETRY_S = 2.0  # seconds before a message that was not taken is published again
 INBOX_ID_CHARACTERS = 256
@@ -35,7 +35,27 @@ TRACE_CHARACTERS = 128  # of a correlation id or trace parent, which come from o
 
 T = TypeVar("T", str, str | None)
 
-_NOTE = per_dialect(lambda insert: insert(inbox).on_conflict_do_nothing().returning(inbox.c.message_id))
+_NOTE = per_dialect(
+    lambda insert: (
+        insert(inbox)
+        .from_select(
+            ["message_id", "received_at"],
+            # SQLite takes the ON of a conflict for a join's unless there is a WHERE before it.
+            sa.select(each("ids", inbox.c.message_id.type), sa.bindparam("now", type_=sa.Double)).where(sa.true()),
+        )
+        .on_conflict_do_nothing()
+        .returning(inbox.c.message_id)
+    )
+)
+_DUE = (
+    sa.select(outbox)
+    .where(outbox.c.due_at <= sa.bindparam("now"))
+    .order_by(outbox.c.due_at, outbox.c.sequence)
+    .limit(BATCH)
+    .with_for_update(skip_locked=True)
+)
+_FORGET = sa.delete(outbox).where(among(outbox.c.sequence, "which"))
+_DELAY = sa.update(outbox).where(among(outbox.c.sequence, "which")).values(due_at=sa.bindparam("later"))
 
 
 def storable(text: T, characters: int | None = None) -> T:
@@ -77,7 +97,7 @@ async def first_times(connection: AsyncConnection, messages: Sequence[Message]) 
     now = time.time()
     ids = [_inbox_id(message) for message in messages]
     # In the order of ids: so no two transactions that note the same messages can deadlock on them.
-    noted = [{"message_id": id_, "received_at": now} for id_ in padded(sorted(set(ids)))]
+    noted = {"ids": sorted(set(ids)), "now": now}
     new = set((await connection.execute(_NOTE[connection.dialect.name], noted)).scalars())
     first = []
     for id_ in ids:
@@ -118,8 +138,7 @@ class Relay:
 
         The rows stay locked meanwhile, so that replicas share the work; a crash publishes them again.
         """
-        due = sa.select(outbox).where(outbox.c.due_at <= time.time()).order_by(outbox.c.due_at, outbox.c.sequence)
-        rows = (await connection.execute(due.limit(BATCH).with_for_update(skip_locked=True))).mappings().all()
+        rows = (await connection.execute(_DUE, {"now": time.time()})).mappings().all()
         if not rows:
             return False
         results = await asyncio.gather(*(self._publish(row) for row in rows), return_exceptions=True)
@@ -138,10 +157,9 @@ class Relay:
             else:
                 raise result
         if sent:
-            await connection.execute(sa.delete(outbox).where(outbox.c.sequence.in_(padded(sent))))
+            await connection.execute(_FORGET, {"which": sent})
         if failed:
-            later = sa.update(outbox).where(outbox.c.sequence.in_(padded(failed))).values(due_at=time.time() + RETRY_S)
-            await connection.execute(later)
+            await connection.execute(_DELAY, {"which": failed, "later": time.time() + RETRY_S})
         return len(rows) == BATCH and not failed
 
     async def _publish(self, row: sa.RowMapping) -> None:

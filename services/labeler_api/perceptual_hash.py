@@ -7,8 +7,6 @@ because faces resemble each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -38,15 +36,16 @@ def perceptual_hash(image: Image.Image) -> bytes:
     return np.packbits(frequencies > (lower + upper) / 2).tobytes()
 
 
-def packed(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:
-    """Hashes as `near_duplicates` compares them, each once: a column each, shape (4, hashes)."""
-    return np.frombuffer(b"".join(dict.fromkeys(hashes)), dtype=np.uint64).reshape(-1, 4).T.copy()
+def packed(hashes: bytes) -> npt.NDArray[np.uint64]:
+    """Hashes, joined, as `near_duplicates` compares them: a column each, shape (4, hashes)."""
+    return np.frombuffer(hashes, dtype=np.uint64).reshape(-1, 4).T.copy()
 
 
 def near_duplicates(value: bytes, others: npt.NDArray[np.uint64]) -> list[bytes]:
-    """Those of other hashes, packed, that differ from this one in at most NEAR_DUPLICATE_BITS bits."""
+    """Those of other hashes, packed, that differ from this one in at most NEAR_DUPLICATE_BITS bits, each once."""
     differing = np.bitwise_count(others ^ np.frombuffer(value, dtype=np.uint64)[:, None]).sum(axis=0, dtype=np.uint16)
-    return [others[:, near].tobytes() for near in np.flatnonzero(differing <= NEAR_DUPLICATE_BITS)]
+    near = np.flatnonzero(differing <= NEAR_DUPLICATE_BITS)
+    return list({others[:, column].tobytes() for column in near})
 
 
 def bands(value: bytes) -> list[int]:

@@ -68,9 +68,11 @@ image_labels = sa.Table(
 image_bands = sa.Table(
     "image_bands",
     metadata,
-    sa.Column("band", sa.BigInteger, primary_key=True),
-    sa.Column("image_id", sa.Uuid, sa.ForeignKey("images.id"), primary_key=True),
-    sa.Column("perceptual_hash", sa.LargeBinary),  # the image's, so that a look at those alike reads one table
+    sa.Column("band", sa.BigInteger, nullable=False),
+    sa.Column("image_id", sa.Uuid, sa.ForeignKey("images.id"), nullable=False),
+    sa.Column("perceptual_hash", sa.LargeBinary),  # the image's
+    # With the hash in it, a look at those alike reads the index alone.
+    sa.PrimaryKeyConstraint("band", "image_id", postgresql_include=["perceptual_hash"]),
 )
 
 variants = sa.Table(
