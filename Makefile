@@ -55,7 +55,7 @@ up: .env ## start RabbitMQ, PostgreSQL, the store and the five services in conta
 
 .PHONY: down
 down: .env ## stop them; what they keep stays (ARGS=--volumes removes it)
-	$(COMPOSE) down --remove-orphans $(ARGS)
+	$(COMPOSE) --profile observability down --remove-orphans $(ARGS)
 
 .PHONY: smoke
 smoke: $(VENV)/installed-test ## run the loop through docker compose, with replicas, kills and restarts, and check its end

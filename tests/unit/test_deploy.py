@@ -47,6 +47,12 @@ def test_containers_are_watched_bounded_and_started_again(name: str) -> None:
     assert service["logging"]["options"]["max-size"]
 
 
+def test_make_down_names_every_profile_since_compose_2_leaves_those_that_are_not_named() -> None:
+    (down,) = re.findall(r"\$\(COMPOSE\)(.*) down ", (ROOT / "Makefile").read_text())
+    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
+    assert profiles == set(re.findall(r"--profile (\S+)", down))
+
+
 @CONTAINERS
 def test_no_secret_is_in_the_file(name: str) -> None:
     for variable, value in SERVICES[name].get("environment", {}).items():
