@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from services.labeler_api import counters, deferred
 from shared.errors import ConfigurationError, DatabaseUnavailable, EvenskinError
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 MIGRATION_LOCK = 0x6576656E  # "even": key of the advisory lock that lets one replica migrate
+WAL_TRIES, WAL_PAUSE_S = 50, 0.02  # of turning a SQLite file to a write-ahead log, and seconds between them
 WRITE_TRIES = 8  # of a transaction that a deadlock or serialisation failure rolled back
 # Connection, authorisation, no such database, resources, operator intervention, system error (same appendix).
 _UNREACHABLE_CLASSES = {"08", "28", "3D", "53", "57", "58"}
@@ -77,7 +79,8 @@ class Database:
             connection.isolation_level = None  # we say BEGIN ourselves, below
             try:
                 cursor = connection.cursor()
-                for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
+                _use_wal(cursor)
+                for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
                     cursor.execute(f"PRAGMA {pragma}")
                 cursor.close()
             except BaseException:  # not a database: nobody else would close it
@@ -183,6 +186,18 @@ def _translated() -> Any:
         if isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError:
             raise _our(error) from error  # damaged, or something else than a database
         raise
+
+
+def _use_wal(cursor: Any) -> None:
+    """Turn the file to a write-ahead log. Where several do so at once SQLite says "locked" and does not wait."""
+    for left in reversed(range(WAL_TRIES)):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not left or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        await_only(asyncio.sleep(WAL_PAUSE_S))
 
 
 def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:

@@ -119,12 +119,21 @@ async def test_replicas_that_start_together_migrate_once(database_url: str) -> N
         await database.close()
 
 
+async def test_a_new_file_can_be_opened_by_several_at_once(tmp_path: Path) -> None:
+    for number in range(60):  # of a hundred such openings, six to fifteen failed for somebody
+        databases = [Database(f"sqlite:///{tmp_path / str(number)}") for _ in range(4)]
+        await asyncio.gather(*(database.check() for database in databases))
+        for database in databases:
+            await database.close()
+
+
 async def test_counters_are_found_in_every_collation(postgres_url: str) -> None:
     name = f"test_{uuid4().hex[:12]}"
     connection = await asyncpg.connect(postgres_url)
     try:
         await connection.execute(
-            f"CREATE DATABASE {name} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'"
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"
+            " LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'"
         )
         parts = urlsplit(postgres_url)
         database = Database(urlunsplit((parts.scheme, parts.netloc, f"/{name}", "", "")))
