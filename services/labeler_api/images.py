@@ -109,7 +109,7 @@ _LOCK_TO_AUGMENT = (
 _LOCK = sa.select(images).where(images.c.id == sa.bindparam("which")).with_for_update()
 UPDATE = sa.update(images).where(images.c.id == sa.bindparam("which"))
 """Sets the columns it is executed with on the image that is `which`."""
-_EMPTY: dict[str, Any] = dict.fromkeys(images.c.keys())
+_EMPTY: dict[str, Any] = dict.fromkeys(name for name in images.c.keys() if name != "sequence")  # noqa: SIM118
 
 
 def dump_labels(labels: Labels) -> dict[str, int | None]:
@@ -167,12 +167,13 @@ async def record(
         "created_at": now,
         **extra,
     }
+    row = {**_EMPTY, **values}  # every column: rows that are inserted together must name the same ones
     later = deferred.of(connection)
     if is_new:
-        deferred.insert(connection, images, [values])
+        deferred.insert(connection, images, [row])
     else:
         await deferred.write(connection)  # it may be among it
-        if await row_of(connection, _RECORD[connection.dialect.name], **values) is None:
+        if await row_of(connection, _RECORD[connection.dialect.name], **row) is None:
             return None
     deferred.insert(connection, _LABEL, _label_rows(image.id, labels))
     if image.hash is not None:
@@ -183,7 +184,7 @@ async def record(
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
     counters.add(connection, changes)
-    return {**_EMPTY, **values}
+    return row
 
 
 async def lock_ahead(connection: AsyncConnection, image_ids: Collection[UUID]) -> set[UUID]:

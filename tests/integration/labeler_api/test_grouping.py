@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -125,6 +126,26 @@ async def test_a_late_answer_in_a_burst_finds_its_slot_as_the_others_left_it(bot
     await both.settled()
     assert (await both.campaign(campaign_id))["slots"]["counted"] == 5
     assert len(both.generator.requests) == 10
+    await assert_counters(both)
+
+
+async def test_good_and_bad_pictures_in_a_burst_are_each_recorded_whole(both: Labeler) -> None:
+    both.augmenter.silent = True
+    _, requests = await asked(both, 40)
+    for number, request in enumerate(requests):
+        picture = b"no picture" if number % 2 == 0 else png(seed_of(request.image_id))
+        await both.publish(await both.generator.made(request, picture))
+
+    async def recorded() -> list[dict[str, Any]] | None:
+        rows = await both.rows("images")
+        return rows if len(rows) == 40 else None
+
+    rows = await eventually(recorded)
+    assert Counter(row["status"] for row in rows) == {"accepted": 20, "rejected": 20}
+    for row in rows:
+        accepted = row["status"] == "accepted"
+        assert (row["augment_due_at"] is not None, row["reason"] is None) == (accepted, accepted)
+        assert row["labeled_at"] is not None
     await assert_counters(both)
 
 
