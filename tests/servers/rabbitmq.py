@@ -208,8 +208,17 @@ class Management:
 
     def delete_vhost(self, name: str) -> None:
         """Remove a virtual host and all on it; one that is gone is no error."""
+        self._delete(f"vhosts/{name}")
+
+    def close_connection(self, name: str) -> bool:
+        """Close a client's connection; False if it is gone, which the API's list learns a moment later."""
+        return self._delete(f"connections/{quote(name, safe='')}")
+
+    def _delete(self, path: str) -> bool:
         try:
-            self.call("DELETE", f"vhosts/{name}")
+            self.call("DELETE", path)
         except urllib.error.HTTPError as error:
             if error.code != 404:
                 raise
+            return False
+        return True
