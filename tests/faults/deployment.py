@@ -100,8 +100,7 @@ class Program:
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send(signal.SIGKILL)
         await self._ended()
-        _, left = await asyncio.to_thread(psutil.wait_procs, children, END_S)
-        assert not left, f"{self.service} left behind: {left}"
+        await eventually(lambda: not any(map(_runs, children)), f"End of {self.service}'s children", within_s=END_S)
 
     async def drain(self) -> None:
         """SIGTERM; it must end well within the half minute that compose gives it."""
@@ -114,6 +113,13 @@ class Program:
                 return status
             await asyncio.sleep(0.1)
         raise AssertionError(f"{self.service} did not end:\n{self.process.tail()}")
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it is there, and no zombie that its new parent, the machine's first process, has yet to bury."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _parsed(text: str) -> Iterable[dict[str, Any]]:
