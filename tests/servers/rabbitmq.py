@@ -9,6 +9,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -211,14 +212,17 @@ class Management:
         self._delete(f"vhosts/{name}")
 
     def close_connection(self, name: str) -> bool:
-        """Close a client's connection; False if it is gone, which the API's list learns a moment later."""
-        return self._delete(f"connections/{quote(name, safe='')}")
+        """Close a client's connection; False if it is gone, which the API's list learns a moment later.
 
-    def _delete(self, path: str) -> bool:
+        500 is what the API says of one that goes at this very moment.
+        """
+        return self._delete(f"connections/{quote(name, safe='')}", gone=(404, 500))
+
+    def _delete(self, path: str, *, gone: Collection[int] = (404,)) -> bool:
         try:
             self.call("DELETE", path)
         except urllib.error.HTTPError as error:
-            if error.code != 404:
+            if error.code not in gone:
                 raise
             return False
         return True
