@@ -74,10 +74,10 @@ async def write(connection: AsyncConnection) -> None:
 
 def insert(connection: AsyncConnection, into: sa.Table | sa.Insert, rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert rows when the transaction ends: for those that it does not read, update or refer to before."""
-    of(connection).inserts[inserting(into) if isinstance(into, sa.Table) else into].extend(rows)
+    of(connection).inserts[_inserting(into) if isinstance(into, sa.Table) else into].extend(rows)
 
 
 @cache
-def inserting(table: sa.Table) -> sa.Insert:
+def _inserting(table: sa.Table) -> sa.Insert:
     """The statement that inserts into a table, built once."""
     return sa.insert(table)
