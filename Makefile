@@ -74,7 +74,7 @@ bench: $(VENV)/installed-test ## measure speed; ratios from one run
 
 .PHONY: docs
 docs: $(VENV)/installed-test ## write the reference pages and schemas in docs/ from the code
-	$(BIN)/python -m services.reference
+	$(BIN)/python -m docs.generate
 
 .PHONY: lock
 lock: $(VENV)/installed-lock ## pin anew every package that any part needs, in requirements.lock

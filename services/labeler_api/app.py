@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from services.labeler_api.database import Database
-from services.labeler_api.datasets import Closer
-from services.labeler_api.grouping import GroupCommit
+from services.labeler_api.campaigns.closing import Closer
+from services.labeler_api.campaigns.reconciler import Reconciler
 from services.labeler_api.handlers import HANDLERS, Ledger
-from services.labeler_api.http_api import LabelerHttp
+from services.labeler_api.ledger.database import Database
+from services.labeler_api.ledger.group_commit import GroupCommit
+from services.labeler_api.ledger.outbox import SOURCE, Relay
 from services.labeler_api.metrics import LedgerMetrics
-from services.labeler_api.outbox import SOURCE, Relay
-from services.labeler_api.reconciler import Reconciler
 from services.labeler_api.settings import LabelerSettings
+from services.labeler_api.web.http_api import LabelerHttp
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus

@@ -13,16 +13,18 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api import campaigns, counters, gate, images, outbox, reviews
-from services.labeler_api.ahead import NOTHING, Needs
-from services.labeler_api.database import Database
-from services.labeler_api.datasets import Closer
-from services.labeler_api.grouping import GroupCommit, Work
-from services.labeler_api.images import NewImage, Status
-from services.labeler_api.plan import MICRO
+from services.labeler_api.campaigns import campaign as campaigns
+from services.labeler_api.campaigns import reviews
+from services.labeler_api.campaigns.ahead import NOTHING, Needs
+from services.labeler_api.campaigns.closing import Closer
+from services.labeler_api.campaigns.plan import MICRO
+from services.labeler_api.ledger import counters, outbox
+from services.labeler_api.ledger.database import Database
+from services.labeler_api.ledger.group_commit import GroupCommit, Work
+from services.labeler_api.ledger.tables import campaign_table, epoch_table, model_table
+from services.labeler_api.pictures import gate, images
+from services.labeler_api.pictures.images import NewImage, Status
 from services.labeler_api.settings import LabelerSettings
-from services.labeler_api.tables import campaigns as campaign_table
-from services.labeler_api.tables import models, training_epochs
 from shared.blobs import Blobs
 from shared.bus import RetryLater, Undeliverable
 from shared.errors import BlobNotFound, DatabaseUnavailable, InvalidRequest, NotFound, OverBudget, StoreUnavailable
@@ -205,7 +207,7 @@ async def note_progress(ledger: Ledger, message: Message) -> None:
         insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         values = event.model_dump(mode="json") | {"campaign_id": event.campaign_id}
         key = ("campaign_id", "epoch")
-        statement = insert(training_epochs).values(values)
+        statement = insert(epoch_table).values(values)
         changed = {name: statement.excluded[name] for name in values if name not in key}
         await connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
         await connection.execute(
@@ -225,7 +227,7 @@ async def note_model(ledger: Ledger, message: Message) -> None:
     async def note(connection: AsyncConnection) -> None:
         insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         values = event.model_dump(mode="json") | {"campaign_id": event.campaign_id, "created_at": time.time()}
-        await connection.execute(insert(models).values(values).on_conflict_do_nothing())
+        await connection.execute(insert(model_table).values(values).on_conflict_do_nothing())
         await connection.execute(
             sa.update(campaign_table)
             .where(campaign_table.c.id == event.campaign_id)

@@ -19,12 +19,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api import campaigns, counters
-from services.labeler_api.database import Database, rows_of
-from services.labeler_api.images import Status
-from services.labeler_api.plan import MICRO
-from services.labeler_api.tables import campaigns as campaign_table
-from services.labeler_api.tables import outbox
+from services.labeler_api.campaigns import campaign as campaigns
+from services.labeler_api.campaigns.plan import MICRO
+from services.labeler_api.ledger import counters
+from services.labeler_api.ledger.database import Database, rows_of
+from services.labeler_api.ledger.tables import campaign_table, outbox_table
+from services.labeler_api.pictures.images import Status
 from shared.errors import DatabaseUnavailable
 from shared.metrics import MetricRegistry
 from shared.taxonomy import Condition
@@ -105,7 +105,7 @@ class LedgerMetrics(Collector):
 
 async def _look(connection: AsyncConnection) -> dict[_Family, dict[tuple[str, ...], float]]:
     found = await counters.totals(connection, "images/", "shows/", "variants", "unaugmented", "reviews/", "paid")
-    waiting = sa.select(sa.func.count(), sa.func.min(outbox.c.created_at)).select_from(outbox)
+    waiting = sa.select(sa.func.count(), sa.func.min(outbox_table.c.created_at)).select_from(outbox_table)
     messages, oldest = (await connection.execute(waiting)).one()
     active = await rows_of(
         connection,

@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from itertools import cycle
 
+from services.demo.starting_set import UNBALANCED, orders
 from services.generator.procedural_provider import ProceduralProvider
 from services.generator.provider import Order, unpaced
-from services.generator.starting_set import UNBALANCED, orders
 
 SECONDS = 6.0  # of each measurement
 

@@ -28,9 +28,9 @@ from uuid import uuid4
 
 import asyncpg
 
-from services.labeler_api import gate
 from services.labeler_api.app import PREFETCH, build
-from services.labeler_api.database import Database
+from services.labeler_api.ledger.database import Database
+from services.labeler_api.pictures import gate
 from services.labeler_api.settings import LabelerSettings
 from shared.bus import Subscription
 from shared.embedded.bus import InProcessBus

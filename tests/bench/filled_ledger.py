@@ -14,10 +14,10 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
-from services.labeler_api import campaigns
-from services.labeler_api.images import Status, counted, dump_labels
-from services.labeler_api.perceptual_hash import BANDS, bands
-from services.labeler_api.tables import metadata
+from services.labeler_api.campaigns import campaign as campaigns
+from services.labeler_api.ledger.tables import metadata
+from services.labeler_api.pictures.images import Status, counted, dump_labels
+from services.labeler_api.pictures.perceptual_hash import BANDS, bands
 from shared.taxonomy import Condition, Severity, fold_of, generated_image_id
 
 LIKENESS = 0.0041

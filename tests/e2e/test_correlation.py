@@ -17,7 +17,7 @@ import pytest
 
 LIMIT_S = 200.0  # of the whole loop; on two idle cores it takes half a minute
 QUICK_TRAINING = json.dumps({"images_seen": 100, "min_epochs": 1, "max_epochs": 1, "input_size": 64})
-MAIN = "from services.cli import main; main()"
+MAIN = "from services.console.cli import main; main()"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CORRELATION = "from-the-outside-1"
 # A fixed id: the images' ids follow from it, and so do their folds, of which 14, 6 and 8 images are.

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from services.generator.starting_set import UNBALANCED
+from services.demo.starting_set import UNBALANCED
 from shared.model_card import SYNTHETIC_WARNING
 from shared.taxonomy import Condition
 
@@ -31,7 +31,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-c", "from services.cli import main; main()", *words]
+    return [sys.executable, "-c", "from services.console.cli import main; main()", *words]
 
 
 def evenskin(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:

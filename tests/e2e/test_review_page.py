@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from services.all_in_one import all_in_one
+from services.console.all_in_one import all_in_one
 from shared.taxonomy import Condition, Severity, severity_text
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

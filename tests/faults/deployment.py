@@ -20,7 +20,7 @@ import aiohttp
 import psutil
 
 import tests.eventually
-from services.all_in_one import SERVICES
+from services.console.all_in_one import SERVICES
 from shared.events import RebalanceRequested
 from shared.remote.blobs import S3Blobs
 from shared.remote.topology import EXCHANGE

@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.labeler_api.database import Database, rows_of
-from services.labeler_api.tables import metadata
+from services.labeler_api.ledger.database import Database, rows_of
+from services.labeler_api.ledger.tables import metadata
 from shared.errors import DatabaseUnavailable
 
 

@@ -45,7 +45,7 @@ async def process(tmp_path: Path, provider: OpenAIServer) -> AsyncIterator[Proce
     command = [
         sys.executable,
         "-c",
-        "from services.cli import main; main()",
+        "from services.console.cli import main; main()",
         "serve",
         "all",
         "--home",

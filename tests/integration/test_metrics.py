@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.all_in_one import ALL, Running, all_in_one
+from services.console.all_in_one import ALL, Running, all_in_one
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `(evenskin_\w+)` \| (\w+) \| (.*?) \|", re.MULTILINE)

@@ -17,8 +17,8 @@ from uuid import uuid4
 
 import aio_pika
 
-from services.client import LabelerClient, ModelClient
-from services.client_documents import Campaign
+from services.console.client import LabelerClient, ModelClient
+from services.console.documents import Campaign
 from shared.errors import EvenskinError
 from shared.taxonomy import Condition
 from tests.smoke.compose import Compose, SmokeFailed

@@ -12,7 +12,7 @@ import yaml
 
 from deploy.new_env import PASSWORDS
 from deploy.new_env import main as write_env
-from services.all_in_one import ALL, settings_class
+from services.console.all_in_one import ALL, settings_class
 from shared.settings import PREFIX
 
 ROOT = Path(__file__).parents[2]

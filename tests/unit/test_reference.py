@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from services.cli import app
-from services.reference import DOCS, pages
+from docs.generate import DOCS, pages
+from services.console.cli import app
 from shared.events import EVENTS
 from shared.schemas import ROUTES, asyncapi, json_schema
 

@@ -15,9 +15,9 @@ import aiohttp
 import sqlalchemy as sa
 
 from services.labeler_api.app import build
-from services.labeler_api.database import Database, rows_of
+from services.labeler_api.ledger.database import Database, rows_of
+from services.labeler_api.ledger.tables import metadata
 from services.labeler_api.settings import LabelerSettings
-from services.labeler_api.tables import metadata
 from shared.embedded.bus import InProcessBus
 from shared.events import Event, QuotaMet, RebalanceRejected
 from shared.manifest import ManifestImage, parse_manifest

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.labeler_api.subjects import subject_of
+from services.labeler_api.campaigns.subjects import subject_of
 from shared.events import (
     FailureReason,
     ImageRequested,

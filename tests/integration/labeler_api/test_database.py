@@ -17,10 +17,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api import counters
 from services.labeler_api.app import build
-from services.labeler_api.database import Database, async_url
-from services.labeler_api.tables import metadata
+from services.labeler_api.ledger import counters
+from services.labeler_api.ledger.database import Database, async_url
+from services.labeler_api.ledger.tables import metadata
 from shared.embedded.bus import InProcessBus
 from shared.errors import ConfigurationError, DatabaseUnavailable, EvenskinError
 from tests.eventually import eventually
@@ -37,7 +37,7 @@ async def tables_of(database: Database) -> set[str]:
 def config_of(connection: sa.Connection) -> Config:
     """Alembic's configuration, on a connection."""
     config = Config()
-    config.set_main_option("script_location", "services/labeler_api/migrations")
+    config.set_main_option("script_location", "services/labeler_api/ledger/migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from services.client import LabelerClient
+from services.console.client import LabelerClient
 from services.labeler_api.app import build
 from shared.embedded.blobs import DirectoryBlobs
 from shared.embedded.bus import InProcessBus

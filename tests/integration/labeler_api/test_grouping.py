@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api import counters
-from services.labeler_api.database import Database
-from services.labeler_api.grouping import LARGEST, GroupCommit, Work
-from services.labeler_api.subjects import subject_of
+from services.labeler_api.campaigns.subjects import subject_of
+from services.labeler_api.ledger import counters
+from services.labeler_api.ledger.database import Database
+from services.labeler_api.ledger.group_commit import LARGEST, GroupCommit, Work
 from shared.bus import Undeliverable
 from shared.errors import DatabaseUnavailable
 from shared.events import FailureReason, ImageAugmented, ImageFailed, ImageRequested, TrainingProgressed, Variant

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from services.labeler_api.http_api import LabelerHttp
+from services.labeler_api.web.http_api import LabelerHttp
 from shared.errors import StoreUnavailable
 from shared.events import ImageLabeled, ModelPromoted, ModelTrained, TrainingProgressed
 from shared.imaging import MAX_BYTES

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from services.labeler_api.tables import slots
+from services.labeler_api.ledger.tables import slot_table
 from shared.events import FailureReason, ImageRequested, QuotaMet, Verdict
 from shared.taxonomy import Severity
 from tests.eventually import eventually
@@ -35,7 +35,7 @@ async def pending(labeler: Labeler, count: int) -> list[dict[str, Any]]:
 
 async def states(labeler: Labeler) -> list[str]:
     """The slots' states, in order."""
-    return [row["state"] for row in sorted(await labeler.rows(slots.name), key=lambda row: int(row["position"]))]
+    return [row["state"] for row in sorted(await labeler.rows(slot_table.name), key=lambda row: int(row["position"]))]
 
 
 async def test_a_manual_campaign_waits_for_people(both: Labeler) -> None:

@@ -1,0 +1,315 @@
+"""The `evenskin` command: what can be asked for. `services.console.commands` does it, loaded when it is called.
+
+Results go to stdout, everything else to stderr. Exit status: 0, 1 where something failed, 2 where the user
+can mend it, 130 after Ctrl-C. An error is one line with a stable code, and an advice below it; with `--json`
+also a problem document on stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+NAME = "evenskin"
+
+app = typer.Typer(
+    name=NAME,
+    help="Keeps a face-image dataset of skin conditions balanced, and a model trained on it in service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="Model versions: list them, choose the one that is served.", no_args_is_help=True)
+dead_app = typer.Typer(help="Messages that were given up: list them, send them back.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(dead_app, name="dead")
+
+Home = Annotated[Path | None, typer.Option("--home", help="Where everything is kept [EVENSKIN_HOME, else ./var].")]
+Url = Annotated[
+    str | None, typer.Option("--url", help="labeler-api to talk to [EVENSKIN_LABELER_URL, else what runs on --home].")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Conditions = Annotated[
+    list[str] | None, typer.Option("--condition", "-c", help="Only this condition; may be given several times.")
+]
+Targets = Annotated[
+    list[str] | None, typer.Option("--targets", help="A target of its own: redness=200,acne=150. Overrides the target.")
+]
+Target = Annotated[int | None, typer.Argument(metavar="[TARGET]", help="Images that each condition shall have.")]
+TargetOption = Annotated[int | None, typer.Option("--target", help="The same as TARGET.")]
+MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="Tries for each image, 1 to 20.")]
+
+
+@app.command()
+def demo(
+    home: Home = None,
+    json_output: Json = False,
+    scale: Annotated[float, typer.Option(help="Share of the full dataset to run on.", min=0.01, max=1.0)] = 1.0,
+) -> int:
+    """Run the whole loop on drawn faces: balance, train, serve, report."""
+    from services.console.connection import command_settings
+    from services.demo.run import run as run_demo
+
+    place = home or command_settings(None).home / "demo"
+    return run_demo(place, json_output=json_output, scale=scale)
+
+
+@app.command()
+def serve(
+    service: Annotated[str, typer.Argument(help="generator, augmenter, labeler-api, trainer, model-server or all.")],
+    home: Home = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; of labeler-api for all.", min=0, max=65535)] = None,
+    model_port: Annotated[int | None, typer.Option(help="Port of model-server for all.", min=0, max=65535)] = None,
+) -> int:
+    """Run one service, or all of them in one process."""
+    from services.console.commands import serving
+
+    return serving.serve(service, home=home, host=host, port=port, model_port=model_port)
+
+
+@app.command("import")
+def import_(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds <condition>/<severity>/ and clear/ folders.")],
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Other conditions may show as well: not named means unknown.")
+    ] = False,
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Bring in a folder of labelled pictures; what is there already is not taken twice."""
+    from services.console.commands import importing
+
+    return _run(
+        importing.import_folder(directory, home=home, url=url, complete=not incomplete, json_output=json_output)
+    )
+
+
+@app.command()
+def plan(
+    target: Target = None,
+    target_option: TargetOption = None,
+    condition: Conditions = None,
+    targets: Targets = None,
+    max_attempts: MaxAttempts = None,
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Show what a rebalance would generate, cost and take; change nothing."""
+    from services.console.commands import dataset
+    from services.console.targets import wanted
+
+    request = wanted(
+        target=target if target is not None else target_option,
+        conditions=condition or (),
+        targets=targets or (),
+        max_attempts=max_attempts,
+    )
+    return _run(dataset.show_plan(request, home=home, url=url, json_output=json_output))
+
+
+@app.command()
+def rebalance(
+    target: Target = None,
+    target_option: TargetOption = None,
+    condition: Conditions = None,
+    targets: Targets = None,
+    max_attempts: MaxAttempts = None,
+    max_cost: Annotated[float | None, typer.Option(help="Budget in US dollars.", min=0)] = None,
+    review: Annotated[str | None, typer.Option(help="Who accepts images: auto or manual.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until its model is trained.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it costs money.")] = False,
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Bring conditions to a number of images, then train on the result."""
+    from services.console.commands import campaigns
+    from services.console.targets import wanted
+
+    request = wanted(
+        target=target if target is not None else target_option,
+        conditions=condition or (),
+        targets=targets or (),
+        max_attempts=max_attempts,
+        max_cost_usd=max_cost,
+        review=review,
+    )
+    return _run(campaigns.rebalance(request, wait=wait, yes=yes, home=home, url=url, json_output=json_output))
+
+
+@app.command()
+def train(home: Home = None, url: Url = None, json_output: Json = False) -> int:
+    """Train on what there is (a rebalance to 0), and wait for the model."""
+    from services.console.commands import campaigns
+    from services.console.targets import wanted
+
+    request = wanted(target=0)
+    return _run(campaigns.rebalance(request, wait=True, yes=True, home=home, url=url, json_output=json_output))
+
+
+@app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the rebalance under way to its end.")] = False,
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Show the dataset's balance, the rebalances and the models."""
+    if watch:
+        from services.console.commands import watching
+
+        return _run(watching.watch_status(home=home, url=url, json_output=json_output))
+    from services.console.commands import dataset
+
+    return _run(dataset.show_status(home=home, url=url, json_output=json_output))
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures: JPEG, PNG, WebP or HEIC.")],
+    home: Home = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="model-server to talk to [EVENSKIN_MODEL_URL, else as above].")
+    ] = None,
+    json_output: Json = False,
+) -> int:
+    """Ask the live model what it sees. Pictures are neither kept nor logged."""
+    from services.console.commands import models
+
+    return _run(models.predict(files, home=home, url=url, json_output=json_output))
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")],
+    format: Annotated[str, typer.Option(help="imagefolder, labelstudio, coco or csv.")] = "imagefolder",
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Write the dataset as <condition>/<severity>/ folders, or in a format of other tools."""
+    from services.console.commands import export as exporting
+
+    return _run(exporting.export(directory, format=format, home=home, url=url, json_output=json_output))
+
+
+@models_app.command("list")
+def models_list(home: Home = None, url: Url = None, json_output: Json = False) -> int:
+    """List the versions with their metrics."""
+    from services.console.commands import models
+
+    return _run(models.list_models(home=home, url=url, json_output=json_output))
+
+
+@models_app.command("promote")
+def models_promote(
+    version: Annotated[str, typer.Argument(help="Version to serve.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "promoted by hand",
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Serve a version from now on."""
+    from services.console.commands import models
+
+    return _run(models.promote(version, reason=reason, home=home, url=url, json_output=json_output))
+
+
+@models_app.command("rollback")
+def models_rollback(home: Home = None, url: Url = None, json_output: Json = False) -> int:
+    """Serve the version that was live before."""
+    from services.console.commands import models
+
+    return _run(models.roll_back(home=home, url=url, json_output=json_output))
+
+
+Queue = Annotated[str | None, typer.Option(help="Only of this queue, such as trainer.QuotaMet.")]
+
+
+@dead_app.command("list")
+def dead_list(queue: Queue = None, home: Home = None, url: Url = None, json_output: Json = False) -> int:
+    """List messages that were given up, with their errors."""
+    from services.console.commands import dead
+
+    return _run(dead.list_dead(queue=queue, home=home, url=url, json_output=json_output))
+
+
+@dead_app.command("replay")
+def dead_replay(queue: Queue = None, home: Home = None, url: Url = None, json_output: Json = False) -> int:
+    """Send messages that were given up back to their queues."""
+    from services.console.commands import dead
+
+    return _run(dead.replay(queue=queue, home=home, url=url, json_output=json_output))
+
+
+def _run(command: Coroutine[Any, Any, int]) -> int:
+    return asyncio.run(command)
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit status; nothing that a user can cause ends in a traceback."""
+    json_output = "--json" in arguments
+    try:
+        status = _guarded(lambda: app(args=list(arguments), prog_name=NAME, standalone_mode=False), json_output)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if status == INTERRUPTED:  # newer Typers return it, older ones raise Abort
+        sys.stderr.write("Interrupted.\n")
+    return status
+
+
+def _guarded(command: Callable[[], Any], json_output: bool) -> int:
+    from shared.errors import EvenskinError
+
+    try:
+        return int(command() or 0)
+    except typer.Exit as done:
+        return done.exit_code
+    except EvenskinError as error:
+        from services.console.output import print_error
+
+        print_error(error, json_output=json_output)
+        return error.exit_status
+    except _UsageError as error:
+        return _told_usage(error, json_output)
+
+
+# Typer has carried click inside it since 0.26 and used the package before: BadParameter's parent is in both.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+def _told_usage(error: Any, json_output: bool) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its message is its help
+        sys.stderr.write(error.format_message() + "\n")
+        return 2
+    from services.console.output import print_error
+    from shared.errors import InvalidRequest
+
+    path = error.ctx.command_path if getattr(error, "ctx", None) else NAME
+    usage = InvalidRequest(error.format_message(), advice=f"See `{path} --help`.")
+    usage.code = "usage"
+    print_error(usage, json_output=json_output)
+    return usage.exit_status
+
+
+def main() -> None:
+    """Entry point of the `evenskin` command."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

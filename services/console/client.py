@@ -1,0 +1,336 @@
+"""HTTP clients of the labeler-api and the model-server: typed answers, and our own errors.
+
+A problem document becomes the EvenskinError it was made from, with the same code, status and advice; no
+answer at all becomes ServiceUnreachable. The shapes of the documents are in `services.console.documents`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import aiohttp
+
+from services.console.documents import (
+    Balance,
+    Campaign,
+    DeadLetterDocument,
+    ImageDocument,
+    ImagePage,
+    Models,
+    Plan,
+    Prediction,
+)
+from shared.errors import ConfigurationError, EvenskinError, ServiceUnreachable
+from shared.tracing import Span, outgoing_headers
+
+CONNECT_S = 5.0  # seconds to a connection: services are near
+ANSWER_S = 120.0  # seconds to a whole answer: a plan or an upload on a loaded machine
+SILENCE_S = 60.0  # seconds without a byte of a stream; the server sends keep-alives more often
+LOST_STREAMS = 5  # connections lost in a row, after which a watcher gives up
+MAX_EVENT_BYTES = 4 * 1024 * 1024  # bytes of one streamed document
+
+Query = Mapping[str, str | int | float | None]
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file being answered: its media type, the name the server gives it, its bytes as they come."""
+
+    content_type: str
+    filename: str | None
+    chunks: AsyncIterator[bytes]
+
+
+class _Client:
+    """One server; an async context manager that holds the connections."""
+
+    service = "The service"
+
+    def __init__(self, url: str, *, api_key: str | None = None, session: aiohttp.ClientSession | None = None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigurationError(
+                f"'{url}' is not the address of a service.", advice="Write it as http://host:port."
+            )
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._session = session
+
+    async def __aenter__(self) -> Self:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=ANSWER_S, connect=None, sock_connect=CONNECT_S),
+                headers=self._headers,
+            )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @contextlib.asynccontextmanager
+    async def _answer(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, if it is a good one; transport errors while it is read become ours as well."""
+        if self._session is None:
+            raise RuntimeError("Use the client as an async context manager.")
+        try:
+            # Only until the answer begins: a stream is read on by whoever asks for the next piece, in any task.
+            with Span(f"{method} {self.service}", kind="client") as span:
+                headers = {**options.pop("headers", {}), **outgoing_headers()}
+                response = await self._session.request(method, self.url + path, headers=headers, **options)
+                span.note("http.response.status_code", response.status)
+            async with response:
+                if response.status >= 400:
+                    raise problem_error(response.status, await response.read())
+                yield response
+        except aiohttp.InvalidURL as error:
+            raise ConfigurationError(
+                f"'{self.url}' is not the address of a service.", advice="Write it as http://host:port."
+            ) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ServiceUnreachable(
+                f"{self.service} at {self.url} does not answer: {_reason(error)}.",
+                advice="Start it with `evenskin serve all`, or say where it is.",
+            ) from error
+
+    async def _json(self, method: str, path: str, query: Query | None = None, **options: Any) -> Any:
+        params = {key: str(value) for key, value in (query or {}).items() if value is not None}
+        async with self._answer(method, path, params=params, **options) as response:
+            try:
+                return await response.json(content_type=None)
+            except ValueError as error:
+                raise _unexpected(response.status) from error
+
+    async def healthy(self, *, timeout_s: float = 2.0) -> bool:
+        """Whether the process at this address answers at all."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._json("GET", "/healthz")
+        except (EvenskinError, TimeoutError):
+            return False
+        return True
+
+
+class LabelerClient(_Client):
+    """The labeler-api: the ledger, campaigns, exports, models and dead letters."""
+
+    service = "The labeler-api"
+
+    async def balance(self) -> Balance:
+        """How many images every condition has, by state and severity."""
+        return cast(Balance, await self._json("GET", "/v1/balance"))
+
+    async def plan(
+        self,
+        *,
+        target_per_condition: int | None = None,
+        conditions: tuple[str, ...] | None = None,
+        targets: Mapping[str, int] | None = None,
+        max_attempts: int | None = None,
+    ) -> Plan:
+        """What a rebalance would generate and cost: a dry run."""
+        query: Query = {
+            "target_per_condition": target_per_condition,
+            "conditions": ",".join(conditions) if conditions else None,
+            "targets": ",".join(f"{name}:{number}" for name, number in targets.items()) if targets else None,
+            "max_attempts": max_attempts,
+        }
+        return cast(Plan, await self._json("GET", "/v1/plan", query))
+
+    async def rebalance(self, request: Mapping[str, Any]) -> Campaign:
+        """Start a campaign; `request` is the data of RebalanceRequested."""
+        return cast(Campaign, await self._json("POST", "/v1/rebalances", json=dict(request)))
+
+    async def campaigns(self, limit: int | None = None) -> list[Campaign]:
+        """The latest campaigns, the newest first, without the history of their trainings."""
+        answer = await self._json("GET", "/v1/rebalances", {"limit": limit})
+        return cast(list[Campaign], answer["rebalances"] if isinstance(answer, dict) else answer)
+
+    async def campaign(self, campaign_id: str) -> Campaign:
+        """One campaign. Raises NotFound."""
+        return cast(Campaign, await self._json("GET", f"/v1/rebalances/{quote(campaign_id, safe='')}"))
+
+    async def stream_campaign(self, campaign_id: str) -> AsyncGenerator[Campaign]:
+        """The campaign's document at every change, over one connection, until the server ends it."""
+        path = f"/v1/rebalances/{quote(campaign_id, safe='')}/stream"
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        async with self._answer("GET", path, timeout=timeout, headers={"Accept": "text/event-stream"}) as response:
+            async for data in server_sent_data(response.content.iter_any()):
+                yield cast(Campaign, json.loads(data))
+
+    async def watch_campaign(self, campaign_id: str, *, pause_s: float = 1.0) -> AsyncGenerator[Campaign]:
+        """The campaign's document at every change, for as long as the caller asks; connects again when cut off."""
+        lost = 0
+        while True:
+            try:
+                async with contextlib.aclosing(self.stream_campaign(campaign_id)) as stream:
+                    async for document in stream:
+                        lost = 0
+                        yield document
+            except ServiceUnreachable:
+                lost += 1
+                if lost >= LOST_STREAMS:
+                    raise
+            await asyncio.sleep(pause_s)
+
+    async def add_image(
+        self,
+        data: bytes,
+        *,
+        filename: str,
+        labels: Mapping[str, str | None],
+        complete: bool = True,
+        skin_tone: int | None = None,
+    ) -> tuple[ImageDocument, bool]:
+        """Bring in one picture; the second value says whether it is new. Raises the ImageError that refused it."""
+        form = aiohttp.FormData()
+        form.add_field("labels", json.dumps(dict(labels)))
+        form.add_field("complete", "true" if complete else "false")
+        if skin_tone is not None:
+            form.add_field("skin_tone", str(skin_tone))
+        form.add_field("file", data, filename=filename, content_type="application/octet-stream")
+        async with self._answer("POST", "/v1/images", data=form) as response:
+            return cast(ImageDocument, await response.json(content_type=None)), response.status == 201
+
+    async def images(
+        self,
+        *,
+        status: str | None = None,
+        condition: str | None = None,
+        severity: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> ImagePage:
+        """One page of images; `next_cursor` leads to the next one."""
+        query: Query = {
+            "status": status,
+            "condition": condition,
+            "severity": severity,
+            "cursor": cursor,
+            "limit": limit,
+        }
+        return cast(ImagePage, await self._json("GET", "/v1/images", query))
+
+    async def image_content(self, image_id: str) -> bytes:
+        """The original's bytes as they came. Raises NotFound."""
+        async with self._answer("GET", f"/v1/images/{quote(image_id, safe='')}/content") as response:
+            return await response.read()
+
+    @contextlib.asynccontextmanager
+    async def export(self, format: str) -> AsyncIterator[Download]:
+        """The dataset in a format others read, while it is being sent."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        async with self._answer("GET", "/v1/export", params={"format": format}, timeout=timeout) as response:
+            disposition = response.content_disposition
+            filename = disposition.filename if disposition is not None else None
+            yield Download(response.content_type, filename, response.content.iter_chunked(1 << 18))
+
+    async def models(self) -> Models:
+        """Every model version, and which one is live."""
+        return cast(Models, await self._json("GET", "/v1/models"))
+
+    async def promote(self, version: str, *, reason: str) -> dict[str, Any]:
+        """Serve this version from now on. Raises NotFound."""
+        path = f"/v1/models/{quote(version, safe='')}/promotions"
+        return cast(dict[str, Any], await self._json("POST", path, json={"reason": reason}))
+
+    async def rollback(self) -> dict[str, Any]:
+        """Serve the version that was live before. Raises Conflict where there is none."""
+        return cast(dict[str, Any], await self._json("POST", "/v1/models/rollback", json={}))
+
+    async def dead_letters(self, queue: str | None = None) -> list[DeadLetterDocument]:
+        """What was given up, oldest first."""
+        answer = await self._json("GET", "/v1/dead-letters", {"queue": queue})
+        return cast(list[DeadLetterDocument], answer["dead_letters"])
+
+    async def replay(self, queue: str | None = None) -> int:
+        """Send dead letters back to their queues; how many."""
+        answer = await self._json("POST", "/v1/dead-letters/replay", json={"queue": queue} if queue else {})
+        return int(answer["replayed"])
+
+
+class ModelClient(_Client):
+    """The model-server."""
+
+    service = "The model-server"
+
+    async def predict(self, data: bytes, *, filename: str = "selfie", heatmap: bool = False) -> Prediction:
+        """What the live model sees in a picture. Raises NoModel, or the ImageError that refused the picture."""
+        form = aiohttp.FormData()
+        form.add_field("image", data, filename=filename, content_type="application/octet-stream")
+        return cast(
+            Prediction, await self._json("POST", "/v1/predictions", {"heatmap": 1 if heatmap else None}, data=form)
+        )
+
+    async def served_version(self) -> str:
+        """The version of the model in service. Raises NoModel."""
+        return str((await self._json("GET", "/v1/model"))["version"])
+
+
+def problem_error(status: int, body: bytes) -> EvenskinError:
+    """The error that a server's answer tells of: our own class where the code is ours."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or "code" not in document:
+        return _unexpected(status)
+    code = str(document["code"])
+    message = str(document.get("detail") or document.get("title") or code)
+    known = {"type", "title", "status", "code", "detail", "advice", "message"}
+    details = {key: value for key, value in document.items() if key not in known}
+    error = _class_of(code)(message, advice=str(document.get("advice", "")), **details)
+    error.code, error.status = code, status
+    return error
+
+
+async def server_sent_data(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """The data of every server-sent event, as the HTML standard reads them; comments are passed over."""
+    buffer, data = b"", []
+    async for chunk in chunks:
+        buffer += chunk
+        if len(buffer) > MAX_EVENT_BYTES:
+            raise _unexpected(200)
+        *lines, buffer = buffer.replace(b"\r\n", b"\n").split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" ").decode())
+            elif not line and data:
+                yield "\n".join(data)
+                data = []
+
+
+def _class_of(code: str) -> type[EvenskinError]:
+    waiting = [EvenskinError]
+    while waiting:
+        candidate = waiting.pop()
+        if candidate.code == code:
+            return candidate
+        waiting.extend(candidate.__subclasses__())
+    return EvenskinError
+
+
+def _unexpected(status: int) -> EvenskinError:
+    error = EvenskinError(
+        f"The server answered {status}, and not as evenskin's services do.",
+        advice="Check that the address is that of the service.",
+    )
+    error.code, error.status = "unexpected_answer", 502
+    return error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or "no connection"
+    return str(error) or type(error).__name__

@@ -1,0 +1,182 @@
+"""`rebalance` and `train`: start a campaign, and where asked follow it until its model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncGenerator, Iterable
+from pathlib import Path
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress, TaskID
+
+from services.console.client import LabelerClient
+from services.console.connection import LABELER, labeler
+from services.console.documents import Campaign, DeadLetterDocument
+from services.console.output import print_json, progress, results
+from services.console.progress import progress_bars
+from services.console.tables import plan_table, quota_sums
+from services.console.targets import Wanted
+from services.console.text import METRIC_NAMES, condition_text, count, overall_metrics, percent, usd
+from shared.errors import OverBudget, TrainingFailed
+
+FAILED_STATES = frozenset({"exhausted", "rejected"})
+TRAINING_QUEUE = "trainer.QuotaMet"  # where a training that was given up ends as a dead letter
+LOOK_S = 5.0  # seconds between two looks for one
+
+
+async def rebalance(
+    wanted: Wanted, *, wait: bool, yes: bool, home: Path | None, url: str | None, json_output: bool
+) -> int:
+    """Show the plan, ask where it costs, publish the campaign; with `wait` follow it to its model."""
+    async with labeler(home, url, services=None if wait else (LABELER,)) as (client, where):
+        plan = await client.plan(**wanted.query())
+        if not json_output:
+            progress().print(plan_table(plan))
+        budget = wanted.request.max_cost_usd
+        if budget is not None and plan["cost_usd"] > budget:
+            raise OverBudget(
+                f"The plan costs {usd(plan['cost_usd'])}; the budget is {usd(budget)}.",
+                advice="Raise --max-cost, or lower the target.",
+            )
+        if plan["cost_usd"] > 0 and not yes and sys.stdin.isatty() and sys.stderr.isatty():
+            question = f"Generate {count(plan['total'], 'image')} for {usd(plan['cost_usd'])}?"
+            if not typer.confirm(question, err=True):
+                progress().print("Nothing was started.")
+                return 1
+        campaign = await client.rebalance(wanted.body())
+        if wait:
+            return await follow(client, campaign, json_output=json_output)
+        report(campaign, json_output=json_output)
+        if where.transient:
+            progress().print("It is in the ledger. `evenskin serve all` carries it out; --wait would have.")
+    return exit_status(campaign)
+
+
+async def follow(client: LabelerClient, campaign: Campaign, *, json_output: bool) -> int:
+    """Show a campaign's progress until its model is there, or it has failed; then how it ended."""
+    last = await watch(client, campaign)
+    report(last, json_output=json_output)
+    return exit_status(last)
+
+
+async def watch(client: LabelerClient, campaign: Campaign) -> Campaign:
+    """Show a campaign's progress until its model is there, or it has failed. Returns it as it is then."""
+    last = campaign
+    with progress_bars() as bars:
+        shown = _Bars(bars)
+        async with contextlib.aclosing(_until_settled(client, campaign["id"])) as documents:
+            async for last in documents:
+                shown.update(last)
+    return last
+
+
+async def _until_settled(client: LabelerClient, campaign_id: str) -> AsyncGenerator[Campaign]:
+    """The campaign at every change up to its end; looks now and then whether its training was given up."""
+    clock = asyncio.get_running_loop().time
+    stream = client.watch_campaign(campaign_id)
+    upcoming: asyncio.Task[Campaign] | None = None
+    looked = clock()
+    try:
+        while True:
+            upcoming = upcoming or asyncio.create_task(_next(stream), name="campaign stream")
+            done, _ = await asyncio.wait({upcoming}, timeout=LOOK_S)
+            if done:
+                document, upcoming = upcoming.result(), None
+                yield document
+                if has_ended(document):
+                    return
+            if clock() - looked >= LOOK_S:
+                raise_if_given_up(await client.dead_letters(TRAINING_QUEUE), campaign_id)
+                looked = clock()
+    finally:
+        if upcoming is not None:
+            upcoming.cancel()
+            await asyncio.gather(upcoming, return_exceptions=True)
+        await stream.aclose()
+
+
+async def _next(stream: AsyncGenerator[Campaign]) -> Campaign:
+    return await anext(stream)
+
+
+def raise_if_given_up(letters: Iterable[DeadLetterDocument], campaign_id: str) -> None:
+    """A training that failed for good publishes nothing: without this look one would wait for ever.
+
+    Raises TrainingFailed.
+    """
+    for letter in letters:
+        if letter["queue"] == TRAINING_QUEUE and campaign_id in letter["body"]:
+            raise TrainingFailed(
+                f"The training was given up: {letter['error']}",
+                advice="When the cause is mended, `evenskin dead replay` tries it again.",
+            )
+
+
+class _Bars:
+    """Bars per condition while images come in, then one for the training; plain lines where no terminal is."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._told = ""
+
+    def update(self, campaign: Campaign) -> None:
+        if self._bars.disable:
+            self._tell(campaign)
+            return
+        for condition, (wanted, counted, failed) in quota_sums(campaign).items():
+            self._show(condition_text(condition), counted, wanted, f"{failed} failed" if failed else "")
+        training = campaign["training"]
+        if training is not None:
+            losses = f"loss {training['train_loss']:.3f}, validation {training['validation_loss']:.3f}"
+            self._show("training", training["epoch"], training["epochs"], losses)
+        elif campaign["state"] == "met" and not campaign["model"]:
+            self._show("training", 0, None, "starting")
+
+    def _show(self, name: str, done: int, total: int | None, note: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total, note=note)
+        self._bars.update(self._tasks[name], completed=done, total=total, note=note)
+
+    def _tell(self, campaign: Campaign) -> None:
+        slots, training = campaign["slots"], campaign["training"]
+        tenth = 10 * slots["counted"] // slots["total"] if slots["total"] else 10
+        line = f"{tenth * 10} % of {count(slots['total'], 'image')}"
+        if training is not None:
+            line = f"training: epoch {training['epoch']} of {training['epochs']}"
+        if line != self._told:
+            self._told = line
+            progress().print(f"{campaign['state']}: {line}")
+
+
+def report(campaign: Campaign, *, json_output: bool) -> None:
+    """How a campaign stands."""
+    if json_output:
+        print_json(campaign)
+        return
+    console, slots, model = results(), campaign["slots"], campaign["model"]
+    console.print(
+        f"Rebalance {campaign['id']} is {campaign['state']}: {slots['counted']:,} of {count(slots['total'], 'image')},"
+        f" {usd(campaign['spent_usd'])} spent.",
+        soft_wrap=True,
+    )
+    if campaign["reason"]:
+        console.print(escape(campaign["reason"]), soft_wrap=True)
+    if model is not None:
+        overall = overall_metrics(model["metrics"])
+        numbers = [f"{text} {percent(overall[name])} %" for name, text in METRIC_NAMES.items() if overall.get(name)]
+        fate = "is live" if model["promoted"] else "was not promoted: it is not better than the live one"
+        console.print(f"Model {escape(model['version'])} {fate}. {', '.join(numbers)}", soft_wrap=True)
+
+
+def has_ended(campaign: Campaign) -> bool:
+    """Whether nothing more comes of a campaign."""
+    return campaign["state"] in FAILED_STATES or (campaign["state"] == "met" and campaign["model"] is not None)
+
+
+def exit_status(campaign: Campaign) -> int:
+    """1 where the campaign did not get what was asked."""
+    return 1 if campaign["state"] in FAILED_STATES else 0

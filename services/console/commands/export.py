@@ -1,0 +1,131 @@
+"""`export`: the dataset as files that other tools read, written whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+
+from rich.markup import escape
+
+from services.console.client import Download
+from services.console.connection import labeler
+from services.console.output import print_json, results
+from services.console.progress import progress_bars
+from services.console.text import count
+from shared.errors import Conflict, EvenskinError, InvalidRequest
+
+_FILES = {"labelstudio": "labelstudio.json", "coco": "coco.json", "csv": "images.csv"}
+
+
+async def export(directory: Path, *, format: str, home: Path | None, url: str | None, json_output: bool) -> int:
+    """Write the dataset into an empty or new directory."""
+    _check_empty(directory)  # before the server packs anything
+    async with labeler(home, url) as (client, _), client.export(format) as download:
+        files = await write_export(download, directory, format)
+    if json_output:
+        print_json({"directory": str(directory), "format": format, "files": files})
+    else:
+        results().print(f"{count(files, 'file')} written to {escape(str(directory))}.", soft_wrap=True)
+    return 0
+
+
+async def write_export(download: Download, directory: Path, format: str) -> int:
+    """Write a download into an empty or new directory, whole or not at all. Returns the number of files."""
+    partial = _prepare(directory)
+    try:
+        if download.content_type in ("application/x-tar", "application/tar"):
+            files = await _extract(download.chunks, partial)
+        else:
+            files = _write(partial / _FILES.get(format, format), [chunk async for chunk in download.chunks])
+        _put_in_place(partial, directory)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return files
+
+
+def _check_empty(directory: Path) -> None:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        what = "is not empty" if directory.is_dir() else "is a file"
+        raise Conflict(f"'{directory}' {what}.", advice="Export into a new or an empty directory.")
+
+
+def _prepare(directory: Path) -> Path:
+    """A hidden directory beside the wanted one, so that putting it in place is one rename."""
+    _check_empty(directory)
+    target = directory.absolute()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise InvalidRequest(f"'{directory}' cannot be written: {error.strerror}.") from error
+
+
+def _write(path: Path, chunks: list[bytes]) -> int:
+    path.write_bytes(b"".join(chunks))
+    return 1
+
+
+def _put_in_place(partial: Path, directory: Path) -> None:
+    partial.chmod(0o755)  # mkdtemp's is for its owner only
+    if directory.is_dir():
+        directory.rmdir()
+    partial.rename(directory.absolute())
+
+
+def _unwritable(directory: Path, error: OSError) -> EvenskinError:
+    failed = EvenskinError(f"'{directory}' cannot be written: {error.strerror or error}.", advice="Nothing was left.")
+    failed.code = "export_failed"
+    return failed
+
+
+async def _extract(chunks: AsyncIterator[bytes], into: Path) -> int:
+    """Unpack a tar as it arrives, in a thread, through a pipe: no second copy on the disk."""
+    reading, writing = os.pipe()
+    unpacking = asyncio.create_task(asyncio.to_thread(_unpack, reading, into), name="unpack export")
+    try:
+        with progress_bars(unit="MB") as bars, contextlib.suppress(BrokenPipeError):  # the thread's error says why
+            task = bars.add_task("exporting", total=None, note="")
+            async for chunk in chunks:
+                await asyncio.to_thread(_write_all, writing, chunk)
+                bars.advance(task, len(chunk) / 1e6)
+    except BaseException:
+        os.close(writing)
+        await asyncio.gather(unpacking, return_exceptions=True)
+        raise
+    os.close(writing)
+    return await unpacking
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _unpack(descriptor: int, into: Path) -> int:
+    files = 0
+    try:
+        with os.fdopen(descriptor, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                path = PurePosixPath(member.name)
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is None:
+                    continue
+                if path.is_absolute() or ".." in path.parts:
+                    raise InvalidRequest(f"The export names '{member.name[:80]}', which lies outside of it.")
+                target = into / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as file:
+                    shutil.copyfileobj(content, file)
+                files += 1
+    except tarfile.TarError as error:
+        raise InvalidRequest(f"The export was cut off or damaged: {error}.") from error
+    return files

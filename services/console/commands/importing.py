@@ -1,0 +1,152 @@
+"""`import`: a folder tree into the ledger, several pictures at a time. What is there already costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from services.console.client import LabelerClient
+from services.console.connection import labeler
+from services.console.import_folder import MAX_FILE_BYTES, Folder, Picture, read_folder
+from services.console.output import print_json, results
+from services.console.progress import progress_bars
+from services.console.text import count
+from shared.errors import EvenskinError, ImageTooLarge, InvalidRequest
+
+UPLOADS = 8  # pictures on their way at a time: keeps the server's cores busy, and little memory
+UPLOAD_TRIES = 4  # of one picture while the service is overloaded
+PAUSE_S = 1.0  # seconds before an overloaded service is asked again
+SHOWN_REFUSALS = 20  # refusals listed one by one for a person; --json has all
+
+
+@dataclass
+class Imported:
+    """How an import went. `refused`: path, code and reason."""
+
+    new: int = 0
+    already_there: int = 0
+    copies: int = 0
+    passed_over: int = 0
+    refused: list[dict[str, str]] = field(default_factory=list)
+
+
+async def import_folder(
+    directory: Path, *, home: Path | None, url: str | None, complete: bool, json_output: bool
+) -> int:
+    """Bring in a folder tree. Exit status 1 if the service refused some of the pictures."""
+    folder = read_folder(directory)
+    async with labeler(home, url) as (client, _):
+        outcome = await upload_folder(client, folder, complete=complete)
+    if json_output:
+        print_json(
+            {
+                "imported": outcome.new,
+                "already_there": outcome.already_there,
+                "copies": outcome.copies,
+                "passed_over": outcome.passed_over,
+                "refused": outcome.refused,
+            }
+        )
+    else:
+        _tell(outcome)
+    return 1 if outcome.refused else 0
+
+
+async def upload_folder(client: LabelerClient, folder: Folder, *, complete: bool = True) -> Imported:
+    """Upload every picture of a folder, several at a time, with a progress bar."""
+    outcome = Imported(copies=sum(len(picture.also) for picture in folder.pictures), passed_over=folder.passed_over)
+    try:
+        await _upload_all(client, folder, outcome, complete=complete)
+    except EvenskinError as error:
+        done = outcome.new + outcome.already_there
+        error.advice += f" {done} of {len(folder.pictures)} pictures are in; run it again for the others."
+        error.advice = error.advice.strip()
+        raise
+    outcome.refused.sort(key=lambda refusal: refusal["path"])
+    return outcome
+
+
+def _tell(outcome: Imported) -> None:
+    console = results()
+    console.print(
+        f"{outcome.new:,} imported, {outcome.already_there:,} already there, {len(outcome.refused):,} refused"
+        f" ({count(outcome.passed_over, 'other file')} passed over,"
+        f" {count(outcome.copies, 'copy', 'copies')} in a second folder)."
+    )
+    for refusal in outcome.refused[:SHOWN_REFUSALS]:
+        console.print(f"  {escape(refusal['path'])}: {escape(refusal['reason'])} \\[{refusal['code']}]", soft_wrap=True)
+    if len(outcome.refused) > SHOWN_REFUSALS:
+        console.print(f"  and {len(outcome.refused) - SHOWN_REFUSALS:,} more; --json lists them all.")
+
+
+async def _upload_all(client: LabelerClient, folder: Folder, outcome: Imported, *, complete: bool) -> None:
+    waiting = iter(folder.pictures)
+    with progress_bars() as bars:
+        task = bars.add_task("importing", total=len(folder.pictures), note="")
+
+        async def worker() -> None:
+            for picture in waiting:  # shared by the workers: each takes the next one
+                await _upload(client, picture, folder.root, outcome, complete=complete)
+                bars.advance(task)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(UPLOADS, len(folder.pictures))):
+                    group.create_task(worker())
+        except* EvenskinError as failures:
+            raise _first(failures) from None
+
+
+def _first(failures: BaseExceptionGroup[EvenskinError]) -> EvenskinError:
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def _upload(client: LabelerClient, picture: Picture, root: Path, outcome: Imported, *, complete: bool) -> None:
+    labels = {str(name): severity.label if severity else None for name, severity in picture.labels.items()}
+    try:
+        data = await asyncio.to_thread(read_picture, picture.path)
+        _, new = await _add(client, data, picture.path.name, labels, complete)
+    except EvenskinError as error:
+        if not _is_refusal(error):
+            raise
+        path = picture.path.relative_to(root).as_posix()
+        outcome.refused.append({"path": path, "code": error.code, "reason": error.message})
+        return
+    if new:
+        outcome.new += 1
+    else:
+        outcome.already_there += 1
+
+
+async def _add(
+    client: LabelerClient, data: bytes, name: str, labels: dict[str, str | None], complete: bool
+) -> tuple[Any, bool]:
+    for left in reversed(range(UPLOAD_TRIES)):
+        try:
+            return await client.add_image(data, filename=name, labels=labels, complete=complete)
+        except EvenskinError as error:
+            if error.status != 503 or not left or error.code == "service_unreachable":
+                raise
+            await asyncio.sleep(PAUSE_S)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def read_picture(path: Path) -> bytes:
+    """A file's bytes. Raises ImageTooLarge before reading what the server would not, and InvalidRequest."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ImageTooLarge(f"The file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read.")
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"The file cannot be read: {error.strerror}.") from error
+
+
+def _is_refusal(error: EvenskinError) -> bool:
+    """Whether this picture is at fault. A wrong key or a server in trouble concerns the next one as well."""
+    return error.status in (409, 413, 415, 422)

@@ -1,0 +1,96 @@
+"""`predict`, `models list|promote|rollback`: what serves, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from services.console.client import ModelClient
+from services.console.commands.importing import read_picture
+from services.console.connection import labeler, model_server
+from services.console.output import error_lines, print_json, progress, results
+from services.console.tables import models_table, prediction_table
+from shared.errors import EvenskinError, InvalidRequest
+
+PREDICTIONS = 4  # on their way at a time
+
+
+async def predict(files: Sequence[Path], *, home: Path | None, url: str | None, json_output: bool) -> int:
+    """Ask the live model about pictures. A picture it cannot read does not keep it from the others."""
+    for path in files:
+        if not path.is_file():
+            what = "is not a file" if path.exists() else "does not exist"
+            raise InvalidRequest(f"'{path}' {what}.", advice="Name JPEG, PNG, WebP or HEIC files.")
+    async with model_server(home, url) as client:
+        places = asyncio.Semaphore(PREDICTIONS)
+        answers = await asyncio.gather(*(_predict(client, path, places) for path in files))
+    failures = [answer for answer in answers if isinstance(answer, EvenskinError)]
+    if json_output:
+        print_json({"predictions": [_entry(*pair) for pair in zip(files, answers, strict=True)]})
+    for path, answer in zip(files, answers, strict=True):
+        if isinstance(answer, EvenskinError):
+            named = type(answer)(f"{path}: {answer.message}", advice=answer.advice)
+            named.code = answer.code
+            progress().print(escape(error_lines(named)), end="", soft_wrap=True)
+        elif not json_output:
+            results().print(prediction_table(answer, title=str(path)))
+    if not failures:
+        return 0
+    return 1 if any(failure.exit_status == 1 for failure in failures) else 2
+
+
+async def _predict(client: ModelClient, path: Path, places: asyncio.Semaphore) -> Any:
+    async with places:
+        try:
+            data = await asyncio.to_thread(read_picture, path)
+        except EvenskinError as error:
+            return error
+        try:
+            return await client.predict(data, filename="selfie")  # the name is nobody's business but the user's
+        except EvenskinError as error:
+            if error.status in (413, 415, 422):
+                return error
+            raise
+
+
+def _entry(path: Path, answer: Any) -> dict[str, Any]:
+    if isinstance(answer, EvenskinError):
+        return {"file": str(path), "error": answer.problem()}
+    return {"file": str(path), **answer}
+
+
+async def list_models(*, home: Path | None, url: str | None, json_output: bool) -> int:
+    """Every version, and which one is live."""
+    async with labeler(home, url) as (client, _):
+        models = await client.models()
+    if json_output:
+        print_json(models)
+    elif models["models"]:
+        results().print(models_table(models))
+    else:
+        results().print("No model yet: `evenskin train` makes one of what there is.")
+    return 0
+
+
+async def promote(version: str, *, reason: str, home: Path | None, url: str | None, json_output: bool) -> int:
+    """Serve a version from now on."""
+    async with labeler(home, url) as (client, _):
+        return _told(await client.promote(version, reason=reason), json_output=json_output)
+
+
+async def roll_back(*, home: Path | None, url: str | None, json_output: bool) -> int:
+    """Serve the version that was live before."""
+    async with labeler(home, url) as (client, _):
+        return _told(await client.rollback(), json_output=json_output)
+
+
+def _told(answer: dict[str, Any], *, json_output: bool) -> int:
+    if json_output:
+        print_json(answer)
+    else:
+        results().print(f"Model {escape(str(answer.get('version')))} is live.")
+    return 0

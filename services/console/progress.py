@@ -1,0 +1,24 @@
+"""Progress bars on stderr; where it is no terminal, nothing flickers into a log."""
+
+from __future__ import annotations
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from services.console.output import progress
+
+
+def progress_bars(*, unit: str = "") -> Progress:
+    """Bars with a name, a share, a count and the time; removed from the screen when they end."""
+    console = progress()
+    counted = TextColumn("{task.completed:,.0f} " + unit) if unit else MofNCompleteColumn()
+    return Progress(
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        counted,
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )

@@ -1,0 +1,99 @@
+"""Puts the demo's report together from what the services answered; no number is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from services.console.import_folder import Labels, read_folder
+from services.demo.report.document import Report
+from services.demo.report.sections import Face
+from shared.taxonomy import Condition, Severity
+
+FOLD = "balanced_test"  # the test pictures that both models are compared on: equally many per condition
+
+
+def assemble(
+    *,
+    plan: Mapping[str, Any],
+    balance_before: Mapping[str, Any],
+    balance_after: Mapping[str, Any],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    prediction: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    peak_memory_mb: float,
+    swap: Mapping[str, int],
+    versions: Mapping[str, str],
+    seed: int,
+    scale: float,
+) -> Report:
+    """The report. `before` and `after` are the two campaigns, `swap` the requests sent while models changed."""
+    model = after["model"]
+    comparison = model["comparison"] or {}
+    return Report.model_validate(
+        {
+            "plan": plan,
+            "dataset": {
+                "before": _originals(balance_before),
+                "after": _originals(balance_after),
+                "originals": balance_after["images"]["accepted"],
+                "variants": balance_after["variants"],
+            },
+            "models": {
+                "before": _evaluation(comparison.get("live"), before),
+                "after": _evaluation(comparison.get("candidate") or model["metrics"][FOLD], after),
+                "baseline": model["metrics"]["baseline"].get(FOLD),
+            },
+            "promotion": {
+                "promoted": model["promoted"],
+                "version": model["version"],
+                "reason": _reason(model, before["model"]["version"]),
+            },
+            "prediction": prediction,
+            "seconds": seconds,
+            "peak_memory_mb": peak_memory_mb,
+            "swap": swap,
+            "versions": versions,
+            "seed": seed,
+            "date": datetime.now(UTC),
+            "scale": scale,
+        }
+    )
+
+
+def _originals(balance: Mapping[str, Any]) -> dict[str, int]:
+    return {condition.value: balance["conditions"][condition.value]["accepted"] for condition in Condition}
+
+
+def _evaluation(metrics: Mapping[str, Any] | None, campaign: Mapping[str, Any]) -> dict[str, Any] | None:
+    if metrics is None:
+        return None
+    training = campaign["training"] or {}
+    return {**metrics, "version": campaign["model"]["version"], "training": training.get("history", [])}
+
+
+def _reason(model: Mapping[str, Any], earlier: str) -> str:
+    fate = "went live in place of" if model["promoted"] else "was not better on the same test pictures than"
+    return f"{model['version']} {fate} {earlier}."
+
+
+def sample_faces(dataset: Path) -> list[Face]:
+    """One picture of every condition and severity, for people to look at."""
+    wanted: dict[tuple[Condition, Severity], Path] = {}
+    for path, labels in read_folder(dataset):
+        key = _single(labels)
+        if key is not None:
+            wanted.setdefault(key, path)
+    return [
+        (condition.value, severity.label, path.read_bytes()) for (condition, severity), path in sorted(wanted.items())
+    ]
+
+
+def _single(labels: Labels) -> tuple[Condition, Severity] | None:
+    if len(labels) != 1:
+        return None
+    ((condition, severity),) = labels.items()
+    return None if severity is None else (condition, severity)

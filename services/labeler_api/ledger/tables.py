@@ -1,0 +1,218 @@
+"""The ledger's tables. Times are seconds since the epoch; money is in millionths of a US dollar.
+
+Counters are sharded: a shard is one row, so that concurrent transactions seldom wait for each other,
+and a total is the sum over a handful of rows however large the dataset is (invariant 9).
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+_BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
+
+image_table = sa.Table(
+    "images",
+    metadata,
+    sa.Column("sequence", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("key", sa.String(512), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("media_type", sa.String(32), nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("complete", sa.Boolean, nullable=False),
+    sa.Column("skin_tone", sa.Integer),
+    sa.Column("root_id", sa.Uuid, nullable=False),
+    sa.Column("fold", sa.String(16), nullable=False),
+    sa.Column("provider", sa.String(64)),
+    sa.Column("provider_model", sa.String(128)),
+    sa.Column("provider_request_id", sa.String(256)),
+    sa.Column("prompt", sa.Text),
+    sa.Column("cost_micro_usd", sa.BigInteger, nullable=False, default=0),
+    sa.Column("quality", sa.JSON, nullable=False),
+    sa.Column("perceptual_hash", sa.LargeBinary(32)),
+    sa.Column("slot_id", sa.Uuid),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("reviewer", sa.String(128)),
+    sa.Column("reason", sa.Text),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("labeled_at", sa.Double),
+    sa.Column("augmented_at", sa.Double),
+    sa.Column("augment_due_at", sa.Double),
+    sa.Index(None, "status", "sequence"),
+    sa.Index(None, "augment_due_at"),
+    sa.Index(None, "slot_id"),
+)
+
+label_table = sa.Table(
+    "image_labels",
+    metadata,
+    sa.Column("image_id", sa.Uuid, sa.ForeignKey("images.id"), primary_key=True),
+    sa.Column("condition", sa.String(32), primary_key=True),
+    sa.Column("severity", sa.Integer),  # NULL: present, not graded
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Index(None, "condition", "severity", "sequence"),
+)
+
+band_table = sa.Table(
+    "image_bands",
+    metadata,
+    sa.Column("band", sa.BigInteger, nullable=False),
+    sa.Column("image_id", sa.Uuid, sa.ForeignKey("images.id"), nullable=False),
+    sa.Column("perceptual_hash", sa.LargeBinary),  # the image's
+    # With the hash in it, a look at those alike reads the index alone.
+    sa.PrimaryKeyConstraint("band", "image_id", postgresql_include=["perceptual_hash"]),
+)
+
+variant_table = sa.Table(
+    "variants",
+    metadata,
+    sa.Column("image_id", sa.Uuid, sa.ForeignKey("images.id"), primary_key=True),
+    sa.Column("operation", sa.String(32), primary_key=True),
+    sa.Column("key", sa.String(512), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+)
+
+campaign_table = sa.Table(
+    "campaigns",
+    metadata,
+    sa.Column("sequence", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("targets", sa.JSON, nullable=False),
+    sa.Column("quotas", sa.JSON, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("review", sa.String(16), nullable=False),
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("max_cost_micro_usd", sa.BigInteger),
+    sa.Column("price_micro_usd", sa.BigInteger, nullable=False),
+    sa.Column("committed_micro_usd", sa.BigInteger, nullable=False, default=0),
+    sa.Column("correlation_id", sa.String(128), nullable=False),
+    sa.Column("traceparent", sa.String(128)),
+    sa.Column("reason", sa.Text),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("met_at", sa.Double),
+    sa.Column("dataset_version", sa.String(64)),
+    sa.Column("model_version", sa.String(128)),
+    sa.Column("model_due_at", sa.Double),
+    sa.Index(None, "state"),
+    sa.Index(None, "model_due_at"),
+)
+
+slot_table = sa.Table(
+    "slots",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("campaign_id", sa.Uuid, sa.ForeignKey("campaigns.id"), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("condition", sa.String(32), nullable=False),
+    sa.Column("severity", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("subject", sa.JSON, nullable=False),
+    sa.Column("rejections", sa.JSON, nullable=False),
+    sa.Column("image_id", sa.Uuid),  # of the image that holds it: looked at, or accepted for it
+    sa.Column("deadline", sa.Double),  # only while a request is out
+    sa.Index(None, "campaign_id", "state"),
+    sa.Index(None, "deadline"),
+)
+
+counter_table = sa.Table(
+    "counters",
+    metadata,
+    # Ordered by bytes, so that a prefix is a range in every database's collation.
+    sa.Column("name", sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql"), primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+review_table = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("sequence", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("image_id", sa.Uuid, sa.ForeignKey("images.id"), nullable=False),
+    sa.Column("verdict", sa.String(16), nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("reviewer", sa.String(128), nullable=False),
+    sa.Column("confidence", sa.Double),
+    sa.Column("before", sa.JSON, nullable=False),  # status, labels and reviewer, for the undo
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("undone_at", sa.Double),
+    sa.Index(None, "reviewer", "sequence"),
+    sa.Index(None, "image_id"),
+)
+
+dataset_table = sa.Table(
+    "datasets",
+    metadata,
+    sa.Column("version", sa.String(64), primary_key=True),
+    sa.Column("manifest_key", sa.String(512), nullable=False),
+    sa.Column("counts", sa.JSON, nullable=False),
+    sa.Column("folds", sa.JSON, nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("variants", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+epoch_table = sa.Table(
+    "training_epochs",
+    metadata,
+    sa.Column("campaign_id", sa.Uuid, primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True),
+    sa.Column("run_id", sa.String(128), nullable=False),
+    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("train_loss", sa.Double, nullable=False),
+    sa.Column("validation_loss", sa.Double, nullable=False),
+    sa.Column("metrics", sa.JSON, nullable=False),
+)
+
+model_table = sa.Table(
+    "models",
+    metadata,
+    sa.Column("version", sa.String(128), primary_key=True),
+    sa.Column("campaign_id", sa.Uuid, nullable=False),
+    sa.Column("run_id", sa.String(128), nullable=False),
+    sa.Column("dataset_version", sa.String(64), nullable=False),
+    sa.Column("key", sa.String(512), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("metrics", sa.JSON, nullable=False),
+    sa.Column("comparison", sa.JSON),
+    sa.Column("promoted", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+outbox_table = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("sequence", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("message_id", sa.String(128), nullable=False),
+    sa.Column("event", sa.String(64), nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("correlation_id", sa.String(128), nullable=False),
+    sa.Column("traceparent", sa.String(128)),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("due_at", sa.Double, nullable=False),
+    sa.Index(None, "due_at", "sequence"),
+)
+
+inbox_table = sa.Table(
+    "inbox",
+    metadata,
+    sa.Column("message_id", sa.String(256), primary_key=True),
+    sa.Column("received_at", sa.Double, nullable=False),
+    sa.Index(None, "received_at"),
+)

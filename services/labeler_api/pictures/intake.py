@@ -1,0 +1,197 @@
+"""An image somebody uploads with its labels: checked, stored, recorded once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.labeler_api.campaigns import reviews
+from services.labeler_api.handlers import Ledger
+from services.labeler_api.ledger import outbox
+from services.labeler_api.pictures import gate, images
+from services.labeler_api.pictures.images import NewImage, Status
+from services.labeler_api.pictures.perceptual_hash import perceptual_hash
+from shared.errors import ImageTooLarge, InvalidRequest
+from shared.events import ImageLabeled, Labels, Verdict
+from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode
+from shared.message import Message, first_problem
+from shared.taxonomy import MONK_TONES, imported_image_id
+
+_LABELS: TypeAdapter[dict[Any, Any]] = TypeAdapter(Labels)
+_FIELD_BYTES = 16 * 1024  # of a form field: labels are far shorter
+_FIELDS = ("condition", "severity", "labels", "complete", "skin_tone")
+
+
+PROCEDURAL = "procedural"  # provider of drawn faces, also of those that come back by import: models must say so
+
+
+@dataclass
+class Upload:
+    """A multipart form, read."""
+
+    file: bytes | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+async def read_form(request: web.Request) -> Upload:
+    """Read the form, with every part bounded. Raises InvalidRequest, ImageTooLarge."""
+    if not request.content_type.startswith("multipart/"):
+        raise InvalidRequest("The request is not a multipart form.", advice="Send 'file' and 'condition' as a form.")
+    upload = Upload()
+    try:
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader):
+                raise InvalidRequest("The form has a nested form in it.")
+            if part.name == "file" and upload.file is None:
+                data = await _bounded(part, MAX_BYTES)
+                if data is None:
+                    raise ImageTooLarge(
+                        f"The upload has more than {MAX_BYTES} bytes.", advice="Send a smaller picture."
+                    )
+                upload.file = data
+            elif part.name in _FIELDS and part.name not in upload.fields:
+                text = await _bounded(part, _FIELD_BYTES)
+                if text is None:
+                    raise InvalidRequest(f"The field '{part.name}' has more than {_FIELD_BYTES} bytes.")
+                upload.fields[part.name] = text.decode(errors="replace")
+            elif part.name in ("file", *_FIELDS):
+                raise InvalidRequest(f"The form has the field '{part.name}' twice.")
+            else:
+                raise InvalidRequest(
+                    f"The form has an unknown field '{part.name}'.", advice=f"Known: {', '.join(_FIELDS)}."
+                )
+    except (ValueError, AssertionError, HttpProcessingError) as error:  # aiohttp's reader on a malformed body
+        raise InvalidRequest("The form is malformed.") from error
+    return upload
+
+
+async def _bounded(part: BodyPartReader, limit: int) -> bytes | None:
+    """The part's bytes; None as soon as there are more than `limit`."""
+    data = bytearray()
+    while chunk := await part.read_chunk(64 * 1024):
+        data += chunk
+        if len(data) > limit:
+            return None
+    return bytes(data)
+
+
+def labels_of(fields: dict[str, str]) -> dict[Any, Any]:
+    """The labels that a form's fields say. Raises UnknownCondition, UnknownSeverity, InvalidRequest."""
+    if "labels" in fields and "condition" in fields:
+        raise InvalidRequest("The form has both 'labels' and 'condition'.", advice="Send one of them.")
+    if "severity" in fields and "condition" not in fields:
+        raise InvalidRequest("The form has a 'severity' without a 'condition'.", advice="Put it into 'labels'.")
+    if "labels" in fields:
+        try:
+            return _LABELS.validate_python(json.loads(fields["labels"]))
+        except ValidationError as error:
+            raise InvalidRequest(f"labels: {first_problem(error)}.") from error
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest("'labels' is not JSON.", advice='Send {"acne": "mild"}.') from error
+    if "condition" not in fields:
+        raise InvalidRequest("The form says no condition.", advice="Send 'condition', or 'labels' ({} is clear skin).")
+    return _LABELS.validate_python({fields["condition"]: fields.get("severity") or None})
+
+
+def _skin_tone(fields: dict[str, str]) -> int | None:
+    text = fields.get("skin_tone")
+    if text is None:
+        return None
+    if text not in {str(tone) for tone in MONK_TONES}:
+        raise InvalidRequest("'skin_tone' is not a step of the Monk scale.", advice="Send a whole number from 1 to 10.")
+    return int(text)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise InvalidRequest("'complete' is neither true nor false.")
+    return text.lower() in ("true", "1")
+
+
+@dataclass(frozen=True)
+class _Examined:
+    decoded: Decoded
+    stored: bytes
+    extension: str
+    media_type: str
+    quality: dict[str, float]
+    hash: bytes
+
+
+def _examine(data: bytes) -> _Examined:
+    decoded = decode(data)
+    stored, picture_format = data, decoded.format
+    if picture_format == "HEIF":  # the dataset keeps formats that every trainer reads; PNG loses nothing
+        buffer = io.BytesIO()
+        decoded.image.save(buffer, "PNG")
+        stored, picture_format = buffer.getvalue(), "PNG"
+    return _Examined(
+        decoded,
+        stored,
+        EXTENSIONS[picture_format],
+        MEDIA_TYPES[picture_format],
+        gate.measure(decoded.image),
+        perceptual_hash(decoded.image),
+    )
+
+
+async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
+    """Store and record an upload as an accepted image. Returns its id, and whether it is new.
+
+    Raises the image errors of `shared.imaging.decode`, InvalidRequest, UnknownCondition, UnknownSeverity.
+    """
+    if upload.file is None:
+        raise InvalidRequest("The form has no 'file'.", advice="Send the picture as the field 'file'.")
+    data, fields = upload.file, upload.fields
+    labels, skin_tone = labels_of(fields), _skin_tone(fields)
+    complete = _truth(fields.get("complete", "true"))
+    examined = await asyncio.to_thread(_examine, data)
+    image_id = imported_image_id(hashlib.sha256(data).hexdigest())
+    image = NewImage(
+        id=image_id,
+        key=f"images/{image_id}/original.{examined.extension}",
+        sha256=hashlib.sha256(examined.stored).hexdigest(),
+        media_type=examined.media_type,
+        width=examined.decoded.width,
+        height=examined.decoded.height,
+        labels=labels,
+        complete=complete,
+        skin_tone=skin_tone,
+        provider=PROCEDURAL if examined.decoded.is_stand_in else None,
+        quality=examined.quality,
+        hash=examined.hash,
+    )
+    # The picture before its row: a crash between the two leaves a file that the next upload of it adopts.
+    await ledger.blobs.put(image.key, examined.stored, content_type=image.media_type)
+    new = False
+
+    async def record(connection: AsyncConnection) -> None:
+        nonlocal new
+        due = time.time() + ledger.settings.augment_deadline_s
+        row = await images.record(
+            connection, image, Status.ACCEPTED, reviewer=reviews.IMPORT, labeled_at=time.time(), augment_due_at=due
+        )
+        new = row is not None
+        if new:
+            event = ImageLabeled(
+                image_id=image_id,
+                key=image.key,
+                verdict=Verdict.ACCEPTED,
+                labels=labels,
+                complete=complete,
+                reviewer=reviews.IMPORT,
+            )
+            outbox.enqueue(connection, [Message(event, outbox.SOURCE)])
+
+    await ledger.change(record)
+    return str(image_id), new

@@ -1,0 +1,1 @@
+"""labeler-api over HTTP, and the review page."""

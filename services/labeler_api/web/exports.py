@@ -1,0 +1,137 @@
+"""The accepted dataset in the formats that other tools read: a folder tree, Label Studio, COCO, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import AsyncIterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from services.labeler_api.ledger.database import Database, rows_of
+from services.labeler_api.ledger.tables import image_table, variant_table
+from services.labeler_api.pictures.images import Status
+from services.labeler_api.web.views import UNGRADED, label_names, moment
+from shared.blobs import Blobs
+from shared.taxonomy import Condition, Severity, severity_text
+
+PAGE = 500  # rows read at a time, so that an export needs no memory for the whole dataset
+_TAR_BLOCK = 512  # bytes, POSIX.1-1988 ustar
+_CSV_FIELDS = ("image_id", "key", "sha256", "fold", "complete", "skin_tone", "provider", "created_at")
+
+Rows = AsyncIterator[dict[str, Any]]
+
+
+async def accepted(database: Database) -> Rows:
+    """Every accepted image, in the order they came."""
+    cursor = 0
+    while True:
+        async with database.reading() as connection:
+            query = sa.select(image_table).where(
+                image_table.c.status == Status.ACCEPTED.value, image_table.c.sequence > cursor
+            )
+            rows = await rows_of(connection, query.order_by(image_table.c.sequence).limit(PAGE))
+        for row in rows:
+            yield row
+        if len(rows) < PAGE:
+            return
+        cursor = rows[-1]["sequence"]
+
+
+async def imagefolder(database: Database, blobs: Blobs) -> AsyncIterator[bytes]:
+    """A tar of `<condition>/<severity>/<image id>.<ext>`; an image that shows two conditions lies in both.
+
+    Clear skin is `clear/`, an ungraded condition `<condition>/unknown/`; flips lie beside their source.
+    """
+    async for row in accepted(database):
+        async with database.reading() as connection:
+            flips = await rows_of(connection, sa.select(variant_table).where(variant_table.c.image_id == row["id"]))
+        files = [(str(row["id"]), row["key"])] + [(f"{row['id']}_{v['operation']}", v["key"]) for v in flips]
+        for name, key in files:
+            data = (await blobs.get(key)).data
+            for folder in _folders(row["labels"]):
+                yield _tar_entry(f"{folder}/{name}.{key.rpartition('.')[2]}", data, row["created_at"])
+    yield b"\0" * 2 * _TAR_BLOCK
+
+
+def _folders(labels: dict[str, int | None]) -> list[str]:
+    if not labels:
+        return ["clear"]
+    return [
+        f"{name}/{severity_text(Condition(name), Severity(value)) if value else UNGRADED}"
+        for name, value in labels.items()
+    ]
+
+
+def _tar_entry(name: str, data: bytes, time: float) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime, info.mode = len(data), int(time), 0o644
+    padding = -len(data) % _TAR_BLOCK
+    return info.tobuf(tarfile.USTAR_FORMAT) + data + b"\0" * padding
+
+
+async def table(database: Database) -> AsyncIterator[bytes]:
+    """CSV: one line an image, one column a condition (0 absent, 1 to 3, `unknown`; empty: not labelled)."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*_CSV_FIELDS, *Condition])
+    async for row in accepted(database):
+        absent: int | str = 0 if row["complete"] else ""
+        values = {**row, "image_id": row["id"], "created_at": moment(row["created_at"])}
+        labels = [row["labels"].get(c.value, absent) for c in Condition]
+        writer.writerow(
+            [*(values[name] for name in _CSV_FIELDS), *(UNGRADED if label is None else label for label in labels)]
+        )
+        yield buffer.getvalue().encode()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue().encode()
+
+
+async def label_studio(database: Database) -> AsyncIterator[bytes]:
+    """Label Studio's JSON: one task an image, one choice a condition and severity."""
+    separator = b"[\n"
+    async for row in accepted(database):
+        choices = [f"{name}:{severity or UNGRADED}" for name, severity in label_names(row["labels"]).items()]
+        result = {
+            "from_name": "condition",
+            "to_name": "image",
+            "type": "choices",
+            "value": {"choices": choices or ["clear"]},
+        }
+        task = {
+            "data": {"image": f"/v1/images/{row['id']}/content", "image_id": str(row["id"]), "fold": row["fold"]},
+            "annotations": [{"completed_by": {"email": row["reviewer"]}, "result": [result]}],
+        }
+        yield separator + json.dumps(task).encode()
+        separator = b",\n"
+    yield (b"[]" if separator.startswith(b"[") else b"\n]") + b"\n"
+
+
+async def coco(database: Database) -> AsyncIterator[bytes]:
+    """COCO: an annotation of the whole picture for each condition, with its severity as an attribute."""
+    listed: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    ids = {c.value: number for number, c in enumerate(Condition, start=1)}
+    async for row in accepted(database):
+        number = len(listed) + 1
+        listed.append(
+            {"id": number, "file_name": row["key"], "width": row["width"], "height": row["height"], "fold": row["fold"]}
+        )
+        for name, severity in label_names(row["labels"]).items():
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": ids[name],
+                    "bbox": [0, 0, row["width"], row["height"]],
+                    "area": row["width"] * row["height"],
+                    "iscrowd": 0,
+                    "attributes": {"severity": severity or UNGRADED},
+                }
+            )
+    categories = [{"id": number, "name": name, "supercategory": "skin"} for name, number in ids.items()]
+    yield json.dumps({"images": listed, "annotations": annotations, "categories": categories}).encode()

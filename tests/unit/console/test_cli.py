@@ -1,0 +1,776 @@
+"""The `evenskin` command from outside: what it prints where, its exit status, and what it does with nonsense."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from services.console import all_in_one as all_services
+from services.console import cli
+from services.console.commands import campaigns, importing, serving
+from services.console.commands.watching import Pace
+from services.console.documents import Campaign
+from services.console.tables import Look, campaign_view
+from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
+from tests.fakes.server import (
+    CAMPAIGN_ID,
+    FakeServer,
+    campaign_document,
+    export_tar,
+    finished_campaign,
+    serve_in_thread,
+)
+
+JPEG = b"\xff\xd8 a picture"
+
+Invoke = Callable[..., "Ran"]
+
+
+class Ran:
+    """One command line's exit status and output."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    yield from serve_in_thread(FakeServer())
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No setting of the machine or the repository reaches a test."""
+    for name in [name for name in os.environ if name.startswith("EVENSKIN_")]:
+        monkeypatch.delenv(name)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Invoke:
+    """Run a command line in this process."""
+
+    def invoke(*arguments: str | Path) -> Ran:
+        status = cli.invoke([str(argument) for argument in arguments])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return Ran(status, captured.out, captured.err)
+
+    return invoke
+
+
+@pytest.fixture
+def told(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    """The fake server, named by the environment."""
+    monkeypatch.setenv("EVENSKIN_LABELER_URL", server.url)
+    monkeypatch.setenv("EVENSKIN_MODEL_URL", server.url)
+    return server
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "faces"
+    for name in ("acne/mild/a.jpg", "acne/b.jpg", "redness/severe/c.png", "clear/d.webp", "clear/notes.txt"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return root
+
+
+# Help and usage
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "demo",
+        "serve",
+        "import",
+        "plan",
+        "rebalance",
+        "train",
+        "status",
+        "predict",
+        "export",
+        "models list",
+        "models promote",
+        "models rollback",
+        "dead list",
+        "dead replay",
+    ],
+)
+def test_every_command_has_help(run: Invoke, command: str) -> None:
+    ran = run(*command.split(), "--help")
+    assert ran.status == 0
+    assert "Usage: evenskin " + command in ran.out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from services.console import cli; cli.invoke(['--help']);"
+        "sys.exit(','.join({'aiohttp', 'pydantic', 'numpy', 'torch', 'PIL', 'rich'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=_root(), check=False)
+    assert ran.stderr.strip() == ""
+
+
+def _root() -> Path:
+    return Path(cli.__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["plan", "many"],
+        ["plan", "--tagret", "5"],
+        ["predict"],
+        ["models", "promote"],
+        ["serve"],
+        ["demo", "--scale", "7"],
+    ],
+)
+def test_a_wrong_command_line_is_the_users_to_mend(run: Invoke, arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("error[usage]: ")
+    assert "  → See `evenskin" in ran.err
+    told = run(*arguments, "--json")
+    assert told.status == 2
+    assert told.json["code"] in ("usage", "invalid_request")
+
+
+@pytest.mark.parametrize("arguments", [[], ["models"], ["dead"]])
+def test_no_command_shows_the_help(run: Invoke, arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert ran.status == 2
+    assert "Usage: evenskin" in ran.err
+
+
+# plan
+
+
+def test_the_plan_is_shown_with_cost_and_duration(run: Invoke, told: FakeServer) -> None:
+    ran = run("plan", "200", "-c", "redness", "-c", "pore_size,textured_skin", "-c", "hyperpigmentation")
+    assert (ran.status, ran.err) == (0, "")
+    assert "$15.60" in ran.out
+    assert "520 images" in ran.out
+    assert "about 10 min 24 s at 50 a minute" in " ".join(ran.out.split())
+    redness = next(line.split() for line in ran.out.splitlines() if line.strip().startswith("redness"))
+    assert redness == ["redness", "200", "134", "45", "45", "44", "$4.02"]
+
+
+def test_the_plan_for_scripts_is_the_services_document(run: Invoke, told: FakeServer) -> None:
+    plan = run("plan", "--targets", "redness=200, wrinkles:130", "--max-attempts", "2", "--json").json
+    assert plan["targets"] == {**dict.fromkeys(plan["targets"], 0), "redness": 200, "fine_lines": 130}
+    assert (plan["total"], plan["max_attempts"]) == (138, 2)
+
+
+def test_nothing_missing_is_said(run: Invoke, told: FakeServer) -> None:
+    assert "Nothing is missing" in run("plan", "--target", "0").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["plan"], "invalid_request"),
+        (["plan", "--target", "-1"], "invalid_target"),
+        (["plan", "100001"], "invalid_target"),
+        (["plan", "5", "-c", "freckles"], "unknown_condition"),
+        (["plan", "-c", "acne"], "invalid_request"),
+        (["plan", "--targets", "acne"], "invalid_request"),
+        (["plan", "--targets", "acne=x"], "invalid_request"),
+        (["plan", "--targets", "acne=1,acne=2"], "invalid_request"),
+        (["plan", "--targets", "acne=-1"], "invalid_target"),
+        (["plan", "--targets", "freckles=3"], "unknown_condition"),
+        (["plan", "5", "--max-attempts", "0"], "invalid_request"),
+        (["rebalance", "5", "--max-attempts", "21"], "invalid_request"),
+        (["rebalance", "5", "--review", "never"], "invalid_request"),
+        (["rebalance", "5", "--max-cost", "-1"], "usage"),
+    ],
+)
+def test_nonsense_targets_reach_no_service(run: Invoke, told: FakeServer, arguments: list[str], code: str) -> None:
+    ran = run(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(f"error[{code}]: ")
+    assert told.queries == []
+    assert run(*arguments, "--json").json["code"] == code
+
+
+# rebalance and train
+
+
+def test_a_rebalance_is_published(run: Invoke, told: FakeServer) -> None:
+    ran = run("rebalance", "70", "-c", "redness", "--max-attempts", "2", "--max-cost", "5", "--review", "manual")
+    assert ran.status == 0
+    assert CAMPAIGN_ID in ran.out
+    assert "4 images from procedural: $0.12" in ran.err
+    sent = told.rebalances[0]
+    assert sent.pop("campaign_id")
+    assert sent == {
+        "target_per_condition": 70,
+        "conditions": ["redness"],
+        "max_attempts": 2,
+        "max_cost_usd": 5.0,
+        "review": "manual",
+    }
+
+
+def test_a_rebalance_is_followed_to_its_model(run: Invoke, told: FakeServer) -> None:
+    ran = run("rebalance", "70", "-c", "redness", "--wait")
+    assert ran.status == 0
+    assert "Model v2 is live. balanced accuracy 75.0 %" in ran.out
+    assert "running: 50 % of 4 images" in ran.err
+    assert "training: epoch 1 of 2" in ran.err
+    assert run("rebalance", "70", "--wait", "--json").json["model"]["version"] == "v2"
+
+
+def test_training_is_a_rebalance_to_zero(run: Invoke, told: FakeServer) -> None:
+    assert run("train", "--json").json["model"]["version"] == "v2"
+    assert told.rebalances[0]["target_per_condition"] == 0
+
+
+@pytest.mark.parametrize("state", ["exhausted", "rejected"])
+def test_a_campaign_that_fails_is_told(run: Invoke, told: FakeServer, state: str) -> None:
+    told.streamed = [campaign_document(state=state, reason="Nothing more could be generated.")]
+    ran = run("rebalance", "70", "--wait")
+    assert ran.status == 1
+    assert "Nothing more could be generated." in ran.out
+
+
+def test_a_training_that_was_given_up_ends_the_wait(
+    run: Invoke, told: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaigns, "LOOK_S", 0.05)
+    told.streamed = [campaign_document(state="met")]
+    letter = {"id": "1", "queue": "trainer.QuotaMet", "event": "QuotaMet", "tries": 1, "died_at": "2026-01-01"}
+    told.dead = [{**letter, "error": "DatasetTooSmall: 3 images", "body": json.dumps({"campaign_id": CAMPAIGN_ID})}]
+    ran = run("train")
+    assert ran.status == 1
+    assert ran.err.splitlines()[-2:] == [
+        "error[training_failed]: The training was given up: DatasetTooSmall: 3 images",
+        "  → When the cause is mended, `evenskin dead replay` tries it again.",
+    ]
+
+
+def test_a_plan_over_the_budget_starts_nothing(run: Invoke, told: FakeServer) -> None:
+    ran = run("rebalance", "200", "--max-cost", "1", "--json")
+    assert ran.status == 2
+    assert ran.json["code"] == "over_budget"
+    assert told.rebalances == []
+
+
+@pytest.mark.parametrize(("answer", "status", "started"), [("y\n", 0, 1), ("n\n", 1, 0), ("", 130, 0)])
+def test_what_costs_is_asked_for_on_a_terminal(
+    run: Invoke, told: FakeServer, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, started: int
+) -> None:
+    _on_a_terminal(monkeypatch, answer)
+    ran = run("rebalance", "70")
+    assert ran.status == status
+    assert "$" in ran.err
+    assert len(told.rebalances) == started
+
+
+def test_yes_and_a_price_of_nothing_are_not_asked(
+    run: Invoke, told: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _on_a_terminal(monkeypatch, "")
+    assert run("rebalance", "70", "--yes").status == 0
+    told.price_usd = 0.0
+    assert run("rebalance", "70").status == 0
+
+
+def _on_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    class Terminal:
+        """Says it is one and knows what will be typed."""
+
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self, *_: int) -> str:
+            return answer
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+    monkeypatch.setattr("sys.stdin", Terminal(sys.stdin))
+    monkeypatch.setattr("sys.stderr", Terminal(sys.stderr))
+
+    def typed(prompt: str = "") -> str:
+        if not answer:
+            raise KeyboardInterrupt
+        return answer.strip()
+
+    monkeypatch.setattr("builtins.input", typed)
+
+
+# import
+
+
+def test_a_folder_is_imported_once(run: Invoke, told: FakeServer, folder: Path) -> None:
+    ran = run("import", folder)
+    assert ran.status == 0
+    assert "4 imported, 0 already there, 0 refused (1 other file passed over" in ran.out
+    labels = [image["labels"] for image in told.images.values()]
+    assert {"acne": "mild"} in labels
+    assert {"acne": None} in labels
+    assert {} in labels
+    assert all(image["complete"] for image in told.images.values())
+    again = run("import", folder, "--json")
+    assert again.json == {"imported": 0, "already_there": 4, "copies": 0, "passed_over": 1, "refused": []}
+
+
+def test_an_import_may_be_incomplete(run: Invoke, told: FakeServer, folder: Path) -> None:
+    assert run("import", folder, "--incomplete").status == 0
+    assert not any(image["complete"] for image in told.images.values())
+
+
+def test_refused_pictures_are_listed_and_do_not_stop_the_others(run: Invoke, told: FakeServer, folder: Path) -> None:
+    told.refuse = frozenset({"c.png"})
+    (folder / "clear" / "empty.jpg").touch()
+    with (folder / "acne" / "huge.jpg").open("wb") as file:
+        file.truncate(64 * 1024 * 1024)
+    ran = run("import", folder)
+    assert ran.status == 1
+    assert "3 imported, 0 already there, 3 refused" in ran.out
+    assert "redness/severe/c.png: The picture's data is damaged or cut off. [image_broken]" in ran.out
+    refused = run("import", folder, "--json").json["refused"]
+    assert [(entry["path"], entry["code"]) for entry in refused] == [
+        ("acne/huge.jpg", "image_too_large"),
+        ("clear/empty.jpg", "image_empty"),
+        ("redness/severe/c.png", "image_broken"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "code"), [("freckles/mild", "unknown_condition"), ("acne/awful", "unknown_severity")])
+def test_a_wrong_folder_imports_nothing(run: Invoke, told: FakeServer, folder: Path, name: str, code: str) -> None:
+    (folder / name).mkdir(parents=True)
+    ran = run("import", folder)
+    assert ran.status == 2
+    assert ran.err.startswith(f"error[{code}]: The folder '{folder / name.split('/')[0]}")
+    assert told.images == {}
+
+
+@pytest.mark.parametrize("error", [StoreFull("The disk is full."), Unauthorized("No key.")])
+def test_a_server_in_trouble_stops_the_import(
+    run: Invoke, told: FakeServer, folder: Path, error: StoreFull | Unauthorized
+) -> None:
+    told.fail["/v1/images"] = error
+    ran = run("import", folder)
+    assert ran.status == error.exit_status
+    assert ran.err.startswith(f"error[{error.code}]: {error.message}\n")
+    assert "0 of 4 pictures are in; run it again" in ran.err
+
+
+def test_an_overloaded_server_is_asked_again(
+    run: Invoke, told: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "PAUSE_S", 0.0)
+    told.fail["/v1/images"] = Overloaded("Too much at once.")
+    assert run("import", folder).status == 1
+    assert len([query for query in told.queries]) >= importing.UPLOAD_TRIES
+
+
+# status, models, dead letters
+
+
+def test_status_shows_balance_campaigns_and_models(run: Invoke, told: FakeServer) -> None:
+    ran = run("status")
+    assert ran.status == 0
+    assert "654 accepted images, 654 variants" in ran.out
+    assert "No model yet" in ran.out
+    assert CAMPAIGN_ID[:8] in ran.out
+    told.models = [_model("v1", live=True)]
+    assert "v1" in run("status").out
+    assert set(run("status", "--json").json) == {"balance", "rebalances", "models"}
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.console.commands.watching.LOOK_S", 0.01)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_rebalance_is_watched_to_its_model(run: Invoke, told: FakeServer) -> None:
+    told.shown = finished_campaign()
+    ran = run("status", "--watch")
+    assert ran.status == 0
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("running: 2 of 4 images")
+    assert "met: 4 of 4 images, $0.00 spent, training starts" in lines
+    assert any("training: epoch 1 of 2" in line for line in lines)
+    assert any("model v2 is live" in line for line in lines)
+    assert lines[-1].startswith("Model v2 is live. balanced accuracy 75.0 %")
+
+
+@pytest.mark.usefixtures("_quick")
+def test_a_watched_rebalance_is_one_object_a_line_for_scripts(run: Invoke, told: FakeServer) -> None:
+    told.shown = finished_campaign()
+    ran = run("status", "--watch", "--json")
+    looks = [json.loads(line) for line in ran.out.splitlines()]
+    assert [look["campaign"]["slots"]["counted"] for look in looks] == [2, 4, 4, 4]
+    assert looks[-1]["campaign"]["model"]["version"] == "v2"
+    assert {frozenset(look) for look in looks} == {
+        frozenset(("campaign", "images_per_minute", "remaining_s", "dead_letters"))
+    }
+    assert looks[0]["images_per_minute"] is None
+    assert looks[1]["images_per_minute"] > 0
+
+
+@pytest.mark.usefixtures("_quick")
+def test_the_rebalance_under_way_is_watched_and_else_the_last_one(run: Invoke, told: FakeServer) -> None:
+    told.listed = [campaign_document(id="another", state="rejected"), campaign_document()]
+    told.shown = [campaign_document(state="exhausted", reason="2 slots used up their attempts")]
+    ran = run("status", "--watch")
+    assert ran.status == 1
+    assert "2 slots used up their attempts" in ran.out
+    told.listed = []
+    ran = run("status", "--watch")
+    assert ran.status == 0
+    assert "No rebalance was started yet" in ran.out
+
+
+@pytest.mark.usefixtures("_quick")
+def test_watching_ends_with_a_training_that_was_given_up(run: Invoke, told: FakeServer) -> None:
+    letter = {
+        "id": "1",
+        "queue": "trainer.QuotaMet",
+        "event": "QuotaMet",
+        "tries": 5,
+        "died_at": "2026-01-01T00:00:00Z",
+    }
+    told.dead = [{**letter, "error": "too small", "body": CAMPAIGN_ID}]
+    told.shown = [campaign_document(state="met")]
+    ran = run("status", "--watch")
+    assert ran.status == 1
+    assert ran.err.startswith("error[training_failed]: The training was given up: too small")
+    assert "1 dead letter" in ran.out
+
+
+@pytest.mark.usefixtures("_quick")
+def test_ctrl_c_ends_watching_without_a_traceback(
+    run: Invoke, told: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("services.console.client.LabelerClient.dead_letters", interrupted)
+    ran = run("status", "--watch")
+    assert (ran.status, ran.err) == (130, "Interrupted.\n")
+
+
+def test_a_pace_is_measured_over_the_last_minute() -> None:
+    pace = Pace()
+    pace.note(0.0, 100)
+    assert pace.per_minute() is None
+    pace.note(30.0, 110)
+    assert pace.per_minute() == 20.0
+    pace.note(75.0, 140)
+    assert pace.per_minute() == 40.0
+    pace.note(80.0, 130)  # a review took some back
+    assert pace.per_minute() == pytest.approx(24.0)
+
+
+def test_the_live_view_shows_quotas_curve_and_dead_letters() -> None:
+    history = [
+        {"epoch": n, "epochs": 8, "train_loss": 1.0 / n, "validation_loss": 0.5, "metrics": {}} for n in range(1, 4)
+    ]
+    document = campaign_document(
+        slots={"total": 4, "counted": 1, "failed": 1, "open": 2},
+        training={"run_id": "r", **history[-1], "history": history},
+    )
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(campaign_view(Look(cast(Campaign, document), 4.0, 2)))
+    text = console.export_text()
+    assert "redness" in text
+    assert "1 of 4 images, 1 failed, 4.0 a minute, about 30 s left" in text
+    assert "█▃▁ 0.333" in text
+    assert "2 dead letters: see `evenskin dead list`." in text
+
+
+def _model(version: str, *, live: bool) -> dict[str, Any]:
+    metrics = {"overall": {"balanced_accuracy": 0.7134}}
+    return {"version": version, "created_at": "2026-01-01T12:00:00Z", "live": live, "metrics": metrics}
+
+
+def test_models_are_listed_promoted_and_rolled_back(run: Invoke, told: FakeServer) -> None:
+    assert "No model yet" in run("models", "list").out
+    told.models = [_model("v2", live=True), _model("v1", live=False)]
+    assert "71.3" in run("models", "list").out
+    assert run("models", "list", "--json").json["live"]["version"] == "v2"
+    assert run("models", "promote", "v1", "--reason", "steadier").out == "Model v1 is live.\n"
+    assert told.promotions == [{"version": "v1", "reason": "steadier"}]
+    assert run("models", "rollback", "--json").json == {"version": "v0"}
+    ran = run("models", "promote", "v9")
+    assert ran.status == 2
+    assert ran.err.startswith("error[not_found]: No model has the version 'v9'.")
+
+
+def test_dead_letters_are_listed_and_replayed(run: Invoke, told: FakeServer) -> None:
+    assert "No message" in run("dead", "list").out
+    letter = {"id": "1", "queue": "trainer.QuotaMet", "event": "QuotaMet", "tries": 5, "body": "{}"}
+    told.dead = [{**letter, "error": "boom [x]", "died_at": "2026-01-01T00:00:00Z"}]
+    assert "boom [x]" in run("dead", "list").out
+    assert run("dead", "list", "--queue", "other", "--json").json == {"dead_letters": []}
+    assert run("dead", "replay").out == "1 message sent back.\n"
+
+
+# predict
+
+
+def test_pictures_are_predicted(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "me [1].jpg").write_bytes(JPEG)
+    ran = run("predict", tmp_path / "me [1].jpg")
+    assert (ran.status, ran.err) == (0, "")
+    assert "me [1].jpg" in ran.out
+    assert "drawn faces" in ran.out
+    redness = next(line.split() for line in ran.out.splitlines() if line.strip().startswith("redness"))
+    assert redness[1:4] == ["yes", "90.0", "%"]
+
+
+def test_a_broken_picture_does_not_keep_the_others(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jpg", tmp_path / "bad.jpg"
+    good.write_bytes(JPEG)
+    bad.write_bytes(b"nonsense")
+    ran = run("predict", bad, good)
+    assert ran.status == 2
+    assert ran.err.startswith("error[image_broken]: ")
+    assert "bad.jpg" in ran.err
+    assert "redness" in ran.out
+    answers = run("predict", bad, good, "--json").json["predictions"]
+    assert [answer.get("error", {}).get("code") for answer in answers] == ["image_broken", None]
+    assert answers[1]["model_version"] == "v1"
+
+
+def test_a_missing_file_asks_nobody(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    for path in (tmp_path / "nothing.jpg", tmp_path):
+        ran = run("predict", path)
+        assert ran.status == 2
+        assert str(path) in ran.err
+    assert told.queries == []
+
+
+def test_no_model_is_told_with_what_to_do(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    told.fail["/v1/predictions"] = NoModel("No model is live yet.", advice="Train one.")
+    (tmp_path / "a.jpg").write_bytes(JPEG)
+    ran = run("predict", tmp_path / "a.jpg", "--json")
+    assert ran.status == 1
+    assert ran.err == "error[no_model]: No model is live yet.\n  → Train one.\n"
+    assert ran.json["code"] == "no_model"
+
+
+# export
+
+
+def test_the_dataset_is_written_as_folders(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "dataset"
+    assert run("export", target, "--json").json == {"directory": str(target), "format": "imagefolder", "files": 2}
+    assert (target / "acne" / "mild" / "a.jpg").read_bytes() == b"abc"
+    assert sorted(path.name for path in target.parent.iterdir()) == ["dataset"]
+
+
+def test_other_formats_are_one_file(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert run("export", tmp_path / "out", "--format", "csv").status == 0
+    assert (tmp_path / "out" / "images.csv").read_text() == "file,condition\n"
+    assert run("export", tmp_path / "other", "--format", "yolo").status == 2
+    assert not (tmp_path / "other").exists()
+
+
+def test_nothing_is_exported_over_what_is_there(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path, tmp_path / "file"):
+        assert run("export", path).status == 2
+    assert told.queries == []
+    assert run("export", tmp_path / "file" / "below").status == 2
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "archive", [export_tar(("../evil.txt",)), export_tar(("/tmp/evil.txt",)), export_tar()[:700], b"no tar at all"]
+)
+def test_a_bad_archive_leaves_nothing(run: Invoke, told: FakeServer, tmp_path: Path, archive: bytes) -> None:
+    told.tar = lambda: archive
+    ran = run("export", tmp_path / "a" / "out")
+    assert ran.status == 2
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+# Which service is talked to
+
+
+def _write_run_file(home: Path, url: str, pid: int) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "run.json").write_text(json.dumps({"pid": pid, "labeler_url": url, "model_url": url}))
+
+
+def test_what_runs_on_the_home_is_talked_to(run: Invoke, server: FakeServer, tmp_path: Path) -> None:
+    _write_run_file(tmp_path / "home", server.url, os.getpid())
+    assert run("plan", "200", "--home", tmp_path / "home", "--json").json["total"] == 746
+    (tmp_path / "a.jpg").write_bytes(JPEG)
+    assert run("predict", tmp_path / "a.jpg", "--home", tmp_path / "home").status == 0
+
+
+@pytest.fixture
+def own(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """In place of services that a command starts itself: the fake server; and what was asked to start."""
+    started: list[dict[str, Any]] = []
+
+    @contextlib.asynccontextmanager
+    async def all_in_one(home: Path, **options: Any) -> AsyncIterator[Any]:
+        started.append({"home": home, **options})
+        yield types.SimpleNamespace(labeler_url=server.url, model_url=server.url)
+        started[-1]["stopped"] = True
+
+    module = types.ModuleType("services.console.all_in_one")
+    module.all_in_one, module.ALL = all_in_one, all_services.ALL  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "services.console.all_in_one", module)
+    return started
+
+
+@pytest.mark.parametrize(
+    "left_behind", ["", "{", "[]", '{"pid": 4194304999, "labeler_url": "http://127.0.0.1:9"}', "dead"]
+)
+def test_without_one_just_what_is_needed_is_started_and_stopped(
+    run: Invoke, own: list[dict[str, Any]], nowhere: Path, left_behind: str
+) -> None:
+    home = nowhere / "var"
+    home.mkdir()
+    if left_behind == "dead":
+        _write_run_file(home, "http://127.0.0.1:9", os.getpid())  # it lives, and does not answer
+    else:
+        (home / "run.json").write_text(left_behind)
+    assert run("status").status == 0
+    (started,) = own
+    assert started["home"] == Path("var")
+    assert list(started["services"]) == ["labeler-api"]
+    assert started["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "services"),
+    [
+        (["train"], {"labeler-api", "generator", "augmenter", "trainer", "model-server"}),
+        (["rebalance", "70", "--wait"], {"labeler-api", "generator", "augmenter", "trainer", "model-server"}),
+        (["rebalance", "70"], {"labeler-api"}),
+        (["predict", "a.jpg"], {"model-server"}),
+    ],
+)
+def test_each_command_starts_its_services(
+    run: Invoke, own: list[dict[str, Any]], nowhere: Path, arguments: list[str], services: set[str]
+) -> None:
+    (nowhere / "a.jpg").write_bytes(JPEG)
+    ran = run(*arguments)
+    assert ran.status == 0
+    assert set(own[0]["services"]) == services
+    assert ("evenskin serve all" in ran.err) == (arguments == ["rebalance", "70"])
+
+
+@pytest.mark.parametrize("command", [["status", "--watch"], ["dead", "replay"]])
+def test_what_needs_running_services_starts_none(run: Invoke, own: list[dict[str, Any]], command: list[str]) -> None:
+    ran = run(*command)
+    assert ran.status == 1
+    assert ran.err.startswith("error[service_unreachable]: ")
+    assert "evenskin serve all" in ran.err
+    assert own == []
+
+
+def test_with_a_broker_the_address_must_be_given(
+    run: Invoke, own: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENSKIN_AMQP_URL", "amqp://localhost")
+    ran = run("status")
+    assert ran.status == 2
+    assert "EVENSKIN_LABELER_URL" in ran.err
+    assert own == []
+
+
+def test_an_unreachable_service_is_told(run: Invoke) -> None:
+    ran = run("status", "--url", "http://127.0.0.1:9", "--json")
+    assert ran.status == 1
+    assert ran.json["code"] == "service_unreachable"
+    assert run("status", "--url", "nonsense").status == 2
+
+
+def test_a_failing_service_is_told(run: Invoke, told: FakeServer) -> None:
+    told.fail["/v1/balance"] = DatabaseUnavailable("The ledger does not answer.", advice="Look at its disk.")
+    ran = run("status")
+    assert ran.status == 1
+    assert ran.err == "error[database_unavailable]: The ledger does not answer.\n  → Look at its disk.\n"
+
+
+def test_the_api_key_is_sent(run: Invoke, told: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENSKIN_API_KEY", "s3cret")
+    run("status")
+    assert told.headers[0]["Authorization"] == "Bearer s3cret"
+
+
+# serve, demo, interrupts
+
+
+def test_an_unknown_service_is_told(run: Invoke) -> None:
+    ran = run("serve", "everything")
+    assert ran.status == 2
+    assert "labeler-api" in ran.err
+    assert run("serve", "trainer", "--model-port", "1").status == 2
+
+
+def test_one_service_is_built_from_its_settings(run: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: list[Any] = []
+
+    async def run_service(service: Any) -> None:
+        ran.append(service)
+
+    monkeypatch.setattr(serving, "run_service", run_service)
+    monkeypatch.setattr(serving, "configure_logs", lambda *_, **__: None)
+    assert run("serve", "augmenter", "--home", tmp_path, "--port", "0").status == 0
+    (service,) = ran
+    assert (service.name, service.settings.home, service.settings.port) == ("augmenter", tmp_path, 0)
+
+
+def test_the_demo_runs_in_its_own_home(run: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Any] = []
+    module = types.ModuleType("services.demo.run")
+
+    def demonstrate(home: Path, *, json_output: bool, scale: float) -> int:
+        asked.append((home, json_output, scale))
+        return 3
+
+    module.run = demonstrate  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "services.demo.run", module)
+    assert run("demo", "--scale", "0.1", "--json").status == 3
+    assert run("demo", "--home", tmp_path).status == 3
+    assert asked == [(Path("var/demo"), True, 0.1), (tmp_path, False, 1.0)]
+
+
+def test_an_interrupt_is_one_line(run: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("services.console.cli.asyncio.run", interrupted)
+    monkeypatch.setattr("services.console.commands.dataset.show_status", lambda **_: None)
+    ran = run("status")
+    assert (ran.status, ran.out, ran.err) == (130, "", "Interrupted.\n")

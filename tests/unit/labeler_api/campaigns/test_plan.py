@@ -1,0 +1,50 @@
+"""Plans: what is missing, how it is split, what it costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.labeler_api.campaigns.plan import make_plan
+from shared.taxonomy import Condition
+
+STARTING = {
+    Condition.REDNESS: 66,
+    Condition.PORE_SIZE: 66,
+    Condition.TEXTURED_SKIN: 70,
+    Condition.HYPERPIGMENTATION: 78,
+}
+
+
+def test_the_design_s_own_example() -> None:
+    plan = make_plan(dict.fromkeys(STARTING, 200), STARTING, price_micro_usd=30_000, max_attempts=3)
+    assert [(q.condition, q.count) for q in plan.quotas] == [
+        *[(Condition.REDNESS, n) for n in (45, 45, 44)],
+        *[(Condition.PORE_SIZE, n) for n in (45, 45, 44)],
+        *[(Condition.TEXTURED_SKIN, n) for n in (44, 43, 43)],
+        *[(Condition.HYPERPIGMENTATION, n) for n in (41, 41, 40)],
+    ]
+    document = plan.document(provider="procedural", images_per_minute=50)
+    assert (document["total"], document["cost_usd"], document["worst_cost_usd"]) == (520, 15.6, 46.8)
+    assert document["duration_s"] == 624.0
+    assert document["missing"] == {"redness": 134, "pore_size": 134, "textured_skin": 130, "hyperpigmentation": 122}
+    assert document["quotas"][0] == {"condition": "redness", "severity": "mild", "count": 45}
+
+
+@pytest.mark.parametrize(
+    ("target", "have", "counts"),
+    [(0, 0, []), (0, 5, []), (5, 5, []), (4, 9, []), (1, 0, [1]), (2, 0, [1, 1]), (4, 0, [2, 1, 1]), (5, 2, [1, 1, 1])],
+)
+def test_only_what_is_missing_is_planned(target: int, have: int, counts: list[int]) -> None:
+    plan = make_plan({Condition.ACNE: target}, {Condition.ACNE: have}, price_micro_usd=1, max_attempts=1)
+    assert [quota.count for quota in plan.quotas] == counts
+    assert plan.total == sum(counts)
+    assert plan.document(provider="p", images_per_minute=1)["missing"] == {"acne": sum(counts)}
+
+
+def test_the_worst_cost_is_never_above_the_budget() -> None:
+    asked = {Condition.ACNE: 10}
+    assert make_plan(asked, {}, price_micro_usd=100, max_attempts=4).worst_cost_micro_usd == 4000
+    assert (
+        make_plan(asked, {}, price_micro_usd=100, max_attempts=4, max_cost_micro_usd=1500).worst_cost_micro_usd == 1500
+    )
+    assert make_plan(asked, {}, price_micro_usd=0, max_attempts=4).worst_cost_micro_usd == 0
