@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pillow_heif
 import pytest
+import structlog
 
 from tests.servers.keeper import SOCKET_VARIABLE, Keeper, ask
 from tests.servers.process import ServerFailed
@@ -32,6 +33,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End the servers. Where pytest is killed instead, the keeper notices by itself."""
     if (keeper := config.stash.get(_KEEPER, None)) is not None:
         keeper.close()
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A program under test sets the level of this process's logs: the next test captures them all again."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @cache
