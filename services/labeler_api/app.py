@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 
 from services.labeler_api.campaigns.closing import Closer
 from services.labeler_api.campaigns.reconciler import Reconciler
-from services.labeler_api.handlers import HANDLERS, Ledger
+from services.labeler_api.handlers import HANDLERS
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.group_commit import GroupCommit
-from services.labeler_api.ledger.outbox import SOURCE, Relay
+from services.labeler_api.ledger.ledger import Ledger
+from services.labeler_api.ledger.outbox import SOURCE
+from services.labeler_api.ledger.relay import Relay
 from services.labeler_api.metrics import LedgerMetrics
 from services.labeler_api.settings import LabelerSettings
 from services.labeler_api.web.http_api import LabelerHttp
@@ -33,7 +35,7 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
     closer = Closer(database, blobs, settings, relay)
     reconciler = Reconciler(database, settings, relay)
     group = GroupCommit(database)
-    ledger = Ledger(database, blobs, settings, relay, closer, group)
+    ledger = Ledger(database, group, blobs, settings, on_change=(relay.wake, closer.wake))
     registry = MetricRegistry()
     metrics = LedgerMetrics(registry, database)
 

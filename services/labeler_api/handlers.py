@@ -5,29 +5,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
-import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.campaigns import campaign as campaigns
-from services.labeler_api.campaigns import reviews
-from services.labeler_api.campaigns.ahead import NOTHING, Needs
-from services.labeler_api.campaigns.closing import Closer
-from services.labeler_api.campaigns.plan import MICRO
-from services.labeler_api.ledger import counters, outbox
-from services.labeler_api.ledger.database import Database
-from services.labeler_api.ledger.group_commit import GroupCommit, Work
+from services.labeler_api.campaigns import closing, reviews, starting
+from services.labeler_api.campaigns.campaign import ModelMade, TrainingAdvanced
+from services.labeler_api.campaigns.filling import happen, slot_in
+from services.labeler_api.campaigns.prices import micro_usd
+from services.labeler_api.campaigns.slot import AttemptFailed, AttemptPaid, VariantsListed
+from services.labeler_api.ledger.ledger import Ledger
+from services.labeler_api.ledger.outbox import SOURCE, storable
+from services.labeler_api.ledger.statements import per_dialect
 from services.labeler_api.ledger.tables import campaign_table, epoch_table, model_table
+from services.labeler_api.ledger.transaction import Prefetch, Transaction
 from services.labeler_api.pictures import gate, images
 from services.labeler_api.pictures.images import NewImage, Status
+from services.labeler_api.pictures.perceptual_hash import bands
 from services.labeler_api.settings import LabelerSettings
-from shared.blobs import Blobs
 from shared.bus import RetryLater, Undeliverable
-from shared.errors import BlobNotFound, DatabaseUnavailable, InvalidRequest, NotFound, OverBudget, StoreUnavailable
+from shared.errors import BlobNotFound, InvalidRequest, OverBudget, StoreUnavailable
 from shared.events import (
     Event,
     ImageAugmented,
@@ -45,36 +44,15 @@ from shared.taxonomy import Condition, Severity, generated_image_id
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """What the handlers and the HTTP API work on."""
+def _inserting_epoch(insert: Any) -> Any:
+    statement = insert(epoch_table)
+    key = ("campaign_id", "epoch")
+    changed = {column.name: statement.excluded[column.name] for column in epoch_table.c if column.name not in key}
+    return statement.on_conflict_do_update(index_elements=list(key), set_=changed)
 
-    database: Database
-    blobs: Blobs
-    settings: LabelerSettings
-    relay: outbox.Relay
-    closer: Closer
-    group: GroupCommit
 
-    async def change(self, work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
-        """Run a transaction, then wake whoever publishes and closes what follows from it."""
-        await self.database.write(work)
-        self._wake()
-
-    async def change_once(self, message: Message, work: Work, needs: Needs = NOTHING) -> None:
-        """Run a message's work, in a transaction with others', unless it ran before (invariant 1).
-
-        An unreachable database or store is waited for; that does not use up the message's tries.
-        """
-        try:
-            await self.group.run_once(message, work, needs)
-        except (DatabaseUnavailable, StoreUnavailable) as error:
-            raise RetryLater(error.message, counted=False) from error
-        self._wake()
-
-    def _wake(self) -> None:
-        self.relay.wake()
-        self.closer.wake()
+_UPSERT_EPOCH = per_dialect(_inserting_epoch)
+_INSERT_MODEL_IF_NEW = per_dialect(lambda insert: insert(model_table).on_conflict_do_nothing())
 
 
 async def start_campaign(ledger: Ledger, message: Message) -> None:
@@ -82,15 +60,15 @@ async def start_campaign(ledger: Ledger, message: Message) -> None:
     request = message.event
     assert isinstance(request, RebalanceRequested)
 
-    async def start(connection: AsyncConnection) -> None:
+    async def start(transaction: Transaction) -> None:
         try:
-            await campaigns.start(connection, request, message, ledger.settings)
+            await starting.start(transaction, request, message, ledger.settings)
         except (InvalidRequest, OverBudget) as error:
             reason = f"{error.message} {error.advice}".strip()
             log.info("rebalance_rejected", campaign_id=str(request.campaign_id), code=error.code, reason=reason)
-            await campaigns.reject(connection, request, message, reason)
+            starting.reject(transaction, request, message, reason)
             rejected = RebalanceRejected(campaign_id=request.campaign_id, code=error.code, reason=reason)
-            outbox.enqueue(connection, [message.caused(rejected, source=outbox.SOURCE)])
+            transaction.emit(message.caused(rejected, source=SOURCE))
 
     await ledger.change_once(message, start)
 
@@ -109,77 +87,87 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
     found = list(report.reasons)
     if sha256 != event.sha256:
         found.append("unreadable: the stored bytes are not those that were generated")
+    image = _new_image(event, report)
 
-    cost = round(event.cost_usd * MICRO)
-
-    async def record(connection: AsyncConnection) -> None:
-        slot = await campaigns.locked_slot(connection, event.slot_id)
-        if slot is None:
+    async def record(transaction: Transaction) -> None:
+        row = await transaction.slot(event.slot_id)
+        if row is None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
+        slot = slot_in(row)
         reasons = list(found)  # anew each time: a transaction may be run again
         if report.hash is not None:
-            twin = await images.near_duplicate(connection, report.hash, of_other_than=event.image_id)
+            twin = await images.near_duplicate(transaction, report.hash, of_other_than=event.image_id)
             if twin is not None:
                 reasons.append(f"near_duplicate: looks the same as {twin}")
-        image = NewImage(
-            id=event.image_id,
-            key=event.key,
-            sha256=event.sha256,
-            media_type=event.media_type,
-            width=report.width or event.width,
-            height=report.height or event.height,
-            labels={Condition(slot["condition"]): Severity(slot["severity"])},
-            skin_tone=slot["subject"]["skin_tone"],
-            provider=event.provider,
-            provider_model=event.model,
-            provider_request_id=event.provider_request_id,
-            prompt=outbox.storable(event.prompt),
-            cost_micro_usd=cost,
-            quality={**event.quality, **report.quality},
-            hash=report.hash,
-            slot_id=event.slot_id,
-            attempt=event.attempt,
-        )
-        current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
-        if not current:
+        answers = slot.is_open_for(event.attempt)
+        if not answers:
             reasons.append("superseded: another attempt answers its slot")
-        if not reasons and slot["review"] == ReviewPolicy.MANUAL:
-            status, settled = Status.PENDING, {}
-        else:
-            status = Status.REJECTED if reasons else Status.ACCEPTED
-            settled = {"reviewer": reviews.GATE, "reason": "; ".join(reasons) or None, "labeled_at": time.time()}
-        if status is Status.ACCEPTED:
-            settled["augment_due_at"] = time.time() + ledger.settings.augment_deadline_s
-        # An image that was recorded moved its slot, which is locked, to another state or attempt.
-        is_new = current and event.image_id == generated_image_id(event.slot_id, event.attempt)
-        row = await images.record(connection, image, status, is_new=is_new, **settled)
-        if row is None:
+        labels = {Condition(row["condition"]): Severity(row["severity"])}
+        recorded = await images.record(
+            transaction,
+            replace(image, labels=labels, skin_tone=row["subject"]["skin_tone"]),
+            **_verdict(reasons, row["review"], ledger.settings),
+            # An image that was recorded moved its slot, which is locked, to another state or attempt.
+            is_new=answers and event.image_id == generated_image_id(event.slot_id, event.attempt),
+        )
+        if recorded is None:
             return
-        await campaigns.pay(connection, slot, cost, expected=current)
-        if status is not Status.PENDING:
-            counters.add(connection, {f"reviews/{status}/{reviews.GATE}": 1})
-        held = {**slot, "image_id": event.image_id} if current else slot
-        await reviews.follow(connection, row, held, status, ledger.settings, message=message)
+        await happen(transaction, row, AttemptPaid(event.attempt, image.cost_micro_usd), ledger.settings)
+        if recorded["status"] != Status.PENDING:
+            transaction.count({f"reviews/{recorded['status']}/{images.GATE}": 1})
+        await reviews.pass_on(transaction, recorded, row, ledger.settings, message=message)
 
-    needs = Needs(slot_id=event.slot_id, hash=report.hash)
-    await ledger.change_once(message, record, needs)
+    looked_for = () if report.hash is None else tuple(bands(report.hash))
+    await ledger.change_once(message, record, Prefetch(slot_id=event.slot_id, bands=looked_for))
+
+
+def _new_image(event: ImageGenerated, report: gate.GateReport) -> NewImage:
+    """What event and gate say of a generated image; its labels and skin tone are its slot's."""
+    return NewImage(
+        id=event.image_id,
+        key=event.key,
+        sha256=event.sha256,
+        media_type=event.media_type,
+        width=report.width or event.width,
+        height=report.height or event.height,
+        labels={},
+        provider=event.provider,
+        provider_model=event.model,
+        provider_request_id=event.provider_request_id,
+        prompt=storable(event.prompt),
+        cost_micro_usd=micro_usd(event.cost_usd),
+        quality={**event.quality, **report.quality},
+        hash=report.hash,
+        slot_id=event.slot_id,
+        attempt=event.attempt,
+    )
+
+
+def _verdict(reasons: Sequence[str], policy: str, settings: LabelerSettings) -> dict[str, Any]:
+    """The gate's verdict, as columns of an image. `reasons`: why it is no good; `policy`: who reviews what is good."""
+    if not reasons and policy == ReviewPolicy.MANUAL:
+        return {"status": Status.PENDING}
+    now = time.time()
+    verdict = {"reviewer": images.GATE, "reason": "; ".join(reasons) or None, "labeled_at": now}
+    if reasons:
+        return {"status": Status.REJECTED, **verdict}
+    return {"status": Status.ACCEPTED, **verdict, "augment_due_at": now + settings.augment_deadline_s}
 
 
 async def reopen_failed(ledger: Ledger, message: Message) -> None:
     """ImageFailed: ask for the slot's next attempt."""
     event = message.event
     assert isinstance(event, ImageFailed)
+    reason = f"{event.reason.value}: {event.detail}"
 
-    async def reopen(connection: AsyncConnection) -> None:
-        slot = await campaigns.locked_slot(connection, event.slot_id)
+    async def reopen(transaction: Transaction) -> None:
+        slot = await transaction.slot(event.slot_id)
         if slot is None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
-        current = slot["state"] == campaigns.OPEN and slot["attempt"] == event.attempt
-        await campaigns.pay(connection, slot, round(event.cost_usd * MICRO), expected=current)
-        if current:
-            await campaigns.reopen(connection, slot, f"{event.reason.value}: {event.detail}", ledger.settings)
+        await happen(transaction, slot, AttemptPaid(event.attempt, micro_usd(event.cost_usd)), ledger.settings)
+        await happen(transaction, slot, AttemptFailed(event.attempt, reason), ledger.settings)
 
-    await ledger.change_once(message, reopen, Needs(slot_id=event.slot_id))
+    await ledger.change_once(message, reopen, Prefetch(slot_id=event.slot_id))
 
 
 async def count_augmented(ledger: Ledger, message: Message) -> None:
@@ -187,15 +175,18 @@ async def count_augmented(ledger: Ledger, message: Message) -> None:
     event = message.event
     assert isinstance(event, ImageAugmented)
 
-    async def count(connection: AsyncConnection) -> None:
-        try:
-            slot_id = await images.augment(connection, event.image_id, [v.model_dump() for v in event.variants])
-        except NotFound as error:
-            raise Undeliverable(error.message) from error
-        if slot_id is not None:
-            await campaigns.count(connection, slot_id, event.image_id)
+    async def count(transaction: Transaction) -> None:
+        image = await transaction.image(event.image_id)
+        if image is None:
+            raise Undeliverable(f"There is no image {event.image_id}.")
+        if image["augmented_at"] is not None:
+            return
+        images.list_variants(transaction, image, [variant.model_dump() for variant in event.variants])
+        slot = await transaction.slot(image["slot_id"]) if image["slot_id"] else None
+        if slot is not None:
+            await happen(transaction, slot, VariantsListed(event.image_id, image["attempt"]), ledger.settings)
 
-    await ledger.change_once(message, count, Needs(augments=event.image_id))
+    await ledger.change_once(message, count, Prefetch(image_id=event.image_id))
 
 
 async def note_progress(ledger: Ledger, message: Message) -> None:
@@ -203,18 +194,12 @@ async def note_progress(ledger: Ledger, message: Message) -> None:
     event = message.event
     assert isinstance(event, TrainingProgressed)
 
-    async def note(connection: AsyncConnection) -> None:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        values = event.model_dump(mode="json") | {"campaign_id": event.campaign_id}
-        key = ("campaign_id", "epoch")
-        statement = insert(epoch_table).values(values)
-        changed = {name: statement.excluded[name] for name in values if name not in key}
-        await connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
-        await connection.execute(
-            sa.update(campaign_table)
-            .where(campaign_table.c.id == event.campaign_id, campaign_table.c.model_due_at.is_not(None))
-            .values(model_due_at=time.time() + ledger.settings.training_deadline_s)
-        )
+    async def note(transaction: Transaction) -> None:
+        epoch = event.model_dump(mode="json") | {"campaign_id": event.campaign_id}
+        await transaction.execute(_UPSERT_EPOCH[transaction.dialect], epoch)
+        campaign = await transaction.campaign(event.campaign_id)
+        if campaign is not None:
+            closing.happen(transaction, campaign, TrainingAdvanced(), ledger.settings)
 
     await ledger.change_once(message, note)
 
@@ -224,15 +209,13 @@ async def note_model(ledger: Ledger, message: Message) -> None:
     event = message.event
     assert isinstance(event, ModelTrained)
 
-    async def note(connection: AsyncConnection) -> None:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        values = event.model_dump(mode="json") | {"campaign_id": event.campaign_id, "created_at": time.time()}
-        await connection.execute(insert(model_table).values(values).on_conflict_do_nothing())
-        await connection.execute(
-            sa.update(campaign_table)
-            .where(campaign_table.c.id == event.campaign_id)
-            .values(model_version=event.version, model_due_at=None)
-        )
+    async def note(transaction: Transaction) -> None:
+        model = event.model_dump(mode="json") | {"campaign_id": event.campaign_id, "created_at": time.time()}
+        await transaction.execute(_INSERT_MODEL_IF_NEW[transaction.dialect], model)
+        campaign = await transaction.campaign(event.campaign_id)
+        if campaign is not None:
+            transaction.update(campaign_table, campaign, model_version=event.version)
+            closing.happen(transaction, campaign, ModelMade(), ledger.settings)
 
     await ledger.change_once(message, note)
 

@@ -19,8 +19,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.campaigns import campaign as campaigns
-from services.labeler_api.campaigns.plan import MICRO
+from services.labeler_api.campaigns.campaign import ACTIVE
+from services.labeler_api.campaigns.prices import usd
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import Database, rows_of
 from services.labeler_api.ledger.tables import campaign_table, outbox_table
@@ -32,7 +32,6 @@ from shared.taxonomy import Condition
 log = structlog.get_logger(__name__)
 
 REFRESH_S = 5.0  # longest look at the database: a scrape is given up after ten seconds
-ACTIVE = (campaigns.RUNNING, campaigns.CLOSING)
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ async def _look(connection: AsyncConnection) -> dict[_Family, dict[tuple[str, ..
         _CAMPAIGNS: {(state,): states[state] for state in (*ACTIVE, "training")},
         _SLOTS: await _slots(connection, active),
         _REVIEWS: {_reviewed(name): total for name, total in found.items() if name.startswith("reviews/")},
-        _SPENT: {(): found.get("paid", 0) / MICRO},
+        _SPENT: {(): usd(found.get("paid", 0))},
         _BACKLOG: {(): messages},
         _OLDEST: {(): max(0.0, time.time() - oldest) if oldest is not None else 0.0},
     }

@@ -14,7 +14,8 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
-from services.labeler_api.campaigns import campaign as campaigns
+from services.labeler_api.campaigns.campaign import CampaignState
+from services.labeler_api.campaigns.slot import SlotState
 from services.labeler_api.ledger.tables import metadata
 from services.labeler_api.pictures.images import Status, counted, dump_labels
 from services.labeler_api.pictures.perceptual_hash import BANDS, bands
@@ -52,7 +53,7 @@ async def fill(url: str, images: int, like: Sequence[bytes]) -> dict[Condition, 
         image_id = generated_image_id(slot_id, 1)
         labels = dump_labels({condition: severity})
         changes.update(counted(Status.ACCEPTED, labels))
-        changes[f"campaign/{campaign_id}/{campaigns.COUNTED}/{condition}/{int(severity)}"] += 1
+        changes[f"campaign/{campaign_id}/{SlotState.COUNTED}/{condition}/{int(severity)}"] += 1
         shown[condition] += 1
         slots.append(_slot(slot_id, campaign_id, image_id, number, condition, severity))
         recorded.append(_image(image_id, slot_id, number, labels, hash_, now))
@@ -87,7 +88,7 @@ async def _copy(connection: asyncpg.Connection, table: str, rows: Iterable[dict[
 
 def _campaign(campaign_id: UUID, total: int, now: float) -> dict[str, Any]:
     return {
-        "sequence": 1, "id": campaign_id, "state": campaigns.MET, "targets": "{}", "quotas": "[]", "total": total,
+        "sequence": 1, "id": campaign_id, "state": CampaignState.MET, "targets": "{}", "quotas": "[]", "total": total,
         "review": "auto", "max_attempts": 3, "price_micro_usd": 30_000, "committed_micro_usd": 30_000 * total,
         "correlation_id": str(uuid4()), "created_at": now, "met_at": now,
     }  # fmt: skip
@@ -99,7 +100,7 @@ def _slot(
     subject = {"age_band": "30-44", "skin_tone": 5, "sex": "female", "light": "daylight", "view": "front"}
     return {
         "id": slot_id, "campaign_id": campaign_id, "position": position, "condition": condition.value,
-        "severity": int(severity), "state": campaigns.COUNTED, "attempt": 1, "subject": json.dumps(subject),
+        "severity": int(severity), "state": SlotState.COUNTED, "attempt": 1, "subject": json.dumps(subject),
         "rejections": "[]", "image_id": image_id,
     }  # fmt: skip
 

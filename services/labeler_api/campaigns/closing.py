@@ -10,18 +10,29 @@ import contextlib
 import hashlib
 import time
 from collections import Counter
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.campaigns import campaign as campaigns
-from services.labeler_api.ledger import outbox
+from services.labeler_api.campaigns.campaign import (
+    ACTIVE,
+    CampaignState,
+    DatasetWritten,
+    Happening,
+    SlotsEnded,
+    decide,
+)
+from services.labeler_api.campaigns.filling import campaign_in
+from services.labeler_api.campaigns.slot import SlotState
+from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import Database, rows_of
+from services.labeler_api.ledger.outbox import on_trace
+from services.labeler_api.ledger.relay import Relay
+from services.labeler_api.ledger.statements import per_dialect
 from services.labeler_api.ledger.tables import campaign_table, dataset_table, image_table, variant_table
+from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.ledger.wakeable import Wakeable
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.images import Status
@@ -30,7 +41,6 @@ from shared.blobs import Blobs
 from shared.errors import PreconditionFailed
 from shared.events import QuotaMet
 from shared.manifest import ManifestImage, ManifestVariant, dump_manifest
-from shared.message import Message
 from shared.taxonomy import Condition, Fold
 from shared.tracing import Span, valid_traceparent
 
@@ -39,11 +49,18 @@ log = structlog.get_logger(__name__)
 GATHER_S = 0.2  # seconds that wakes are gathered for: one look answers them all
 POLL_S = 1.0  # seconds between looks at campaigns that nobody woke us for
 
+_ACTIVE_CAMPAIGNS = (
+    sa.select(campaign_table)
+    .where(campaign_table.c.state.in_([state.value for state in ACTIVE]))
+    .order_by(campaign_table.c.sequence)
+)
+_INSERT_DATASET_IF_NEW = per_dialect(lambda insert: insert(dataset_table).on_conflict_do_nothing())
+
 
 class Closer:
-    """Ends campaigns whose slots are all settled."""
+    """Ends campaigns whose slots have all ended."""
 
-    def __init__(self, database: Database, blobs: Blobs, settings: LabelerSettings, relay: outbox.Relay) -> None:
+    def __init__(self, database: Database, blobs: Blobs, settings: LabelerSettings, relay: Relay) -> None:
         self._database = database
         self._blobs = blobs
         self._settings = settings
@@ -51,47 +68,39 @@ class Closer:
         self._loop = Wakeable(gather_s=GATHER_S, poll_s=POLL_S)
 
     def wake(self) -> None:
-        """A slot was settled, or a campaign began."""
+        """A slot ended, or a campaign began."""
         self._loop.wake()
 
     async def run(self) -> None:
         """Close campaigns for ever."""
-        await self._loop.run(self.close_settled)
+        await self._loop.run(self.close_ended)
 
-    async def close_settled(self) -> None:
+    async def close_ended(self) -> None:
         """One round over the campaigns that run or are closing."""
-        unended = (
-            sa.select(campaign_table)
-            .where(campaign_table.c.state.in_([campaigns.RUNNING, campaigns.CLOSING]))
-            .order_by(campaign_table.c.sequence)
-        )
         async with self._database.reading() as connection:
-            rows = [row for row in await rows_of(connection, unended) if await _is_over(connection, row)]
-        for row in rows:
-            if row["state"] == campaigns.CLOSING or await self._settle(row):
+            campaigns = await rows_of(connection, _ACTIVE_CAMPAIGNS)
+            over = [row for row in campaigns if await _is_over(connection, row)]
+        for row in over:
+            if row["state"] == CampaignState.CLOSING or await self._begin_closing(row):
                 with _span("close campaign", row):
-                    await self._close(row["id"])
+                    await self._publish_dataset(row["id"])
 
-    async def _settle(self, row: dict[str, Any]) -> bool:
-        """Move a campaign whose slots are all settled to its next state; True if that is closing."""
+    async def _begin_closing(self, row: Row) -> bool:
+        """Tell a campaign that its slots have ended; True if it is closing now."""
 
-        async def settle(connection: AsyncConnection) -> bool:
-            # Looked at again under the lock: a review may have reopened a slot meanwhile.
-            campaign = await campaigns.campaign_row(connection, row["id"], lock=True)
-            counted, failed = await campaigns.ended(connection, row["id"])
-            if campaign["state"] != campaigns.RUNNING or counted + failed < campaign["total"]:
+        async def tell(transaction: Transaction) -> bool:
+            campaign = await transaction.campaign(row["id"])
+            # Counted again under the lock: a review may have reopened a slot meanwhile.
+            ended = slots_ended(await transaction.totals(f"campaign/{row['id']}/"))
+            if campaign is None or not happen(transaction, campaign, ended, self._settings):
                 return False
-            state = campaigns.EXHAUSTED if failed else campaigns.CLOSING
-            reason = f"{failed} of {campaign['total']} slots used up their attempts or the budget" if failed else None
-            update = sa.update(campaign_table).where(campaign_table.c.id == row["id"])
-            await connection.execute(update.values(state=state, reason=reason))
-            log.info("campaign_settled", campaign_id=str(row["id"]), state=state)
-            return state == campaigns.CLOSING
+            log.info("campaign_settled", campaign_id=str(row["id"]), state=campaign["state"])
+            return bool(campaign["state"] == CampaignState.CLOSING)
 
         with _span("settle campaign", row):
-            return await self._database.write(settle)
+            return await self._database.write(tell)
 
-    async def _close(self, campaign_id: UUID) -> None:
+    async def _publish_dataset(self, campaign_id: UUID) -> None:
         async with self._database.reading() as connection:
             entries = await _entries(connection)
         data = dump_manifest(entries)
@@ -99,82 +108,83 @@ class Closer:
         key = f"datasets/{version}/manifest.jsonl"
         with contextlib.suppress(PreconditionFailed):  # an earlier, interrupted round wrote the same bytes
             await self._blobs.put(key, data, content_type="application/jsonl", if_absent=True)
-        counts = {c: sum(c in entry.labels for entry in entries) for c in Condition}
-        event = QuotaMet(
-            campaign_id=campaign_id,
-            dataset_version=version,
-            manifest_key=key,
-            counts=counts,
-            images=len(entries),
-            variants=sum(len(entry.variants) for entry in entries),
-        )
+        shown = {c.value: sum(c in entry.labels for entry in entries) for c in Condition}
         folds = Counter(entry.fold for entry in entries)
+        dataset = {
+            "version": version,
+            "manifest_key": key,
+            "counts": shown,
+            "folds": {fold.value: folds[fold] for fold in Fold},
+            "images": len(entries),
+            "variants": sum(len(entry.variants) for entry in entries),
+            "created_at": time.time(),
+        }
 
-        async def meet(connection: AsyncConnection) -> None:
-            campaign = await campaigns.campaign_row(connection, campaign_id, lock=True)
-            if campaign["state"] != campaigns.CLOSING:
+        async def publish(transaction: Transaction) -> None:
+            campaign = await transaction.campaign(campaign_id)
+            if campaign is None or not happen(transaction, campaign, DatasetWritten(), self._settings):
                 return  # another replica was quicker
-            now = time.time()
-            insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-            await connection.execute(
-                insert(dataset_table)
-                .values(
-                    version=version,
-                    manifest_key=key,
-                    counts={c.value: n for c, n in counts.items()},
-                    folds={fold.value: folds[fold] for fold in Fold},
-                    images=event.images,
-                    variants=event.variants,
-                    created_at=now,
-                )
-                .on_conflict_do_nothing()
-            )
-            await connection.execute(
-                sa.update(campaign_table)
-                .where(campaign_table.c.id == campaign_id)
-                .values(
-                    state=campaigns.MET,
-                    met_at=now,
-                    dataset_version=version,
-                    model_due_at=now + self._settings.training_deadline_s,
-                )
-            )
-            outbox.enqueue(connection, [quota_met_message(campaign, event)])
-            log.info("quota_met", campaign_id=str(campaign_id), dataset_version=version, images=event.images)
+            await transaction.execute(_INSERT_DATASET_IF_NEW[transaction.dialect], dataset)
+            transaction.update(campaign_table, campaign, met_at=time.time(), dataset_version=version)
+            transaction.emit(on_trace(quota_met(campaign, dataset), campaign))
+            log.info("quota_met", campaign_id=str(campaign_id), dataset_version=version, images=len(entries))
 
-        await self._database.write(meet)
+        await self._database.write(publish)
         self._relay.wake()
 
 
-async def _is_over(connection: AsyncConnection, campaign: dict[str, Any]) -> bool:
-    counted, failed = await campaigns.ended(connection, campaign["id"])
+def happen(transaction: Transaction, row: Row, happening: Happening, settings: LabelerSettings) -> bool:
+    """Let something happen to a campaign in hand, and write what follows. Returns whether anything did."""
+    before = campaign_in(row)
+    after, effects = decide(before, happening)
+    changes: dict[str, object] = {}
+    if (after.state, after.reason) != (before.state, before.reason):
+        changes |= {"state": after.state.value, "reason": after.reason}
+    if effects.await_model:
+        changes["model_due_at"] = time.time() + settings.training_deadline_s
+    elif before.awaits_model and not after.awaits_model:
+        changes["model_due_at"] = None
+    if changes:
+        transaction.update(campaign_table, row, **changes)
+    return bool(changes)
+
+
+def quota_met(campaign: Row, dataset: Row) -> QuotaMet:
+    """The QuotaMet of a campaign and the dataset that it brought about, by their rows."""
+    return QuotaMet(
+        campaign_id=campaign["id"],
+        dataset_version=dataset["version"],
+        manifest_key=dataset["manifest_key"],
+        counts={Condition(name): n for name, n in dataset["counts"].items()},
+        images=dataset["images"],
+        variants=dataset["variants"],
+    )
+
+
+async def publish_again(transaction: Transaction, campaign: Row) -> None:
+    """Publish the QuotaMet of a met campaign once more."""
+    query = sa.select(dataset_table).where(dataset_table.c.version == campaign["dataset_version"])
+    (dataset,) = await rows_of(transaction, query)
+    transaction.emit(on_trace(quota_met(campaign, dataset), campaign))
+
+
+def slots_ended(totals: dict[str, int]) -> SlotsEnded:
+    """How many slots of one campaign are counted, and how many failed. `totals`: of its counters."""
+    ended: Counter[str] = Counter()
+    for name, total in totals.items():
+        ended[name.split("/")[2]] += total
+    return SlotsEnded(counted=ended[SlotState.COUNTED], failed=ended[SlotState.FAILED])
+
+
+async def _is_over(connection: AsyncConnection, campaign: Row) -> bool:
+    ended = slots_ended(await counters.totals(connection, f"campaign/{campaign['id']}/"))
     total: int = campaign["total"]
-    return campaign["state"] == campaigns.CLOSING or counted + failed >= total
+    return campaign["state"] == CampaignState.CLOSING or ended.counted + ended.failed >= total
 
 
-def _span(name: str, campaign: dict[str, Any]) -> Span:
+def _span(name: str, campaign: Row) -> Span:
     """Work on a campaign, on the trace of its request."""
     return Span(name, parent=valid_traceparent(campaign["traceparent"]), correlation_id=campaign["correlation_id"])
-
-
-def quota_met_message(campaign: dict[str, Any], event: QuotaMet) -> Message:
-    """QuotaMet on its campaign's trace."""
-    return outbox.on_trace(event, campaign)
-
-
-async def quota_met_again(connection: AsyncConnection, campaign: dict[str, Any]) -> Message:
-    """The QuotaMet of a met campaign, to be sent again."""
-    query = sa.select(dataset_table).where(dataset_table.c.version == campaign["dataset_version"])
-    (row,) = await rows_of(connection, query)
-    event = QuotaMet(
-        campaign_id=campaign["id"],
-        dataset_version=row["version"],
-        manifest_key=row["manifest_key"],
-        counts={Condition(name): n for name, n in row["counts"].items()},
-        images=row["images"],
-        variants=row["variants"],
-    )
-    return quota_met_message(campaign, event)
 
 
 async def _entries(connection: AsyncConnection) -> list[ManifestImage]:

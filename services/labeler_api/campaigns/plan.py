@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.labeler_api.campaigns.prices import budget_micro_usd, first_cost, micro_usd, usd, worst_cost
+from services.labeler_api.settings import LabelerSettings
+from shared.events import RebalanceRequested
 from shared.taxonomy import Condition, Severity, split_over_severities
 
-MICRO = 1_000_000  # money is counted in millionths of a dollar, so that sums are exact
+PLANNED_ON = ("shows/accepted/", "reserved/")
+"""Prefixes of the counters that a plan looks at. They are read at one moment: between two looks, an image could leave
+the reserved without being seen among the accepted."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,12 @@ class Plan:
     @property
     def cost_micro_usd(self) -> int:
         """Cost if every first attempt is accepted."""
-        return self.total * self.price_micro_usd
+        return first_cost(self.total, self.price_micro_usd)
 
     @property
     def worst_cost_micro_usd(self) -> int:
         """Cost if every attempt is used up, or the budget, if that is less: it is never exceeded."""
-        worst = self.cost_micro_usd * self.max_attempts
-        return worst if self.max_cost_micro_usd is None else min(worst, self.max_cost_micro_usd)
+        return worst_cost(self.total, self.price_micro_usd, self.max_attempts, self.max_cost_micro_usd)
 
     def document(self, *, provider: str, images_per_minute: float) -> dict[str, Any]:
         """As `GET /v1/plan` answers. Duration in seconds, at the provider's pace, without retries."""
@@ -60,14 +64,30 @@ class Plan:
             "missing": missing,
             "quotas": [quota.document() for quota in self.quotas],
             "total": self.total,
-            "price_usd": self.price_micro_usd / MICRO,
-            "cost_usd": self.cost_micro_usd / MICRO,
-            "worst_cost_usd": self.worst_cost_micro_usd / MICRO,
+            "price_usd": usd(self.price_micro_usd),
+            "cost_usd": usd(self.cost_micro_usd),
+            "worst_cost_usd": usd(self.worst_cost_micro_usd),
             "max_attempts": self.max_attempts,
             "provider": provider,
             "images_per_minute": images_per_minute,
             "duration_s": round(self.total * 60 / images_per_minute, 1),
         }
+
+
+def plan_for(totals: Mapping[str, int], request: RebalanceRequested, settings: LabelerSettings) -> Plan:
+    """What a request would do now. `totals`: of the counters in PLANNED_ON.
+
+    Images that running campaigns are still getting count as there. Raises UnknownCondition, InvalidTarget,
+    InvalidRequest.
+    """
+    have = {c: totals.get(f"shows/accepted/{c}", 0) + totals.get(f"reserved/{c}", 0) for c in Condition}
+    return make_plan(
+        request.target_of(),
+        have,
+        price_micro_usd=micro_usd(settings.image_price_usd),
+        max_attempts=request.max_attempts,
+        max_cost_micro_usd=budget_micro_usd(request.max_cost_usd),
+    )
 
 
 def make_plan(

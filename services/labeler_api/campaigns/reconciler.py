@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.campaigns import campaign as campaigns
-from services.labeler_api.campaigns import closing as datasets
-from services.labeler_api.campaigns import reviews
-from services.labeler_api.ledger import outbox
-from services.labeler_api.ledger.database import Database, rows_of
+from services.labeler_api.campaigns import closing, filling
+from services.labeler_api.campaigns.campaign import TrainingOverdue
+from services.labeler_api.campaigns.reviews import image_labeled
+from services.labeler_api.campaigns.slot import RequestOverdue
+from services.labeler_api.ledger.database import Database
+from services.labeler_api.ledger.outbox import SOURCE, on_trace
+from services.labeler_api.ledger.relay import Relay
 from services.labeler_api.ledger.tables import campaign_table, image_table, inbox_table, slot_table
-from services.labeler_api.pictures import images
+from services.labeler_api.ledger.transaction import Prefetch, Transaction
 from services.labeler_api.settings import LabelerSettings
-from shared.events import ImageLabeled, Verdict
 from shared.message import Message
 
 log = structlog.get_logger(__name__)
@@ -34,7 +32,7 @@ INBOX_KEPT_S = 14 * 24 * 3600.0  # seconds: longer than a message stays in any q
 class Reconciler:
     """Looks for overdue work at an interval."""
 
-    def __init__(self, database: Database, settings: LabelerSettings, relay: outbox.Relay) -> None:
+    def __init__(self, database: Database, settings: LabelerSettings, relay: Relay) -> None:
         self._database = database
         self._settings = settings
         self._relay = relay
@@ -48,9 +46,9 @@ class Reconciler:
     async def expect_nothing(self) -> None:
         """Make everything overdue: after a start on the in-process bus, nothing asked before is under way."""
 
-        async def expire(connection: AsyncConnection) -> None:
-            for column in (slot_table.c.deadline, image_table.c.augment_due_at, campaign_table.c.model_due_at):
-                await connection.execute(sa.update(column.table).where(column.is_not(None)).values({column: 0.0}))
+        async def expire(transaction: Transaction) -> None:
+            for due in (slot_table.c.deadline, image_table.c.augment_due_at, campaign_table.c.model_due_at):
+                await transaction.execute(sa.update(due.table).where(due.is_not(None)).values({due: 0.0}))
 
         await self._database.write(expire)
 
@@ -68,64 +66,31 @@ class Reconciler:
             log.info("work_requested_again", messages=sent)
         return sent
 
-    async def _requests(self, connection: AsyncConnection) -> int:
+    async def _requests(self, transaction: Transaction) -> int:
+        overdue = await transaction.lock_due(slot_table, slot_table.c.deadline, time.time(), BATCH)
+        for slot in overdue:
+            await filling.happen(transaction, slot, RequestOverdue(), self._settings)
+        return len(overdue)
+
+    async def _augmentations(self, transaction: Transaction) -> int:
         now = time.time()
-        overdue = (
-            sa.select(slot_table, campaign_table.c.correlation_id, campaign_table.c.traceparent)
-            .join(campaign_table, campaign_table.c.id == slot_table.c.campaign_id)
-            .where(slot_table.c.deadline < now)
-            .order_by(slot_table.c.deadline)
-            .limit(BATCH)
-            .with_for_update(of=slot_table, skip_locked=True)
-        )
-        rows = await rows_of(connection, overdue)
-        outbox.enqueue(connection, [campaigns.request_message(row, row) for row in rows])
-        later = sa.update(slot_table).where(slot_table.c.id.in_([row["id"] for row in rows]))
-        if rows:
-            await connection.execute(later.values(deadline=now + self._settings.request_deadline_s))
-        return len(rows)
+        overdue = await transaction.lock_due(image_table, image_table.c.augment_due_at, now, BATCH)
+        await transaction.prefetch([Prefetch(slot_id=image["slot_id"]) for image in overdue])
+        for image in overdue:
+            transaction.update(image_table, image, augment_due_at=now + self._settings.augment_deadline_s)
+            slot = await transaction.slot(image["slot_id"]) if image["slot_id"] else None
+            # On its campaign's trace, or on one of its own where it was imported.
+            event = image_labeled(image)
+            transaction.emit(Message(event, SOURCE) if slot is None else on_trace(event, slot))
+        return len(overdue)
 
-    async def _augmentations(self, connection: AsyncConnection) -> int:
-        now = time.time()
-        overdue = (
-            sa.select(image_table, campaign_table.c.correlation_id, campaign_table.c.traceparent)
-            .outerjoin(slot_table, slot_table.c.id == image_table.c.slot_id)
-            .outerjoin(campaign_table, campaign_table.c.id == slot_table.c.campaign_id)
-            .where(image_table.c.augment_due_at < now)
-            .order_by(image_table.c.augment_due_at)
-            .limit(BATCH)
-            .with_for_update(of=image_table, skip_locked=True)
-        )
-        rows = await rows_of(connection, overdue)
-        outbox.enqueue(connection, [_labeled_again(row) for row in rows])
-        if rows:
-            later = sa.update(image_table).where(image_table.c.id.in_([row["id"] for row in rows]))
-            await connection.execute(later.values(augment_due_at=now + self._settings.augment_deadline_s))
-        return len(rows)
-
-    async def _trainings(self, connection: AsyncConnection) -> int:
-        now = time.time()
-        overdue = sa.select(campaign_table).where(campaign_table.c.model_due_at < now).limit(BATCH)
-        rows = await rows_of(connection, overdue.with_for_update(skip_locked=True))
-        outbox.enqueue(connection, [await datasets.quota_met_again(connection, row) for row in rows])
-        if rows:
-            later = sa.update(campaign_table).where(campaign_table.c.id.in_([row["id"] for row in rows]))
-            await connection.execute(later.values(model_due_at=now + self._settings.training_deadline_s))
-        return len(rows)
+    async def _trainings(self, transaction: Transaction) -> int:
+        overdue = await transaction.lock_due(campaign_table, campaign_table.c.model_due_at, time.time(), BATCH)
+        for campaign in overdue:
+            if closing.happen(transaction, campaign, TrainingOverdue(), self._settings):
+                await closing.publish_again(transaction, campaign)
+        return len(overdue)
 
 
-def _labeled_again(row: Mapping[str, Any]) -> Message:
-    """The ImageLabeled of an accepted image: on its campaign's trace, or on one of its own where it was imported."""
-    event = ImageLabeled(
-        image_id=row["id"],
-        key=row["key"],
-        verdict=Verdict.ACCEPTED,
-        labels=images.load_labels(row["labels"]),
-        complete=row["complete"],
-        reviewer=row["reviewer"] or reviews.GATE,
-    )
-    return outbox.on_trace(event, row) if row["correlation_id"] else Message(event, outbox.SOURCE)
-
-
-async def _prune(connection: AsyncConnection) -> None:
-    await connection.execute(sa.delete(inbox_table).where(inbox_table.c.received_at < time.time() - INBOX_KEPT_S))
+async def _prune(transaction: Transaction) -> None:
+    await transaction.execute(sa.delete(inbox_table).where(inbox_table.c.received_at < time.time() - INBOX_KEPT_S))

@@ -9,14 +9,12 @@ and `paid` (millionths of a US dollar, of one campaign and of all), `reviews/<ve
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.ledger import deferred
 from services.labeler_api.ledger.statements import per_dialect
 from services.labeler_api.ledger.tables import counter_table
 
@@ -29,33 +27,23 @@ def _adding(insert: Any) -> Any:
     return statement.on_conflict_do_update(index_elements=["name", "shard"], set_=sums)
 
 
-_ADD = per_dialect(_adding)
+_UPSERT_SHARDS = per_dialect(_adding)
 
 
-def add(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
-    """Add to counters when the transaction ends: until then nobody waits for their rows."""
-    deferred.of(connection).counts.update(changes)
-
-
-async def write(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
-    """Write what the transaction added, all at once and in the order of names: so no two can deadlock on them."""
+async def add(connection: AsyncConnection, changes: Mapping[str, int]) -> None:
+    """Add to counters, all at once and in the order of names, so that no two transactions can deadlock on them."""
     shard = random.randrange(SHARDS) if connection.dialect.name == "postgresql" else 0
     rows = [{"name": name, "shard": shard, "value": value} for name, value in sorted(changes.items()) if value]
     if not rows:
         return
-    await connection.execute(_ADD[connection.dialect.name], rows)
+    await connection.execute(_UPSERT_SHARDS[connection.dialect.name], rows)
 
 
 async def totals(connection: AsyncConnection, *prefixes: str) -> dict[str, int]:
-    """The totals of every counter whose name starts with one of the prefixes, at one moment.
-
-    Those that the transaction itself has added to, and not written yet, are among them.
-    """
+    """The totals of every counter whose name starts with one of the prefixes, at one moment."""
     name = counter_table.c.name
     ranges = [sa.and_(name >= prefix, name < prefix + "\x7f") for prefix in prefixes]
     found = await connection.execute(
         sa.select(name, sa.func.sum(counter_table.c.value)).where(sa.or_(*ranges)).group_by(name)
     )
-    sums = Counter({name: int(value) for name, value in found})
-    sums.update({n: v for n, v in deferred.of(connection).counts.items() if n.startswith(prefixes)})
-    return dict(sums)
+    return {name: int(value) for name, value in found}

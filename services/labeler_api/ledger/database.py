@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
-from services.labeler_api.ledger import counters, deferred
+from services.labeler_api.ledger.transaction import Row, Transaction
 from shared.errors import ConfigurationError, DatabaseUnavailable, EvenskinError
 
 log = structlog.get_logger(__name__)
@@ -115,18 +115,17 @@ class Database:
                         await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
                     await connection.run_sync(_upgrade)
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction, again from its start after a deadlock. Raises DatabaseUnavailable."""
         for attempt in range(WRITE_TRIES):
             try:
                 with _translated():
                     async with self._writer, self._connected() as raw:
-                        later = deferred.Deferred()
-                        connection = await raw.execution_options(writes=True, **{deferred.OPTION: later})
+                        connection = await raw.execution_options(writes=True)
                         async with connection.begin():
-                            result = await work(connection)
-                            await later.write(connection)
-                            await counters.write(connection, later.counts)
+                            transaction = Transaction(connection)
+                            result = await work(transaction)
+                            await transaction.flush()
                         return result
             except _RolledBack:
                 log.info("transaction_retried", attempt=attempt)
@@ -150,14 +149,14 @@ class Database:
         await self._engine.dispose()
 
 
-async def rows_of(connection: AsyncConnection, query: sa.Executable, **parameters: object) -> list[dict[str, Any]]:
+async def rows_of(where: AsyncConnection | Transaction, query: sa.Executable, **parameters: object) -> list[Row]:
     """Every row that the query finds, by column name."""
-    return [dict(row) for row in (await connection.execute(query, parameters)).mappings()]
+    return [dict(row) for row in (await where.execute(query, parameters)).mappings()]
 
 
-async def row_of(connection: AsyncConnection, query: sa.Executable, **parameters: object) -> dict[str, Any] | None:
+async def row_of(where: AsyncConnection | Transaction, query: sa.Executable, **parameters: object) -> Row | None:
     """The first row that the query finds, or None."""
-    row = (await connection.execute(query, parameters)).mappings().first()
+    row = (await where.execute(query, parameters)).mappings().first()
     return None if row is None else dict(row)
 
 

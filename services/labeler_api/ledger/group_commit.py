@@ -14,26 +14,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from services.labeler_api.campaigns import ahead
-from services.labeler_api.campaigns.ahead import NOTHING, Needs
-from services.labeler_api.ledger import outbox
+from services.labeler_api.ledger import inbox
 from services.labeler_api.ledger.database import Database
+from services.labeler_api.ledger.transaction import NOTHING, Prefetch, Transaction
 from shared.errors import DatabaseUnavailable
 from shared.message import Message
 
 TRANSACTIONS = 1  # at a time: two cost a tenth more CPU an event, for their groups are half as large
 LARGEST = 50  # messages of one transaction: what it locks is not held for long
 
-Work = Callable[[AsyncConnection], Coroutine[Any, Any, None]]
+Work = Callable[[Transaction], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
     message: Message
     work: Work
-    needs: Needs
+    prefetch: Prefetch
     context: Context = field(default_factory=copy_context)  # the handler's: its trace and its log fields
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -55,13 +52,13 @@ class GroupCommit:
         self._runners = 0  # that look for who waits: counted here, since a task is done before it says so
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run_once(self, message: Message, work: Work, needs: Needs = NOTHING) -> None:
+    async def run_once(self, message: Message, work: Work, prefetch: Prefetch = NOTHING) -> None:
         """Run a message's work unless it ran before (invariant 1). Raises what it raises, and DatabaseUnavailable.
 
         The work may be run more than once, in transactions that were rolled back. Where the caller is cancelled it
-        may still be done. `needs`: what the work will look at, read for all of a group at once.
+        may still be done. `prefetch`: what the work will look at, read for all of a group at once.
         """
-        waiting = _Waiting(message, work, needs)
+        waiting = _Waiting(message, work, prefetch)
         self._waiting.append(waiting)
         if self._runners < TRANSACTIONS:
             self._runners += 1
@@ -104,9 +101,9 @@ class GroupCommit:
             waiting.end(error)
 
 
-async def _apply(group: Sequence[_Waiting], connection: AsyncConnection) -> None:
-    new = await outbox.first_times(connection, [waiting.message for waiting in group])
+async def _apply(group: Sequence[_Waiting], transaction: Transaction) -> None:
+    new = await inbox.first_times(transaction, [waiting.message for waiting in group])
     group = [waiting for waiting, is_new in zip(group, new, strict=True) if is_new]
-    await ahead.read(connection, [waiting.needs for waiting in group])
+    await transaction.prefetch([waiting.prefetch for waiting in group])
     for waiting in group:
-        await asyncio.create_task(waiting.work(connection), context=waiting.context)
+        await asyncio.create_task(waiting.work(transaction), context=waiting.context)

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.ledger import counters, deferred
-from services.labeler_api.ledger.database import row_of, rows_of
-from services.labeler_api.ledger.statements import among, each, joined, per_dialect
+from services.labeler_api.ledger.statements import among, per_dialect
 from services.labeler_api.ledger.tables import band_table, image_table, label_table, variant_table
+from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.pictures.perceptual_hash import bands, near_duplicates, packed
-from shared.errors import NotFound
 from shared.taxonomy import Condition, Severity, fold_of
 
-SHARING = 10_000  # most shared bands looked at for one image, so that the cost of a look has a bound
-
+GATE, IMPORT = "gate", "import"  # reviewers that are no person
 Labels = Mapping[Condition, Severity | None]
 
 
@@ -61,14 +55,7 @@ class NewImage:
     attempt: int | None = None
 
 
-_sharing = (
-    sa.select(band_table.c.perceptual_hash)
-    .where(among(band_table.c.band, "bands"))
-    .limit(sa.bindparam("most"))
-    .subquery()
-)
-_SHARING = sa.select(joined(_sharing.c.perceptual_hash))
-_TWIN = (
+_OLDEST_TWIN = (
     sa.select(image_table.c.id)
     .join(band_table, band_table.c.image_id == image_table.c.id)
     .where(
@@ -80,36 +67,19 @@ _TWIN = (
     .order_by(image_table.c.sequence)
     .limit(1)
 )
-_RECORD = per_dialect(
+_INSERT_IF_NEW = per_dialect(
     lambda insert: insert(image_table).on_conflict_do_nothing(index_elements=["id"]).returning(image_table.c.sequence)
 )
-_LABEL = sa.insert(label_table).from_select(
+_LABELS_OF_IMAGE = sa.insert(label_table).from_select(
     ["image_id", "condition", "severity", "sequence"],
     sa.select(
         image_table.c.id,
         sa.bindparam("condition_", type_=label_table.c.condition.type),
         sa.bindparam("severity_", type_=label_table.c.severity.type),
         image_table.c.sequence,
-    ).where(image_table.c.id == sa.bindparam("which")),
+    ).where(image_table.c.id == sa.bindparam("image_id_")),
 )
-_SHOW = sa.insert(band_table).from_select(
-    ["band", "image_id", "perceptual_hash"],
-    sa.select(
-        each("bands_", band_table.c.band.type),
-        sa.bindparam("image_id_", type_=band_table.c.image_id.type),
-        sa.bindparam("hash_", type_=band_table.c.perceptual_hash.type),
-    ),
-)
-_LOCK_TO_AUGMENT = (
-    sa.select(image_table.c.id, image_table.c.status, image_table.c.slot_id, image_table.c.augmented_at)
-    .where(among(image_table.c.id, "which"))
-    .order_by(image_table.c.id)  # so that no two transactions can deadlock on them
-    .with_for_update()
-)
-_LOCK = sa.select(image_table).where(image_table.c.id == sa.bindparam("which")).with_for_update()
-UPDATE = sa.update(image_table).where(image_table.c.id == sa.bindparam("which"))
-"""Sets the columns it is executed with on the image that is `which`."""
-_EMPTY: dict[str, Any] = dict.fromkeys(name for name in image_table.c.keys() if name != "sequence")  # noqa: SIM118
+_EVERY_COLUMN: dict[str, Any] = dict.fromkeys(name for name in image_table.c.keys() if name != "sequence")  # noqa: SIM118
 
 
 def dump_labels(labels: Labels) -> dict[str, int | None]:
@@ -132,12 +102,13 @@ def counted(status: str, labels: Mapping[str, int | None], weight: int = 1) -> C
 
 
 async def record(
-    connection: AsyncConnection, image: NewImage, status: Status, *, is_new: bool = False, **extra: Any
-) -> dict[str, Any] | None:
-    """Add an image with its labels, bands and counters. Its row, less its sequence; None if it was there already.
+    transaction: Transaction, image: NewImage, status: Status, *, is_new: bool = False, **columns: Any
+) -> Row | None:
+    """Add an image with its labels, the bands of its hash, and its share of the counters.
 
-    `is_new`: the caller knows that it is not there, and holds what others would have to lock to add it. Then it is
-    added with the transaction's others.
+    `is_new`: the caller knows that the ledger does not have it, and has locked what others must lock to add it; so it
+    is inserted with the transaction's others. `columns`: further columns of its row. Returns its row, whose `sequence`
+    is not known yet; None if the ledger had the image already.
     """
     now = time.time()
     labels = dump_labels(image.labels)
@@ -165,110 +136,63 @@ async def record(
         "slot_id": image.slot_id,
         "attempt": image.attempt,
         "created_at": now,
-        **extra,
+        **columns,
     }
-    row = {**_EMPTY, **values}  # every column: rows that are inserted together must name the same ones
-    later = deferred.of(connection)
+    row = {**_EVERY_COLUMN, **values}  # rows that are inserted together must name the same columns
     if is_new:
-        deferred.insert(connection, image_table, [row])
-    else:
-        await deferred.write(connection)  # it may be among it
-        if await row_of(connection, _RECORD[connection.dialect.name], **row) is None:
-            return None
-    deferred.insert(connection, _LABEL, _label_rows(image.id, labels))
+        transaction.insert(image_table, [row])
+    elif (await transaction.execute(_INSERT_IF_NEW[transaction.dialect], row)).first() is None:
+        return None
+    transaction.insert(_LABELS_OF_IMAGE, _label_rows(image.id, labels))
     if image.hash is not None:
-        later.recorded.append(image.hash)
-        shown = {"bands_": bands(image.hash), "image_id_": image.id, "hash_": image.hash}
-        deferred.insert(connection, _SHOW, [shown])
+        transaction.insert_bands(image.id, image.hash, bands(image.hash))
     changes = counted(status, labels)
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
-    counters.add(connection, changes)
+    transaction.count(changes)
     return row
 
 
-async def lock_ahead(connection: AsyncConnection, image_ids: Collection[UUID]) -> set[UUID]:
-    """Lock images in one statement, so that `augment` has each at no cost, once. The slots that they were made for."""
-    if not image_ids:
-        return set()
-    rows = await rows_of(connection, _LOCK_TO_AUGMENT, which=list(image_ids))
-    deferred.of(connection).augmentable.update((row["id"], row) for row in rows)
-    return {row["slot_id"] for row in rows if row["slot_id"] is not None}
-
-
-async def augment(connection: AsyncConnection, image_id: UUID, copies: Sequence[Mapping[str, Any]]) -> UUID | None:
-    """List an image's variants, once: columns of their table. The slot that it was made for. Raises NotFound."""
-    later = deferred.of(connection)
-    row = later.augmentable.pop(image_id, None)
-    if row is None:
-        await deferred.write(connection)  # what another work made of it may be among it
-        row = await row_of(connection, _LOCK_TO_AUGMENT, which=[image_id])
-    if row is None:
-        raise NotFound(f"There is no image {image_id}.")
-    if row["augmented_at"] is not None:
-        return None
-    later.updates[UPDATE][image_id] = {"which": image_id, "augmented_at": time.time(), "augment_due_at": None}
-    deferred.insert(connection, variant_table, [{"image_id": image_id, **copy} for copy in copies])
-    if row["status"] == Status.ACCEPTED:
-        counters.add(connection, {"variants": len(copies), "unaugmented": -1})
-    slot_id: UUID | None = row["slot_id"]
-    return slot_id
+def list_variants(transaction: Transaction, image: Row, variants: Sequence[Mapping[str, Any]]) -> None:
+    """List the variants of an image in hand that has none yet; each names the columns of the variants' table."""
+    transaction.update(image_table, image, augmented_at=time.time(), augment_due_at=None)
+    transaction.insert(variant_table, [{"image_id": image["id"], **variant} for variant in variants])
+    if image["status"] == Status.ACCEPTED:
+        transaction.count({"variants": len(variants), "unaugmented": -1})
 
 
 async def relabel(
-    connection: AsyncConnection, row: Mapping[str, Any], status: Status, labels: dict[str, int | None], **extra: Any
+    transaction: Transaction, image: Row, status: Status, labels: dict[str, int | None], **columns: Any
 ) -> None:
-    """Move an image to a status and labels, from those in `row`; counters follow."""
+    """Move an image in hand to a status and labels, and set further columns; the counters follow."""
     changes = counted(status, labels)
-    changes.subtract(counted(row["status"], row["labels"]))
-    entering = (status is Status.ACCEPTED) - (row["status"] == Status.ACCEPTED)
-    if entering and row["augmented_at"] is None:
+    changes.subtract(counted(image["status"], image["labels"]))
+    entering = (status is Status.ACCEPTED) - (image["status"] == Status.ACCEPTED)
+    if entering and image["augmented_at"] is None:
         changes["unaugmented"] += entering
     elif entering:  # variants share their source's fate
-        query = sa.select(sa.func.count()).where(variant_table.c.image_id == row["id"])
-        changes["variants"] += entering * (await connection.execute(query)).scalar_one()
-    values = {"status": status.value, "labels": labels, "labeled_at": time.time(), **extra}
-    await connection.execute(UPDATE, {**values, "which": row["id"]})
-    if labels != row["labels"]:
-        await connection.execute(sa.delete(label_table).where(label_table.c.image_id == row["id"]))
-        if rows := _label_rows(row["id"], labels):
-            await connection.execute(_LABEL, rows)
-    counters.add(connection, changes)
+        query = sa.select(sa.func.count()).where(variant_table.c.image_id == image["id"])
+        changes["variants"] += entering * (await transaction.execute(query)).scalar_one()
+    if labels != image["labels"]:
+        await transaction.execute(sa.delete(label_table).where(label_table.c.image_id == image["id"]))
+        transaction.insert(_LABELS_OF_IMAGE, _label_rows(image["id"], labels))
+    transaction.update(image_table, image, status=status.value, labels=labels, labeled_at=time.time(), **columns)
+    transaction.count(changes)
 
 
 def _label_rows(image_id: UUID, labels: Mapping[str, int | None]) -> list[dict[str, Any]]:
     return [
-        {"which": image_id, "condition_": condition, "severity_": severity} for condition, severity in labels.items()
+        {"image_id_": image_id, "condition_": condition, "severity_": severity}
+        for condition, severity in labels.items()
     ]
 
 
-async def look_ahead(connection: AsyncConnection, hashes: Collection[bytes]) -> None:
-    """Read in one statement the hashes of images that share a band with any of these, for `near_duplicate`."""
-    if hashes:
-        wanted = sorted({band for hash_ in hashes for band in bands(hash_)})
-        later = deferred.of(connection)
-        later.looked.update(hashes)
-        later.alike = await _alike(connection, wanted, SHARING * len(hashes))
-
-
-async def _alike(connection: AsyncConnection, wanted: list[int], most: int) -> npt.NDArray[np.uint64]:
-    return packed((await connection.execute(_SHARING, {"bands": wanted, "most": most})).scalar_one())
-
-
-async def near_duplicate(connection: AsyncConnection, hash_: bytes, *, of_other_than: UUID) -> UUID | None:
-    """An image in the dataset or waiting for it that looks the same, or None."""
+async def near_duplicate(transaction: Transaction, hash_: bytes, *, of_other_than: UUID) -> UUID | None:
+    """The oldest image in the dataset, or waiting for it, that looks the same; None if there is none."""
     wanted = bands(hash_)
-    later = deferred.of(connection)
-    sharing = later.alike if hash_ in later.looked else await _alike(connection, wanted, SHARING)
-    near = [*near_duplicates(hash_, sharing), *near_duplicates(hash_, packed(b"".join(later.recorded)))]
+    near = near_duplicates(hash_, packed(await transaction.hashes_sharing(wanted)))
     if not near:
         return None
-    await deferred.write(connection)  # the twin may be among it
-    look = {"bands": wanted, "hashes": near, "itself": of_other_than}
-    twin: UUID | None = (await connection.execute(_TWIN, look)).scalar()
+    parameters = {"bands": wanted, "hashes": near, "itself": of_other_than}
+    twin: UUID | None = (await transaction.execute(_OLDEST_TWIN, parameters)).scalar()
     return twin
-
-
-async def locked(connection: AsyncConnection, image_id: UUID) -> dict[str, Any] | None:
-    """An image's row, locked until the transaction ends; None if there is none."""
-    return await row_of(connection, _LOCK, which=image_id)

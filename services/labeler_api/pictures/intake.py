@@ -13,11 +13,10 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.campaigns import reviews
-from services.labeler_api.handlers import Ledger
 from services.labeler_api.ledger import outbox
+from services.labeler_api.ledger.ledger import Ledger
+from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.pictures import gate, images
 from services.labeler_api.pictures.images import NewImage, Status
 from services.labeler_api.pictures.perceptual_hash import perceptual_hash
@@ -175,11 +174,11 @@ async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
     await ledger.blobs.put(image.key, examined.stored, content_type=image.media_type)
     new = False
 
-    async def record(connection: AsyncConnection) -> None:
+    async def record(transaction: Transaction) -> None:
         nonlocal new
         due = time.time() + ledger.settings.augment_deadline_s
         row = await images.record(
-            connection, image, Status.ACCEPTED, reviewer=reviews.IMPORT, labeled_at=time.time(), augment_due_at=due
+            transaction, image, Status.ACCEPTED, reviewer=images.IMPORT, labeled_at=time.time(), augment_due_at=due
         )
         new = row is not None
         if new:
@@ -189,9 +188,9 @@ async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
                 verdict=Verdict.ACCEPTED,
                 labels=labels,
                 complete=complete,
-                reviewer=reviews.IMPORT,
+                reviewer=images.IMPORT,
             )
-            outbox.enqueue(connection, [Message(event, outbox.SOURCE)])
+            transaction.emit(Message(event, outbox.SOURCE))
 
     await ledger.change(record)
     return str(image_id), new

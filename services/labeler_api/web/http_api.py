@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,16 +14,18 @@ from uuid import UUID
 
 import structlog
 from aiohttp import web
-from PIL import Image
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.campaigns import campaign as campaigns
-from services.labeler_api.campaigns import reviews
-from services.labeler_api.handlers import Ledger
-from services.labeler_api.ledger import outbox
+from services.labeler_api.campaigns import reviews, starting
+from services.labeler_api.campaigns.campaign import ACTIVE, CampaignState
+from services.labeler_api.campaigns.plan import PLANNED_ON, plan_for
+from services.labeler_api.ledger import counters, outbox
+from services.labeler_api.ledger.ledger import Ledger
+from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.pictures import intake as uploads
 from services.labeler_api.pictures.images import Status
+from services.labeler_api.pictures.thumbnail import thumbnail
 from services.labeler_api.web import exports, views
 from services.labeler_api.web.openapi import openapi
 from shared.blobs import Blobs
@@ -40,7 +41,6 @@ from shared.errors import (
 )
 from shared.events import ModelPromoted, RebalanceRequested
 from shared.http import json_body
-from shared.imaging import decode
 from shared.live_model import make_live, read_live
 from shared.message import Message, first_problem
 from shared.model_card import ModelCard, card_key
@@ -53,7 +53,6 @@ STATIC = Path(__file__).parent / "static"
 PAGE, MAX_PAGE = 50, 200  # images or campaigns of one list answer, where no limit is given, and at most
 MAX_BATCH = 500  # reviews of one request
 MAX_NUMBER = 2**63 - 1  # in a query: what a database's integer holds
-THUMBNAIL = 256  # pixels of a thumbnail's longer side
 STREAM_S = 0.5  # seconds between looks at a campaign that is being watched
 HEARTBEAT_S = 15.0  # seconds of silence on a stream, after which a comment is sent: proxies cut silent ones off
 
@@ -127,7 +126,7 @@ class LabelerHttp:
         settings = self._ledger.settings
 
         async def view(connection: AsyncConnection) -> dict[str, Any]:
-            plan = await campaigns.plan_for(connection, asked, settings)
+            plan = plan_for(await counters.totals(connection, *PLANNED_ON), asked, settings)
             return plan.document(provider=settings.provider, images_per_minute=settings.images_per_minute)
 
         return await self._answer(view)
@@ -140,8 +139,8 @@ class LabelerHttp:
             raise InvalidRequest(first_problem(error) + ".") from error
         message = Message(asked, source="operator")
 
-        async def start(connection: AsyncConnection) -> None:
-            await campaigns.start(connection, asked, message, self._ledger.settings)
+        async def start(transaction: Transaction) -> None:
+            await starting.start(transaction, asked, message, self._ledger.settings)
 
         await self._ledger.change(start)
         return await self._answer(lambda connection: views.campaign(connection, asked.campaign_id), status=202)
@@ -182,9 +181,9 @@ class LabelerHttp:
             elif time.monotonic() - sent_at > HEARTBEAT_S:
                 await response.write(b":\n\n")
                 sent_at = time.monotonic()
-            if document["state"] not in (campaigns.RUNNING, campaigns.CLOSING, campaigns.MET):
+            if document["state"] not in (*ACTIVE, CampaignState.MET):
                 return
-            if document["state"] == campaigns.MET and document["model"] is not None:
+            if document["state"] == CampaignState.MET and document["model"] is not None:
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STREAM_S):
@@ -226,14 +225,14 @@ class LabelerHttp:
         return _cached(request, data, row["media_type"], row["sha256"])
 
     async def image_thumbnail(self, request: web.Request) -> web.StreamResponse:
-        """The picture, upright, with its longer side at most THUMBNAIL pixels, as WebP."""
+        """A small, upright copy as WebP."""
         row = await self._image_row(request)
         key = f"images/{row['id']}/thumbnail.webp"
         try:
             data = (await self._ledger.blobs.get(key)).data
         except BlobNotFound:
             original = (await self._ledger.blobs.get(row["key"])).data
-            data = await asyncio.to_thread(_thumbnail, original)
+            data = await asyncio.to_thread(thumbnail, original)
             # Kept for the next time; a picture can be looked at without that.
             with contextlib.suppress(PreconditionFailed, StoreUnavailable):
                 await self._ledger.blobs.put(key, data, content_type="image/webp", if_absent=True)
@@ -252,8 +251,8 @@ class LabelerHttp:
     async def _review(self, image_id: UUID, body: dict[str, Any]) -> None:
         said = reviews.Review.model_validate(body)
 
-        async def apply(connection: AsyncConnection) -> None:
-            await reviews.review(connection, image_id, said, None, self._ledger.settings)
+        async def apply(transaction: Transaction) -> None:
+            await reviews.review(transaction, image_id, said, None, self._ledger.settings)
 
         await self._ledger.change(apply)
 
@@ -289,8 +288,8 @@ class LabelerHttp:
             raise InvalidRequest("'reviewer' is missing.")
         undone: list[UUID] = []
 
-        async def undo(connection: AsyncConnection) -> None:
-            undone[:] = [await reviews.undo(connection, reviewer, self._ledger.settings)]
+        async def undo(transaction: Transaction) -> None:
+            undone[:] = [await reviews.undo(transaction, reviewer, self._ledger.settings)]
 
         await self._ledger.change(undo)
         return await self._answer(lambda connection: views.image(connection, undone[0]))
@@ -365,8 +364,8 @@ class LabelerHttp:
             version=live.version, key=live.key, sha256=live.sha256, promoted_at=live.promoted_at, reason=live.reason
         )
 
-        async def tell(connection: AsyncConnection) -> None:
-            outbox.enqueue(connection, [Message(event, outbox.SOURCE)])
+        async def tell(transaction: Transaction) -> None:
+            transaction.emit(Message(event, outbox.SOURCE))
 
         await self._ledger.change(tell)
         return web.json_response(live.model_dump(mode="json"), status=202)
@@ -446,14 +445,6 @@ def _cached(request: web.Request, data: bytes, media_type: str, tag: str) -> web
     if any(match.value in (tag, "*") for match in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
     return web.Response(body=data, content_type=media_type, headers=headers)
-
-
-def _thumbnail(data: bytes) -> bytes:
-    image = decode(data).image
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=82)
-    return buffer.getvalue()
 
 
 async def _card(blobs: Blobs, version: str) -> ModelCard:

@@ -11,8 +11,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.campaigns import campaign as campaigns
-from services.labeler_api.campaigns.plan import MICRO
+from services.labeler_api.campaigns.campaign import CampaignState
+from services.labeler_api.campaigns.prices import usd, worst_cost
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import row_of, rows_of
 from services.labeler_api.ledger.tables import (
@@ -62,7 +62,10 @@ async def balance(connection: AsyncConnection) -> dict[str, Any]:
 
 async def campaign(connection: AsyncConnection, campaign_id: UUID) -> dict[str, Any]:
     """A campaign, its progress, its training and its model. Raises NotFound."""
-    return await _campaign_document(connection, await campaigns.campaign_row(connection, campaign_id))
+    row = await row_of(connection, sa.select(campaign_table).where(campaign_table.c.id == campaign_id))
+    if row is None:
+        raise NotFound(f"There is no campaign {campaign_id}.")
+    return await _campaign_document(connection, row)
 
 
 async def campaign_list(connection: AsyncConnection, limit: int) -> list[dict[str, Any]]:
@@ -82,7 +85,7 @@ async def _campaign_document(
         name = f"{quota['condition']}/{severity}"
         quotas.append({**quota, **{s: ends.get(f"campaign/{row['id']}/{s}/{name}", 0) for s in ("counted", "failed")}})
     counted, failed = (sum(quota[state] for quota in quotas) for state in ("counted", "failed"))
-    worst = row["committed_micro_usd"] if row["state"] != campaigns.RUNNING else _worst(row)
+    worst = row["committed_micro_usd"] if row["state"] != CampaignState.RUNNING else _worst(row)
     return {
         "id": str(row["id"]),
         "state": row["state"],
@@ -97,8 +100,8 @@ async def _campaign_document(
             "failed": failed,
             "open": row["total"] - counted - failed,
         },
-        "spent_usd": sum(spent.values()) / MICRO,
-        "worst_cost_usd": worst / MICRO,
+        "spent_usd": usd(sum(spent.values())),
+        "worst_cost_usd": usd(worst),
         "max_attempts": row["max_attempts"],
         "created_at": moment(row["created_at"]),
         "met_at": moment(row["met_at"]),
@@ -109,8 +112,7 @@ async def _campaign_document(
 
 
 def _worst(row: Mapping[str, Any]) -> int:
-    worst: int = row["total"] * row["price_micro_usd"] * row["max_attempts"]
-    return worst if row["max_cost_micro_usd"] is None else min(worst, row["max_cost_micro_usd"])
+    return worst_cost(row["total"], row["price_micro_usd"], row["max_attempts"], row["max_cost_micro_usd"])
 
 
 async def _training(connection: AsyncConnection, campaign_id: UUID, *, history: bool) -> dict[str, Any] | None:
@@ -196,7 +198,7 @@ def image_document(row: Mapping[str, Any]) -> dict[str, Any]:
         "width": row["width"],
         "height": row["height"],
         "provider": row["provider"],
-        "cost_usd": row["cost_micro_usd"] / MICRO,
+        "cost_usd": usd(row["cost_micro_usd"]),
         "quality": row["quality"],
         "reviewer": row["reviewer"],
         "reason": row["reason"],

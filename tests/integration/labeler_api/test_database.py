@@ -21,6 +21,7 @@ from services.labeler_api.app import build
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import Database, async_url
 from services.labeler_api.ledger.tables import metadata
+from services.labeler_api.ledger.transaction import Transaction
 from shared.embedded.bus import InProcessBus
 from shared.errors import ConfigurationError, DatabaseUnavailable, EvenskinError
 from tests.eventually import eventually
@@ -65,13 +66,10 @@ async def test_every_migration_can_be_taken_back(database_url: str) -> None:
         async def back(connection: AsyncConnection, to: str = revision) -> None:
             await connection.run_sync(lambda c: command.downgrade(config_of(c), to))
 
+        async with database._engine.begin() as connection:
+            await back(connection)
         if revision == "0001":
-            await database.write(back)
             await database.migrate()
-        else:
-            engine = database._engine
-            async with engine.begin() as connection:
-                await back(connection)
     assert await tables_of(database) == {"alembic_version"}
     await database.migrate()
     await database.close()
@@ -139,8 +137,8 @@ async def test_counters_are_found_in_every_collation(postgres_url: str) -> None:
         database = Database(urlunsplit((parts.scheme, parts.netloc, f"/{name}", "", "")))
         await database.migrate()
 
-        async def count(transaction: AsyncConnection) -> None:
-            counters.add(transaction, {"shows/accepted/acne": 2, "shows/pending/acne": 5, "reserved/acne": 1})
+        async def count(transaction: Transaction) -> None:
+            transaction.count({"shows/accepted/acne": 2, "shows/pending/acne": 5, "reserved/acne": 1})
 
         await database.write(count)
         async with database.reading() as reading:
@@ -156,12 +154,12 @@ async def test_counters_of_a_transaction_that_failed_are_not_kept(database_url: 
     database = Database(database_url)
     await database.migrate()
 
-    async def fail(transaction: AsyncConnection) -> None:
-        counters.add(transaction, {"variants": 1})
+    async def fail(transaction: Transaction) -> None:
+        transaction.count({"variants": 1})
         raise RuntimeError
 
-    async def succeed(transaction: AsyncConnection) -> None:
-        counters.add(transaction, {"variants": 10})
+    async def succeed(transaction: Transaction) -> None:
+        transaction.count({"variants": 10})
 
     for work in (fail, succeed, fail, succeed):
         try:

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.campaigns.subjects import subject_of
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.group_commit import LARGEST, GroupCommit, Work
+from services.labeler_api.ledger.transaction import Transaction
 from shared.bus import Undeliverable
 from shared.errors import DatabaseUnavailable
 from shared.events import FailureReason, ImageAugmented, ImageFailed, ImageRequested, TrainingProgressed, Variant
@@ -226,15 +226,15 @@ def message() -> Message:
 def adding(name: str) -> Work:
     """A work that adds one to a counter."""
 
-    async def add(connection: AsyncConnection) -> None:
-        counters.add(connection, {name: 1})
+    async def add(transaction: Transaction) -> None:
+        transaction.count({name: 1})
 
     return add
 
 
-async def failing(connection: AsyncConnection) -> None:
+async def failing(transaction: Transaction) -> None:
     """A work that fails half-way."""
-    counters.add(connection, {"bad": 1})
+    transaction.count({"bad": 1})
     raise Undeliverable("as the test asked")
 
 
@@ -259,7 +259,7 @@ async def test_works_that_come_together_share_transactions(database: Database) -
     begun = 0
     write = database.write
 
-    async def counting(work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+    async def counting(work: Callable[[Transaction], Awaitable[None]]) -> None:
         nonlocal begun
         begun += 1
         await write(work)

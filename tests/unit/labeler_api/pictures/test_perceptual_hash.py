@@ -12,6 +12,7 @@ from PIL import Image, ImageEnhance
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.labeler_api.ledger.tables import band_table, image_table, metadata
+from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.perceptual_hash import NEAR_DUPLICATE_BITS, bands, perceptual_hash
 from tests.fakes.pictures import encoded, noise
@@ -100,8 +101,8 @@ async def test_the_ledger_finds_what_is_near_among_many_that_share_bands() -> No
                 band_table.insert(),
                 [{"band": band, "image_id": image_id, "perceptual_hash": value} for band in bands(value)],
             )
-        assert await images.near_duplicate(connection, target, of_other_than=uuid4()) == ids[-1]
-        assert await images.near_duplicate(connection, target, of_other_than=ids[-1]) is None
+        assert await images.near_duplicate(Transaction(connection), target, of_other_than=uuid4()) == ids[-1]
+        assert await images.near_duplicate(Transaction(connection), target, of_other_than=ids[-1]) is None
         await connection.execute(image_table.update().where(image_table.c.id == ids[-1]).values(status="rejected"))
-        assert await images.near_duplicate(connection, target, of_other_than=uuid4()) is None
+        assert await images.near_duplicate(Transaction(connection), target, of_other_than=uuid4()) is None
     await engine.dispose()

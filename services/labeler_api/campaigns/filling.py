@@ -1,0 +1,91 @@
+"""Filling slots: what happens to a slot is decided by `slot.py`; here its row is loaded and what follows is written."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from services.labeler_api.campaigns.booking import book
+from services.labeler_api.campaigns.campaign import Campaign, CampaignState, Terms
+from services.labeler_api.campaigns.requests import request_message
+from services.labeler_api.campaigns.slot import Effects, Happening, Slot, SlotState, asks_campaign, decide
+from services.labeler_api.campaigns.subjects import subject_of
+from services.labeler_api.ledger.tables import slot_table
+from services.labeler_api.ledger.transaction import Row, Transaction
+from services.labeler_api.settings import LabelerSettings
+from shared.errors import NotFound
+from shared.taxonomy import Condition
+
+
+def slot_in(row: Row) -> Slot:
+    """The slot that a row holds."""
+    return Slot(
+        state=SlotState(row["state"]),
+        terms=terms_in(row),
+        attempt=row["attempt"],
+        image_id=row["image_id"],
+        rejections=tuple(row["rejections"]),
+    )
+
+
+def terms_in(row: Row) -> Terms:
+    """The terms of a campaign that its own row holds, or a slot's."""
+    return Terms(row["price_micro_usd"], row["max_attempts"], row["max_cost_micro_usd"])
+
+
+def campaign_in(row: Row) -> Campaign:
+    """The campaign that a row holds."""
+    return Campaign(
+        state=CampaignState(row["state"]),
+        total=row["total"],
+        terms=terms_in(row),
+        committed_micro_usd=row["committed_micro_usd"],
+        reason=row["reason"],
+        awaits_model=row["model_due_at"] is not None,
+    )
+
+
+async def happen(transaction: Transaction, row: Row, happening: Happening, settings: LabelerSettings) -> None:
+    """Let something happen to a slot in hand, and write what follows."""
+    slot = slot_in(row)
+    campaign = await _campaign_of(transaction, row) if asks_campaign(slot, happening) else None
+    after, effects = decide(slot, happening, campaign)
+    if after != slot or effects.request:
+        transaction.update(slot_table, row, **_changes(row, slot, after, effects, settings))
+    _count(transaction, row, effects)
+    await book(transaction, row["campaign_id"], paid=effects.paid_micro_usd, committed=effects.committed_micro_usd)
+    if effects.request:
+        transaction.emit(request_message(row))
+
+
+async def _campaign_of(transaction: Transaction, slot: Row) -> Campaign:
+    row = await transaction.campaign(slot["campaign_id"])
+    if row is None:
+        raise NotFound(f"There is no campaign {slot['campaign_id']}.")
+    return campaign_in(row)
+
+
+def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: LabelerSettings) -> dict[str, Any]:
+    changes: dict[str, Any] = {
+        "state": after.state.value,
+        "image_id": after.image_id,
+        "deadline": time.time() + settings.request_deadline_s if effects.request else None,
+    }
+    if after.attempt != before.attempt:
+        subject = subject_of(row["campaign_id"], Condition(row["condition"]), row["position"], after.attempt)
+        changes |= {
+            "attempt": after.attempt,
+            "subject": subject.model_dump(mode="json"),
+            "rejections": list(after.rejections),
+        }
+    return changes
+
+
+def _count(transaction: Transaction, row: Row, effects: Effects) -> None:
+    kind = f"{row['condition']}/{row['severity']}"
+    changes = {
+        f"reserved/{row['condition']}": effects.reserved,
+        f"campaign/{row['campaign_id']}/{SlotState.COUNTED}/{kind}": effects.counted,
+        f"campaign/{row['campaign_id']}/{SlotState.FAILED}/{kind}": effects.failed,
+    }
+    transaction.count({name: change for name, change in changes.items() if change})

@@ -1,0 +1,223 @@
+"""A slot's life: what happens to it, and what follows. Pure: no connection, no clock, no bus.
+
+A slot is `open` while a request for its image is out, `review` while a person looks at its image, `augmenting` once
+that is accepted, `counted` once its variants are listed, and `failed` when attempts or budget are used up. An image
+is the slot's own if it holds the slot, or answers the attempt that the slot is open for. Any other is late,
+superseded by a later attempt, or answers for the second time: it changes nothing, unless it fits and the slot still
+lacks an image, as by an undo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from uuid import UUID
+
+from services.labeler_api.campaigns.campaign import Campaign, Terms
+from services.labeler_api.campaigns.prices import commitment_change
+
+
+class SlotState(StrEnum):
+    """Where a slot stands."""
+
+    OPEN = "open"
+    REVIEW = "review"
+    AUGMENTING = "augmenting"
+    COUNTED = "counted"
+    FAILED = "failed"
+
+
+RESERVED = (SlotState.OPEN, SlotState.REVIEW)
+"""States in which the slot stands for an image that the dataset does not have yet."""
+
+ENDED = (SlotState.COUNTED, SlotState.FAILED)
+"""States in which the slot waits for nothing. Its campaign may have ended with it."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot at one moment.
+
+    `attempt`: 1, 2, …: the one it is open for, or was last. `image_id`: of the image that holds it, which a person
+    looks at or which was accepted for it. `rejections`: why earlier attempts were lost, for the next prompt.
+    """
+
+    state: SlotState
+    terms: Terms
+    attempt: int = 1
+    image_id: UUID | None = None
+    rejections: tuple[str, ...] = ()
+
+    def is_open_for(self, attempt: int) -> bool:
+        """Whether it waits for the answer to this attempt."""
+        return self.state is SlotState.OPEN and self.attempt == attempt
+
+
+@dataclass(frozen=True)
+class AttemptPaid:
+    """An attempt was answered, and cost this much (millionths of a US dollar)."""
+
+    attempt: int
+    cost_micro_usd: int
+
+
+@dataclass(frozen=True)
+class AttemptFailed:
+    """An attempt brought no image."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImageAwaitsReview:
+    """An image waits for a person's verdict, or for another one."""
+
+    image_id: UUID
+    attempt: int
+
+
+@dataclass(frozen=True)
+class ImageFits:
+    """An image is accepted, and shows what the slot asks for. `augmented`: its variants are listed already."""
+
+    image_id: UUID
+    attempt: int
+    augmented: bool = False
+
+
+@dataclass(frozen=True)
+class ImageLost:
+    """An image is rejected, or accepted and shows something else."""
+
+    image_id: UUID
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class VariantsListed:
+    """The variants of an image are in the dataset."""
+
+    image_id: UUID
+    attempt: int
+
+
+@dataclass(frozen=True)
+class RequestOverdue:
+    """The request that is out went unanswered past its deadline."""
+
+
+_Changing = ImageAwaitsReview | ImageFits | ImageLost | AttemptFailed | VariantsListed
+Happening = _Changing | AttemptPaid | RequestOverdue
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What follows for others.
+
+    `request`: an image is asked for, for the slot's attempt. `reserved`, `counted`, `failed`: what the counters of
+    slots in these states change by. `committed_micro_usd`: what the campaign's commitment changes by, and
+    `paid_micro_usd` what it has spent.
+    """
+
+    request: bool = False
+    reserved: int = 0
+    counted: int = 0
+    failed: int = 0
+    committed_micro_usd: int = 0
+    paid_micro_usd: int = 0
+
+
+NOTHING = Effects()
+
+
+_VERDICTS = (ImageAwaitsReview, ImageFits, ImageLost)
+
+BY_ITS_OWN: Mapping[SlotState, tuple[type[Happening], ...]] = {
+    SlotState.OPEN: (*_VERDICTS, AttemptFailed, RequestOverdue),
+    SlotState.REVIEW: _VERDICTS,
+    SlotState.AUGMENTING: (*_VERDICTS, VariantsListed),
+    SlotState.COUNTED: _VERDICTS,
+    SlotState.FAILED: (),  # no image holds it
+}
+"""What changes a slot, by its state, where it happens to the slot's own image or request. Nothing else does."""
+
+BY_ANOTHER: Mapping[SlotState, tuple[type[Happening], ...]] = {
+    SlotState.OPEN: (ImageFits,),
+    SlotState.REVIEW: (ImageFits,),
+    SlotState.AUGMENTING: (),
+    SlotState.COUNTED: (),
+    SlotState.FAILED: (ImageFits,),
+}
+"""What changes it where it happens to another image: only that one which the slot still lacks is there after all."""
+
+
+def asks_campaign(slot: Slot, happening: Happening) -> bool:
+    """Whether what follows depends on the campaign as it is now, which must then be locked and given to `decide`."""
+    retries = isinstance(happening, ImageLost | AttemptFailed)
+    return _changes(slot, happening) and (retries or slot.state in ENDED)
+
+
+def decide(slot: Slot, happening: Happening, campaign: Campaign | None = None) -> tuple[Slot, Effects]:
+    """The slot after a happening, and what follows for others. Raises ValueError where it lacks the campaign.
+
+    Once a campaign has ended, what happens to its ended slots is part of the next one.
+    """
+    if isinstance(happening, AttemptPaid):
+        return slot, _payment(slot, happening)
+    if not _changes(slot, happening):
+        return slot, NOTHING
+    if asks_campaign(slot, happening) and campaign is None:
+        raise ValueError(f"{type(happening).__name__} of a slot that is {slot.state} asks for its campaign")
+    if campaign is not None and slot.state in ENDED and not campaign.is_running:
+        return slot, NOTHING
+    if isinstance(happening, RequestOverdue):
+        return slot, Effects(request=True)
+    after = _after(slot, happening, may_retry=campaign is not None and campaign.may_retry(slot.attempt))
+    asks = after.attempt != slot.attempt
+    return after, Effects(
+        request=asks,
+        committed_micro_usd=slot.terms.price_micro_usd if asks else 0,
+        reserved=(after.state in RESERVED) - (slot.state in RESERVED),
+        counted=(after.state is SlotState.COUNTED) - (slot.state is SlotState.COUNTED),
+        failed=(after.state is SlotState.FAILED) - (slot.state is SlotState.FAILED),
+    )
+
+
+def _changes(slot: Slot, happening: Happening) -> bool:
+    table = BY_ITS_OWN if _is_its_own(slot, happening) else BY_ANOTHER
+    return isinstance(happening, table[slot.state])
+
+
+def _is_its_own(slot: Slot, happening: Happening) -> bool:
+    match happening:
+        case RequestOverdue():
+            return True
+        case AttemptPaid(attempt=attempt) | AttemptFailed(attempt=attempt):
+            return slot.is_open_for(attempt)
+        case _:
+            return happening.image_id == slot.image_id or slot.is_open_for(happening.attempt)
+
+
+def _after(slot: Slot, happening: _Changing, *, may_retry: bool) -> Slot:
+    match happening:
+        case ImageAwaitsReview(image_id=image_id):
+            return replace(slot, state=SlotState.REVIEW, image_id=image_id)
+        case ImageFits(image_id=image_id, augmented=augmented):
+            return replace(slot, state=SlotState.COUNTED if augmented else SlotState.AUGMENTING, image_id=image_id)
+        case VariantsListed():
+            return replace(slot, state=SlotState.COUNTED)
+        case ImageLost(reason=reason) | AttemptFailed(reason=reason):
+            if not may_retry:
+                return replace(slot, state=SlotState.FAILED, image_id=None)
+            rejections = (*slot.rejections, reason)
+            return replace(slot, state=SlotState.OPEN, attempt=slot.attempt + 1, image_id=None, rejections=rejections)
+
+
+def _payment(slot: Slot, paid: AttemptPaid) -> Effects:
+    change = commitment_change(
+        paid.cost_micro_usd, slot.terms.price_micro_usd, committed=slot.is_open_for(paid.attempt)
+    )
+    return Effects(committed_micro_usd=change, paid_micro_usd=paid.cost_micro_usd)

@@ -1,0 +1,184 @@
+"""A slot's life, cell by cell: what it is, what happens, what it becomes, and what follows for others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from uuid import UUID
+
+import pytest
+
+from services.labeler_api.campaigns.campaign import Campaign, CampaignState, Terms
+from services.labeler_api.campaigns.slot import (
+    NOTHING,
+    AttemptFailed,
+    AttemptPaid,
+    Effects,
+    Happening,
+    ImageAwaitsReview,
+    ImageFits,
+    ImageLost,
+    RequestOverdue,
+    Slot,
+    SlotState,
+    VariantsListed,
+    asks_campaign,
+    decide,
+)
+
+OWN, EARLIER = UUID(int=2), UUID(int=1)  # images: of the slot's present attempt, and of the one before
+TERMS = Terms(price_micro_usd=30_000, max_attempts=3, max_cost_micro_usd=300_000)
+CAMPAIGN = Campaign(CampaignState.RUNNING, total=2, terms=TERMS, committed_micro_usd=60_000)
+LAST = replace(CAMPAIGN, terms=replace(TERMS, max_attempts=2))  # the second attempt is the last one
+
+OPEN = Slot(SlotState.OPEN, TERMS, attempt=2, rejections=("blurred",))
+REVIEW = replace(OPEN, state=SlotState.REVIEW, image_id=OWN)
+AUGMENTING = replace(REVIEW, state=SlotState.AUGMENTING)
+COUNTED = replace(REVIEW, state=SlotState.COUNTED)
+FAILED = replace(OPEN, state=SlotState.FAILED)
+REOPENED = replace(OPEN, attempt=3, rejections=("blurred", "no good"))
+SLOTS = (OPEN, REVIEW, AUGMENTING, COUNTED, FAILED)
+
+BY_OWN: tuple[Happening, ...] = (
+    ImageAwaitsReview(OWN, 2),
+    ImageFits(OWN, 2),
+    ImageFits(OWN, 2, augmented=True),
+    ImageLost(OWN, 2, "no good"),
+    AttemptFailed(2, "no good"),
+    VariantsListed(OWN, 2),
+    RequestOverdue(),
+)
+WAITS, FITS, FITS_AUGMENTED, LOST, NO_IMAGE, VARIANTS, OVERDUE = BY_OWN
+BY_EARLIER: tuple[Happening, ...] = (
+    ImageAwaitsReview(EARLIER, 1),
+    ImageFits(EARLIER, 1),
+    ImageFits(EARLIER, 1, augmented=True),
+    ImageLost(EARLIER, 1, "no good"),
+    AttemptFailed(1, "no good"),
+    VariantsListed(EARLIER, 1),
+)
+_, LATE_FITS, LATE_FITS_AUGMENTED, *_ = BY_EARLIER
+
+RETRY = Effects(request=True, committed_micro_usd=30_000)
+TAKEN_EARLIER = replace(AUGMENTING, image_id=EARLIER)
+COUNTED_EARLIER = replace(COUNTED, image_id=EARLIER)
+
+# While the campaign runs and may retry. Every cell that is not here leaves the slot as it is, and nothing follows.
+CELLS: dict[tuple[Slot, Happening], tuple[Slot, Effects]] = {
+    (OPEN, WAITS): (REVIEW, NOTHING),
+    (OPEN, FITS): (AUGMENTING, Effects(reserved=-1)),
+    (OPEN, FITS_AUGMENTED): (COUNTED, Effects(reserved=-1, counted=1)),
+    (OPEN, LOST): (REOPENED, RETRY),
+    (OPEN, NO_IMAGE): (REOPENED, RETRY),
+    (OPEN, OVERDUE): (OPEN, Effects(request=True)),
+    (OPEN, LATE_FITS): (TAKEN_EARLIER, Effects(reserved=-1)),
+    (OPEN, LATE_FITS_AUGMENTED): (COUNTED_EARLIER, Effects(reserved=-1, counted=1)),
+    (REVIEW, WAITS): (REVIEW, NOTHING),
+    (REVIEW, FITS): (AUGMENTING, Effects(reserved=-1)),
+    (REVIEW, FITS_AUGMENTED): (COUNTED, Effects(reserved=-1, counted=1)),
+    (REVIEW, LOST): (REOPENED, RETRY),
+    (REVIEW, LATE_FITS): (TAKEN_EARLIER, Effects(reserved=-1)),
+    (REVIEW, LATE_FITS_AUGMENTED): (COUNTED_EARLIER, Effects(reserved=-1, counted=1)),
+    (AUGMENTING, WAITS): (REVIEW, Effects(reserved=1)),
+    (AUGMENTING, FITS): (AUGMENTING, NOTHING),
+    (AUGMENTING, FITS_AUGMENTED): (COUNTED, Effects(counted=1)),
+    (AUGMENTING, LOST): (REOPENED, replace(RETRY, reserved=1)),
+    (AUGMENTING, VARIANTS): (COUNTED, Effects(counted=1)),
+    (COUNTED, WAITS): (REVIEW, Effects(reserved=1, counted=-1)),
+    (COUNTED, FITS): (AUGMENTING, Effects(counted=-1)),
+    (COUNTED, FITS_AUGMENTED): (COUNTED, NOTHING),
+    (COUNTED, LOST): (REOPENED, replace(RETRY, reserved=1, counted=-1)),
+    (FAILED, LATE_FITS): (TAKEN_EARLIER, Effects(failed=-1)),
+    (FAILED, LATE_FITS_AUGMENTED): (COUNTED_EARLIER, Effects(failed=-1, counted=1)),
+    (FAILED, FITS): (AUGMENTING, Effects(failed=-1)),
+    (FAILED, FITS_AUGMENTED): (COUNTED, Effects(failed=-1, counted=1)),
+}
+ALL = list(product(SLOTS, (*BY_OWN, *BY_EARLIER)))
+RETRIES = [(slot, happening) for slot, happening in CELLS if CELLS[slot, happening][0] == REOPENED]
+
+
+def named(value: object) -> str:
+    """A parameter's name in the list of tests."""
+    return f"{value.state}" if isinstance(value, Slot) else repr(value).replace("UUID", "")
+
+
+@pytest.mark.parametrize(("slot", "happening"), ALL, ids=named)
+def test_every_cell_while_the_campaign_runs(slot: Slot, happening: Happening) -> None:
+    assert decide(slot, happening, CAMPAIGN) == CELLS.get((slot, happening), (slot, NOTHING))
+
+
+@pytest.mark.parametrize(("slot", "happening"), ALL, ids=named)
+def test_every_cell_once_the_campaign_has_ended(slot: Slot, happening: Happening) -> None:
+    ended = replace(CAMPAIGN, state=CampaignState.MET)
+    expected = CELLS.get((slot, happening), (slot, NOTHING))
+    if slot in (COUNTED, FAILED):  # what changes now is part of the next campaign
+        expected = (slot, NOTHING)
+    assert decide(slot, happening, ended) == expected
+
+
+@pytest.mark.parametrize(("slot", "happening"), ALL, ids=named)
+def test_the_campaign_is_asked_for_where_it_decides_and_nowhere_else(slot: Slot, happening: Happening) -> None:
+    changed = (slot, happening) in CELLS
+    asked = (slot, happening) in RETRIES or (changed and slot in (COUNTED, FAILED))
+    assert asks_campaign(slot, happening) is asked
+    if asked:
+        with pytest.raises(ValueError, match="asks for its campaign"):
+            decide(slot, happening)
+    else:
+        assert decide(slot, happening) == CELLS.get((slot, happening), (slot, NOTHING))
+
+
+@pytest.mark.parametrize(("slot", "happening"), RETRIES, ids=named)
+def test_a_lost_image_fails_the_slot_when_attempts_or_budget_are_used_up(slot: Slot, happening: Happening) -> None:
+    before = {OPEN: (1, 0), REVIEW: (1, 0), AUGMENTING: (0, 0), COUNTED: (0, 1)}[slot]
+    expected = (FAILED, Effects(reserved=-before[0], counted=-before[1], failed=1))
+    assert decide(slot, happening, LAST) == expected
+    assert decide(slot, happening, replace(CAMPAIGN, committed_micro_usd=270_001)) == expected
+    assert decide(slot, happening, replace(CAMPAIGN, committed_micro_usd=270_000))[0] == REOPENED
+
+
+@pytest.mark.parametrize("slot", SLOTS, ids=named)
+@pytest.mark.parametrize("cost", [0, 30_000, 45_000])
+def test_an_attempt_is_paid_and_its_price_gives_way_to_its_cost_once(slot: Slot, cost: int) -> None:
+    awaited = slot is OPEN
+    paid = Effects(paid_micro_usd=cost, committed_micro_usd=cost - (30_000 if awaited else 0))
+    assert decide(slot, AttemptPaid(2, cost)) == (slot, paid)
+    superseded = Effects(paid_micro_usd=cost, committed_micro_usd=cost)
+    assert decide(slot, AttemptPaid(1, cost)) == (slot, superseded)
+    assert not asks_campaign(slot, AttemptPaid(2, cost))
+
+
+def test_the_same_news_twice_changes_a_slot_once() -> None:
+    for happening in (FITS, LOST, NO_IMAGE):
+        once, _ = decide(OPEN, happening, CAMPAIGN)
+        again, effects = decide(once, happening, CAMPAIGN)
+        assert (again, effects) == (once, NOTHING)
+    counted, _ = decide(AUGMENTING, VARIANTS)
+    assert decide(counted, VARIANTS, CAMPAIGN) == (counted, NOTHING)
+
+
+def test_an_undone_rejection_brings_the_earlier_image_back_while_its_successor_is_out() -> None:
+    reopened, asked = decide(REVIEW, LOST, CAMPAIGN)
+    assert (reopened.attempt, asked.request) == (3, True)
+    waiting, effects = decide(reopened, WAITS, CAMPAIGN)  # undone to "waits": the slot waits for its successor
+    assert (waiting, effects) == (reopened, NOTHING)
+    taken, effects = decide(reopened, FITS, CAMPAIGN)  # undone to "accepted": that is what it was still waiting for
+    assert (taken.state, taken.image_id, effects) == (SlotState.AUGMENTING, OWN, Effects(reserved=-1))
+    late, effects = decide(taken, ImageFits(UUID(int=3), 3), CAMPAIGN)  # its successor comes all the same
+    assert (late, effects) == (taken, NOTHING)
+
+
+def test_an_undone_acceptance_of_a_counted_image_takes_it_back_out() -> None:
+    waiting, effects = decide(COUNTED, WAITS, CAMPAIGN)
+    assert (waiting.state, effects) == (SlotState.REVIEW, Effects(reserved=1, counted=-1))
+    again, effects = decide(waiting, FITS_AUGMENTED, CAMPAIGN)
+    assert (again, effects) == (COUNTED, Effects(reserved=-1, counted=1))
+
+
+def test_every_reason_is_told_to_the_next_prompt_in_its_order() -> None:
+    slot = Slot(SlotState.OPEN, TERMS)
+    slot, _ = decide(slot, AttemptFailed(1, "refused"), CAMPAIGN)
+    slot, _ = decide(slot, ImageLost(OWN, 2, "blurred"), CAMPAIGN)
+    assert (slot.state, slot.attempt, slot.rejections) == (SlotState.OPEN, 3, ("refused", "blurred"))
+    slot, _ = decide(slot, AttemptFailed(3, "refused"), CAMPAIGN)
+    assert (slot.state, slot.attempt, slot.image_id) == (SlotState.FAILED, 3, None)
