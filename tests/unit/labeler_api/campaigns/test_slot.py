@@ -57,7 +57,7 @@ BY_EARLIER: tuple[Happening, ...] = (
     AttemptFailed(1, "no good"),
     VariantsListed(EARLIER, 1),
 )
-_, LATE_FITS, LATE_FITS_AUGMENTED, *_ = BY_EARLIER
+LATE_FITS, LATE_FITS_AUGMENTED = BY_EARLIER[1:3]
 
 RETRY = Effects(request=True, committed_micro_usd=30_000)
 TAKEN_EARLIER = replace(AUGMENTING, image_id=EARLIER)
