@@ -11,14 +11,16 @@ from typing import Any
 
 import structlog
 
-from services.labeler_api.campaigns import closing, reviews, starting
+from services.labeler_api.campaigns import reviews, starting
 from services.labeler_api.campaigns.campaign import ModelMade, TrainingAdvanced
-from services.labeler_api.campaigns.filling import happen, slot_in
+from services.labeler_api.campaigns.closing import apply_to_campaign
+from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.prices import micro_usd
+from services.labeler_api.campaigns.rows import slot_in
 from services.labeler_api.campaigns.slot import AttemptFailed, AttemptPaid, VariantsListed
+from services.labeler_api.ledger.dialects import per_dialect
 from services.labeler_api.ledger.ledger import Ledger
 from services.labeler_api.ledger.outbox import SOURCE, storable
-from services.labeler_api.ledger.statements import per_dialect
 from services.labeler_api.ledger.tables import campaign_table, epoch_table, model_table
 from services.labeler_api.ledger.transaction import Prefetch, Transaction
 from services.labeler_api.pictures import gate, images
@@ -112,7 +114,7 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         )
         if recorded is None:
             return
-        await happen(transaction, row, AttemptPaid(event.attempt, image.cost_micro_usd), ledger.settings)
+        await apply_to_slot(transaction, row, AttemptPaid(event.attempt, image.cost_micro_usd), ledger.settings)
         if recorded["status"] != Status.PENDING:
             transaction.count({f"reviews/{recorded['status']}/{images.GATE}": 1})
         await reviews.pass_on(transaction, recorded, row, ledger.settings, message=message)
@@ -164,8 +166,8 @@ async def reopen_failed(ledger: Ledger, message: Message) -> None:
         slot = await transaction.slot(event.slot_id)
         if slot is None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
-        await happen(transaction, slot, AttemptPaid(event.attempt, micro_usd(event.cost_usd)), ledger.settings)
-        await happen(transaction, slot, AttemptFailed(event.attempt, reason), ledger.settings)
+        await apply_to_slot(transaction, slot, AttemptPaid(event.attempt, micro_usd(event.cost_usd)), ledger.settings)
+        await apply_to_slot(transaction, slot, AttemptFailed(event.attempt, reason), ledger.settings)
 
     await ledger.change_once(message, reopen, Prefetch(slot_id=event.slot_id))
 
@@ -184,7 +186,7 @@ async def count_augmented(ledger: Ledger, message: Message) -> None:
         images.list_variants(transaction, image, [variant.model_dump() for variant in event.variants])
         slot = await transaction.slot(image["slot_id"]) if image["slot_id"] else None
         if slot is not None:
-            await happen(transaction, slot, VariantsListed(event.image_id, image["attempt"]), ledger.settings)
+            await apply_to_slot(transaction, slot, VariantsListed(event.image_id, image["attempt"]), ledger.settings)
 
     await ledger.change_once(message, count, Prefetch(image_id=event.image_id))
 
@@ -199,7 +201,7 @@ async def note_progress(ledger: Ledger, message: Message) -> None:
         await transaction.execute(_UPSERT_EPOCH[transaction.dialect], epoch)
         campaign = await transaction.campaign(event.campaign_id)
         if campaign is not None:
-            closing.happen(transaction, campaign, TrainingAdvanced(), ledger.settings)
+            apply_to_campaign(transaction, campaign, TrainingAdvanced(), ledger.settings)
 
     await ledger.change_once(message, note)
 
@@ -215,7 +217,7 @@ async def note_model(ledger: Ledger, message: Message) -> None:
         campaign = await transaction.campaign(event.campaign_id)
         if campaign is not None:
             transaction.update(campaign_table, campaign, model_version=event.version)
-            closing.happen(transaction, campaign, ModelMade(), ledger.settings)
+            apply_to_campaign(transaction, campaign, ModelMade(), ledger.settings)
 
     await ledger.change_once(message, note)
 

@@ -24,13 +24,13 @@ from services.labeler_api.campaigns.campaign import (
     SlotsEnded,
     decide,
 )
-from services.labeler_api.campaigns.filling import campaign_in
+from services.labeler_api.campaigns.rows import campaign_in
 from services.labeler_api.campaigns.slot import SlotState
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import Database, rows_of
+from services.labeler_api.ledger.dialects import per_dialect
 from services.labeler_api.ledger.outbox import on_trace
 from services.labeler_api.ledger.relay import Relay
-from services.labeler_api.ledger.statements import per_dialect
 from services.labeler_api.ledger.tables import campaign_table, dataset_table, image_table, variant_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.ledger.wakeable import Wakeable
@@ -92,7 +92,7 @@ class Closer:
             campaign = await transaction.campaign(row["id"])
             # Counted again under the lock: a review may have reopened a slot meanwhile.
             ended = slots_ended(await transaction.totals(f"campaign/{row['id']}/"))
-            if campaign is None or not happen(transaction, campaign, ended, self._settings):
+            if campaign is None or not apply_to_campaign(transaction, campaign, ended, self._settings):
                 return False
             log.info("campaign_settled", campaign_id=str(row["id"]), state=campaign["state"])
             return bool(campaign["state"] == CampaignState.CLOSING)
@@ -122,7 +122,7 @@ class Closer:
 
         async def publish(transaction: Transaction) -> None:
             campaign = await transaction.campaign(campaign_id)
-            if campaign is None or not happen(transaction, campaign, DatasetWritten(), self._settings):
+            if campaign is None or not apply_to_campaign(transaction, campaign, DatasetWritten(), self._settings):
                 return  # another replica was quicker
             await transaction.execute(_INSERT_DATASET_IF_NEW[transaction.dialect], dataset)
             transaction.update(campaign_table, campaign, met_at=time.time(), dataset_version=version)
@@ -133,8 +133,8 @@ class Closer:
         self._relay.wake()
 
 
-def happen(transaction: Transaction, row: Row, happening: Happening, settings: LabelerSettings) -> bool:
-    """Let something happen to a campaign in hand, and write what follows. Returns whether anything did."""
+def apply_to_campaign(transaction: Transaction, row: Row, happening: Happening, settings: LabelerSettings) -> bool:
+    """Apply what happened to a campaign in hand, and write what follows. Returns whether anything did."""
     before = campaign_in(row)
     after, effects = decide(before, happening)
     changes: dict[str, object] = {}

@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 from services.labeler_api.campaigns.booking import book
-from services.labeler_api.campaigns.campaign import Campaign, CampaignState, Terms
+from services.labeler_api.campaigns.campaign import Campaign
 from services.labeler_api.campaigns.requests import request_message
+from services.labeler_api.campaigns.rows import campaign_in, slot_in
 from services.labeler_api.campaigns.slot import Effects, Happening, Slot, SlotState, asks_campaign, decide
 from services.labeler_api.campaigns.subjects import subject_of
 from services.labeler_api.ledger.tables import slot_table
@@ -17,36 +18,8 @@ from shared.errors import NotFound
 from shared.taxonomy import Condition
 
 
-def slot_in(row: Row) -> Slot:
-    """The slot that a row holds."""
-    return Slot(
-        state=SlotState(row["state"]),
-        terms=terms_in(row),
-        attempt=row["attempt"],
-        image_id=row["image_id"],
-        rejections=tuple(row["rejections"]),
-    )
-
-
-def terms_in(row: Row) -> Terms:
-    """The terms of a campaign that its own row holds, or a slot's."""
-    return Terms(row["price_micro_usd"], row["max_attempts"], row["max_cost_micro_usd"])
-
-
-def campaign_in(row: Row) -> Campaign:
-    """The campaign that a row holds."""
-    return Campaign(
-        state=CampaignState(row["state"]),
-        total=row["total"],
-        terms=terms_in(row),
-        committed_micro_usd=row["committed_micro_usd"],
-        reason=row["reason"],
-        awaits_model=row["model_due_at"] is not None,
-    )
-
-
-async def happen(transaction: Transaction, row: Row, happening: Happening, settings: LabelerSettings) -> None:
-    """Let something happen to a slot in hand, and write what follows."""
+async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening, settings: LabelerSettings) -> None:
+    """Apply what happened to a slot in hand, and write what follows."""
     slot = slot_in(row)
     campaign = await _campaign_of(transaction, row) if asks_campaign(slot, happening) else None
     after, effects = decide(slot, happening, campaign)

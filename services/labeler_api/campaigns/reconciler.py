@@ -11,8 +11,9 @@ import time
 import sqlalchemy as sa
 import structlog
 
-from services.labeler_api.campaigns import closing, filling
 from services.labeler_api.campaigns.campaign import TrainingOverdue
+from services.labeler_api.campaigns.closing import apply_to_campaign, publish_again
+from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.reviews import image_labeled
 from services.labeler_api.campaigns.slot import RequestOverdue
 from services.labeler_api.ledger.database import Database
@@ -69,7 +70,7 @@ class Reconciler:
     async def _requests(self, transaction: Transaction) -> int:
         overdue = await transaction.lock_due(slot_table, slot_table.c.deadline, time.time(), BATCH)
         for slot in overdue:
-            await filling.happen(transaction, slot, RequestOverdue(), self._settings)
+            await apply_to_slot(transaction, slot, RequestOverdue(), self._settings)
         return len(overdue)
 
     async def _augmentations(self, transaction: Transaction) -> int:
@@ -87,8 +88,8 @@ class Reconciler:
     async def _trainings(self, transaction: Transaction) -> int:
         overdue = await transaction.lock_due(campaign_table, campaign_table.c.model_due_at, time.time(), BATCH)
         for campaign in overdue:
-            if closing.happen(transaction, campaign, TrainingOverdue(), self._settings):
-                await closing.publish_again(transaction, campaign)
+            if apply_to_campaign(transaction, campaign, TrainingOverdue(), self._settings):
+                await publish_again(transaction, campaign)
         return len(overdue)
 
 

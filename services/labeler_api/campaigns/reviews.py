@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.labeler_api.campaigns.filling import happen
+from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.requests import request_message
 from services.labeler_api.campaigns.slot import Happening, ImageAwaitsReview, ImageFits, ImageLost
 from services.labeler_api.ledger import outbox
@@ -130,7 +130,7 @@ async def pass_on(
     `message`: what caused it, if an event did.
     """
     if slot is not None:
-        await happen(transaction, slot, _seen_from_slot(image, slot), settings)
+        await apply_to_slot(transaction, slot, _seen_from_slot(image, slot), settings)
     if image["status"] == Status.PENDING:
         return
     event = image_labeled(image)

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.ledger.statements import per_dialect
+from services.labeler_api.ledger.dialects import per_dialect
 from services.labeler_api.ledger.tables import counter_table
 
 SHARDS = 16  # rows a counter is spread over, so that concurrent transactions seldom meet on one

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from services.labeler_api.ledger.statements import each, per_dialect
+from services.labeler_api.ledger.dialects import each, per_dialect
 from services.labeler_api.ledger.tables import inbox_table
 from services.labeler_api.ledger.transaction import Transaction
 from shared.message import Message

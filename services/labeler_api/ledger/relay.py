@@ -9,8 +9,8 @@ import sqlalchemy as sa
 import structlog
 
 from services.labeler_api.ledger.database import Database
+from services.labeler_api.ledger.dialects import among
 from services.labeler_api.ledger.outbox import on_trace
-from services.labeler_api.ledger.statements import among
 from services.labeler_api.ledger.tables import outbox_table
 from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.ledger.wakeable import Wakeable

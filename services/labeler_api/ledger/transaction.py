@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.ledger import counters
+from services.labeler_api.ledger.dialects import among, each, joined
 from services.labeler_api.ledger.outbox import outbox_rows
-from services.labeler_api.ledger.statements import among, each, joined
 from services.labeler_api.ledger.tables import (
     band_table,
     campaign_table,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from services.labeler_api.ledger.statements import among, per_dialect
+from services.labeler_api.ledger.dialects import among, per_dialect
 from services.labeler_api.ledger.tables import band_table, image_table, label_table, variant_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.pictures.perceptual_hash import bands, near_duplicates, packed

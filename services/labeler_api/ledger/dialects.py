@@ -1,7 +1,8 @@
-"""Statements that every event runs are built once, at import: building one takes longer than running it.
+"""What PostgreSQL and SQLite say each in its own way: ON CONFLICT, and many values as one parameter.
 
-For the same reason they take many values as one parameter, an array or a JSON list: a statement with a parameter for
-each would be another one for every number of them, to be compiled here and prepared on every connection.
+Statements that every event runs are built once, at import: building one takes longer than running it. For the same
+reason they take many values as one parameter, an array or a JSON list: a statement with a parameter for each would be
+another one for every number of them, to be compiled here and prepared on every connection.
 """
 
 from __future__ import annotations

@@ -1,0 +1,35 @@
+"""Slots and campaigns as their rows hold them."""
+
+from __future__ import annotations
+
+from services.labeler_api.campaigns.campaign import Campaign, CampaignState, Terms
+from services.labeler_api.campaigns.slot import Slot, SlotState
+from services.labeler_api.ledger.transaction import Row
+
+
+def slot_in(row: Row) -> Slot:
+    """The slot that a row holds."""
+    return Slot(
+        state=SlotState(row["state"]),
+        terms=terms_in(row),
+        attempt=row["attempt"],
+        image_id=row["image_id"],
+        rejections=tuple(row["rejections"]),
+    )
+
+
+def terms_in(row: Row) -> Terms:
+    """The terms of a campaign that its own row holds, or a slot's."""
+    return Terms(row["price_micro_usd"], row["max_attempts"], row["max_cost_micro_usd"])
+
+
+def campaign_in(row: Row) -> Campaign:
+    """The campaign that a row holds."""
+    return Campaign(
+        state=CampaignState(row["state"]),
+        total=row["total"],
+        terms=terms_in(row),
+        committed_micro_usd=row["committed_micro_usd"],
+        reason=row["reason"],
+        awaits_model=row["model_due_at"] is not None,
+    )
