@@ -1,4 +1,4 @@
-"""What the services' images must be: small, without root, without a compiler, and PyTorch only where it trains."""
+"""What the services' images must be: small, with the code of one service, without root, without a compiler, and PyTorch only where it trains."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ def check_images(compose: Compose) -> dict[str, int]:
             raise SmokeFailed(f"The {service} can write to its root file system.")
         if compose.inside(service, "sh", "-c", "command -v gcc cc c++").stdout.strip():
             raise SmokeFailed(f"The {service}'s image holds a compiler.")
+        code = compose.inside(service, "ls", "/app/services").stdout.split()
+        if code != ["__init__.py", service.replace("-", "_")]:
+            raise SmokeFailed(f"The {service}'s image holds other services' code: {code}.")
         has_torch = compose.inside(service, "python", "-c", "import torch").returncode == 0
         if has_torch != (service == "trainer"):
             raise SmokeFailed(f"The {service}'s image {'holds' if has_torch else 'lacks'} PyTorch.")
