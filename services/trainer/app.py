@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from services.trainer.handlers import HANDLERS, SOURCE, Trainer
+from services.trainer.metrics import TrainerMetrics
 from services.trainer.settings import TrainerSettings
-from services.trainer.telemetry import TrainerMetrics
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from services.trainer.data import FoldData, presence
-from services.trainer.metrics import Probabilities, choose_thresholds, fold_metrics
+from services.trainer.scores import Probabilities, choose_thresholds, fold_metrics
 
 BINS = 8  # per colour channel: 512 joint colours
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # of squared weights; the validation fold chooses

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 
 from services.trainer.data import CONDITIONS, FoldData, hash_of, originals
-from services.trainer.metrics import Probabilities, fold_metrics
+from services.trainer.scores import Probabilities, fold_metrics
 from shared.errors import ModelInvalid
 from shared.manifest import ManifestImage
 from shared.model_card import INPUT_NAME, METADATA_KEY, OUTPUT_NAMES, ModelMetadata

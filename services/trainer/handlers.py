@@ -9,9 +9,9 @@ from typing import Any
 import structlog
 
 from services.trainer.child import WorkerCrashed
+from services.trainer.metrics import TrainerMetrics
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
-from services.trainer.telemetry import TrainerMetrics
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater, Undeliverable
 from shared.errors import (

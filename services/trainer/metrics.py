@@ -1,199 +1,72 @@
-"""What is measured on a fold, with 95% intervals. Plain numpy: from labels, decisions and scores to numbers.
-
-Sources of the intervals:
-- accuracy, recall, specificity, precision, exact match: Wilson's score interval (Wilson, 1927, JASA 22:209-212).
-- balanced accuracy of a condition, the mean of two independent proportions: MOVER on their Wilson intervals
-  (Zou & Donner, 2008, Statistics in Medicine 27:1693-1702).
-- F1 of a condition: F1 = 2J / (1 + J) with J = TP / (TP + FP + FN), a proportion (Hand, Christen & Kirielle,
-  2021, Machine Learning 110:451-456); Wilson's interval of J, carried over.
-- means over conditions: percentile bootstrap over images (Efron & Tibshirani, 1993, chapter 13), seeded.
-Every one of them stays honest where a small fold is answered without a mistake, but for the last.
-"""
+"""The trainer's Prometheus metrics. The scores of a model are in `scores.py`."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from shared.errors import EvenskinError
+from shared.metrics import MetricRegistry
 
-from services.trainer.data import CONDITIONS, Severities, presence
-
-Z = 1.959963984540054  # 97.5% quantile of the normal distribution: two-sided 95%
-RESAMPLES = 1000  # of the bootstrap: the interval's ends are stable to about half a percentage point
-BOOTSTRAP_SEED = 20240607
-MACRO = ("accuracy", "balanced_accuracy", "recall", "precision", "f1")
-
-Probabilities = npt.NDArray[np.float32]
-Counts = npt.NDArray[np.float64]
-Interval = list[float] | None
+_BUCKETS = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0)  # seconds
 
 
-def wilson(successes: float, trials: float) -> Interval:
-    """Wilson's 95% interval of a proportion, or None where there was no trial."""
-    if trials <= 0:
-        return None
-    share = successes / trials
-    centre = (share + Z * Z / (2 * trials)) / (1 + Z * Z / trials)
-    half = Z / (1 + Z * Z / trials) * math.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
-    # Rounded, so that the end of a flawless (or hopeless) series is 1 (or 0), as it is in exact arithmetic.
-    return [max(0.0, round(centre - half, 12)), min(1.0, round(centre + half, 12))]
+class TrainerMetrics:
+    """The trainer's own metrics, in the service's registry. Those of an epoch stand until the next run's first."""
 
-
-def fold_metrics(severity: Severities, probabilities: Probabilities, thresholds: npt.ArrayLike) -> dict[str, Any]:
-    """Measure severity probabilities (N, 7, 4) against labels (N, 7), deciding by a threshold per condition.
-
-    A value that is not defined (recall without a positive) is None; unknown labels count nowhere. Overall
-    figures are means over the conditions where the figure is defined; `exact_match` is the share of images
-    whose known conditions were all answered right; `n` is the number of images.
-    """
-    present, known = presence(severity)
-    score = 1.0 - probabilities[..., 0].astype(np.float64)
-    said = score >= np.asarray(thresholds, dtype=np.float64)
-    expected = probabilities[..., 1:].argmax(-1) + 1
-    conditions = {
-        condition.value: _condition(
-            present[known[:, c], c],
-            said[known[:, c], c],
-            score[known[:, c], c],
-            severity[known[:, c], c],
-            expected[known[:, c], c],
+    def __init__(self, registry: MetricRegistry) -> None:
+        self._trainings = registry.counter(
+            "evenskin_trainings_total",
+            "Trainings by outcome: promoted, kept_back (worse than the live model), failed, "
+            "interrupted (goes on from its checkpoint)",
+            "outcome",
         )
-        for c, condition in enumerate(CONDITIONS)
-    }
-    return {"overall": _overall(present, known, said, conditions), "conditions": conditions}
+        self._seconds = registry.histogram(
+            "evenskin_training_seconds", "Time a training took that ended with a model", buckets=_BUCKETS
+        )
+        self._in_progress = registry.gauge("evenskin_trainings_in_progress", "Trainings under way")
+        self._epoch = registry.gauge("evenskin_training_epoch", "Epochs that are done")
+        self._epochs = registry.gauge("evenskin_training_epochs", "Epochs that the run has at most")
+        self._loss = registry.gauge(
+            "evenskin_training_loss", "Loss of the last epoch, on the train and the validation fold", "fold"
+        )
+        self._score = registry.gauge(
+            "evenskin_training_score_ratio", "Scores of the last epoch on the validation fold, 0 to 1", "metric"
+        )
 
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """A training is under way; one that ends without a model is counted, with what ended it."""
+        began = time.monotonic()
+        self._in_progress.inc()
+        outcome = "interrupted"
+        try:
+            yield
+            outcome = ""
+        except EvenskinError as error:
+            outcome = "interrupted" if error.retryable else "failed"
+            raise
+        except Exception:
+            outcome = "failed"
+            raise
+        finally:
+            self._in_progress.dec()
+            if outcome:
+                self._trainings.labels(outcome).inc()
+            else:
+                self._seconds.observe(time.monotonic() - began)
 
-def _condition(
-    present: npt.NDArray[np.bool_],
-    said: npt.NDArray[np.bool_],
-    score: Counts,
-    severity: Severities,
-    expected: npt.NDArray[np.int64],
-) -> dict[str, Any]:
-    n = len(present)
-    tp, tn = int((present & said).sum()), int((~present & ~said).sum())
-    fp, fn = int((~present & said).sum()), int((present & ~said).sum())
-    recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    sides = (wilson(tp, tp + fn), wilson(tn, tn + fp))
-    jaccard = wilson(tp, tp + fp + fn)
-    graded = present & (severity >= 1)
-    misses = np.abs(expected - severity)[graded]
-    return {
-        "n": n,
-        "positives": tp + fn,
-        "accuracy": _ratio(tp + tn, n),
-        "balanced_accuracy": None if recall is None or specificity is None else (recall + specificity) / 2,
-        "recall": recall,
-        "specificity": specificity,
-        "precision": _ratio(tp, tp + fp),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "auc": auc(present, score),
-        "severity_mae": float(misses.mean()) if len(misses) else None,
-        "intervals": {
-            "accuracy": wilson(tp + tn, n),
-            "balanced_accuracy": _mean_interval(recall, specificity, *sides),
-            "recall": sides[0],
-            "specificity": sides[1],
-            "precision": wilson(tp, tp + fp),
-            "f1": None if jaccard is None else [2 * end / (1 + end) for end in jaccard],
-        },
-    }
+    def decided(self, *, promoted: bool) -> None:
+        """The gate has decided on a new model."""
+        self._trainings.labels("promoted" if promoted else "kept_back").inc()
 
-
-def auc(present: npt.NDArray[np.bool_], score: Counts) -> float | None:
-    """Chance that a positive scores above a negative, ties half (Mann & Whitney, 1947); None with one class only."""
-    positives, negatives = score[present], np.sort(score[~present])
-    if not len(positives) or not len(negatives):
-        return None
-    below = np.searchsorted(negatives, positives, "left") + np.searchsorted(negatives, positives, "right")
-    return float(below.mean() / 2 / len(negatives))
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
-def _mean_interval(a: float | None, b: float | None, of_a: Interval, of_b: Interval) -> Interval:
-    """MOVER interval of (a + b) / 2."""
-    if a is None or b is None or of_a is None or of_b is None:
-        return None
-    below, above = math.hypot(a - of_a[0], b - of_b[0]), math.hypot(of_a[1] - a, of_b[1] - b)
-    return [max(0.0, (a + b - below) / 2), min(1.0, (a + b + above) / 2)]
-
-
-def _overall(
-    present: npt.NDArray[np.bool_],
-    known: npt.NDArray[np.bool_],
-    said: npt.NDArray[np.bool_],
-    conditions: dict[str, dict[str, Any]],
-) -> dict[str, Any]:
-    n = len(present)
-    right = int((((present == said) | ~known).all(1)).sum())
-    overall: dict[str, Any] = {"n": n, "exact_match": _ratio(right, n)}
-    for name in (*MACRO, "auc", "severity_mae"):
-        values = [figures[name] for figures in conditions.values() if figures[name] is not None]
-        overall[name] = float(np.mean(values)) if values else None
-    overall["intervals"] = {"exact_match": wilson(right, n), **_bootstrap(present, known, said)}
-    return overall
-
-
-def _bootstrap(
-    present: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_]
-) -> dict[str, Interval]:
-    n = len(present)
-    if not n:
-        return dict.fromkeys(MACRO)
-    random = np.random.default_rng(BOOTSTRAP_SEED)
-    weights = random.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
-    cells = (known & present & said, known & ~present & ~said, known & ~present & said, known & present & ~said)
-    tp, tn, fp, fn = (weights @ cell.astype(np.float64) for cell in cells)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall = tp / (tp + fn)
-        per_condition = {
-            "accuracy": (tp + tn) / (tp + tn + fp + fn),
-            "balanced_accuracy": (recall + tn / (tn + fp)) / 2,
-            "recall": recall,
-            "precision": tp / (tp + fp),
-            "f1": 2 * tp / (2 * tp + fp + fn),
-        }
-    intervals: dict[str, Interval] = {}
-    for name, values in per_condition.items():
-        defined = np.isfinite(values)
-        usable = defined.any(1)
-        means = np.where(defined, values, 0.0).sum(1)[usable] / defined.sum(1)[usable]
-        intervals[name] = [float(end) for end in np.quantile(means, [0.025, 0.975])] if usable.any() else None
-    return intervals
-
-
-def choose_thresholds(severity: Severities, probabilities: Probabilities) -> list[float]:
-    """Per condition the threshold with the best balanced accuracy on a (validation) fold.
-
-    Guard against small folds: the best cut is drawn towards 0.5, on the logit scale, by THRESHOLD_PRIOR
-    imagined positives; without a positive or a negative it is 0.5.
-    """
-    present, known = presence(severity)
-    score = 1.0 - probabilities[..., 0].astype(np.float64)
-    return [_threshold(present[known[:, c], c], score[known[:, c], c]) for c in range(len(CONDITIONS))]
-
-
-THRESHOLD_PRIOR = 15.0  # positives; with fewer real ones than that, 0.5 has the larger say
-_LOGIT_LIMIT = 3.0  # a threshold outside 0.05…0.95 would rest on one or two scores
-
-
-def _threshold(present: npt.NDArray[np.bool_], score: Counts) -> float:
-    positives, negatives = np.sort(score[present]), np.sort(score[~present])
-    if not len(positives) or not len(negatives):
-        return 0.5
-    found = np.unique(score)
-    cuts = (found[1:] + found[:-1]) / 2
-    if not len(cuts):
-        return 0.5
-    recall = 1 - np.searchsorted(positives, cuts, "left") / len(positives)
-    specificity = np.searchsorted(negatives, cuts, "left") / len(negatives)
-    balanced = recall + specificity
-    best = cuts[balanced >= balanced.max() - 1e-12].clip(1e-6, 1 - 1e-6)
-    logit = float(np.clip(np.median(np.log(best / (1 - best))), -_LOGIT_LIMIT, _LOGIT_LIMIT))
-    weight = min(len(positives), len(negatives)) / (min(len(positives), len(negatives)) + THRESHOLD_PRIOR)
-    return 1 / (1 + math.exp(-logit * weight))
+    def epoch_ended(self, epoch: Mapping[str, Any]) -> None:
+        """Show what an epoch measured."""
+        self._epoch.set(epoch["epoch"])
+        self._epochs.set(epoch["epochs"])
+        self._loss.labels("train").set(epoch["train_loss"])
+        self._loss.labels("validation").set(epoch["validation_loss"])
+        for name, value in epoch["metrics"].items():
+            self._score.labels(name).set(value)

@@ -25,8 +25,8 @@ from services.trainer.baseline import measure_baseline
 from services.trainer.data import check_folds, load_folds, parity_pictures
 from services.trainer.evaluate import ExportedModel, balanced_fold
 from services.trainer.export import check_parity, export, metadata_of
-from services.trainer.metrics import choose_thresholds
 from services.trainer.promotion import FOLD, decide
+from services.trainer.scores import choose_thresholds
 from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model_path, result_path
 from services.trainer.train import Epoch, predict, train, use_threads
 from shared.errors import EvenskinError, ModelInvalid

@@ -1,0 +1,134 @@
+"""Scores against values computed by hand, intervals against published ones, thresholds."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from services.trainer.data import CONDITIONS, UNGRADED, UNKNOWN
+from services.trainer.scores import auc, choose_thresholds, fold_metrics, wilson
+
+
+def answers(scores: list[float], severity: int = 1) -> npt.NDArray[np.float32]:
+    """Probabilities (N, 7, 4) whose first condition has these presence scores; the others are absent."""
+    probabilities = np.zeros((len(scores), len(CONDITIONS), 4), np.float32)
+    probabilities[..., 0] = 1
+    probabilities[:, 0, 0] = 1 - np.array(scores)
+    probabilities[:, 0, severity] = scores
+    return probabilities
+
+
+def labels(first: list[int]) -> npt.NDArray[np.int8]:
+    severity = np.zeros((len(first), len(CONDITIONS)), np.int8)
+    severity[:, 0] = first
+    return severity
+
+
+def test_confusion_figures_by_hand() -> None:
+    # present: 4 (said 3), absent: 6 (said 1): TP 3, FN 1, FP 1, TN 5
+    severity = labels([1, 2, 3, 1, 0, 0, 0, 0, 0, 0])
+    metrics = fold_metrics(severity, answers([0.9, 0.8, 0.7, 0.1, 0.6, 0.2, 0.1, 0.1, 0.1, 0.1]), [0.5] * 7)
+    acne = metrics["conditions"]["acne"]
+    assert (acne["n"], acne["positives"]) == (10, 4)
+    assert acne["accuracy"] == 0.8
+    assert acne["recall"] == 0.75
+    assert acne["specificity"] == pytest.approx(5 / 6)
+    assert acne["balanced_accuracy"] == pytest.approx((0.75 + 5 / 6) / 2)
+    assert acne["precision"] == 0.75
+    assert acne["f1"] == 0.75
+    # answers "mild" throughout; labels 1, 2, 3, 1
+    assert acne["severity_mae"] == pytest.approx((0 + 1 + 2 + 0) / 4)
+
+
+def test_overall_is_the_mean_over_conditions_and_leaves_out_the_undefined() -> None:
+    severity = labels([1, 0])
+    metrics = fold_metrics(severity, answers([0.9, 0.9]), [0.5] * 7)
+    overall = metrics["overall"]
+    assert overall["n"] == 2
+    assert overall["accuracy"] == pytest.approx((0.5 + 6) / 7)
+    assert overall["recall"] == 1.0  # the only condition with a positive
+    assert overall["exact_match"] == 0.5
+    assert metrics["conditions"]["redness"]["recall"] is None
+    assert metrics["conditions"]["redness"]["balanced_accuracy"] is None
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_unknown_labels_count_nowhere() -> None:
+    severity = labels([1, 0, UNKNOWN, UNKNOWN])
+    metrics = fold_metrics(severity, answers([0.9, 0.1, 0.9, 0.1]), [0.5] * 7)
+    assert metrics["conditions"]["acne"]["n"] == 2
+    assert metrics["conditions"]["acne"]["accuracy"] == 1.0
+    assert metrics["overall"]["exact_match"] == 1.0
+
+
+def test_ungraded_counts_as_present_and_not_for_severity() -> None:
+    metrics = fold_metrics(labels([UNGRADED, 0]), answers([0.9, 0.1]), [0.5] * 7)["conditions"]["acne"]
+    assert (metrics["positives"], metrics["recall"], metrics["severity_mae"]) == (1, 1.0, None)
+
+
+def test_a_fold_without_images_has_no_figures() -> None:
+    metrics = fold_metrics(labels([]).reshape(0, 7), answers([]).reshape(0, 7, 4), [0.5] * 7)
+    assert metrics["overall"]["n"] == 0
+    assert metrics["overall"]["accuracy"] is None
+    assert metrics["overall"]["intervals"]["accuracy"] is None
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_each_condition_decides_by_its_own_threshold() -> None:
+    severity, probabilities = labels([1, 0]), answers([0.4, 0.2])
+    assert fold_metrics(severity, probabilities, [0.3] + [0.5] * 6)["conditions"]["acne"]["recall"] == 1.0
+    assert fold_metrics(severity, probabilities, [0.5] * 7)["conditions"]["acne"]["recall"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "expected"),
+    # Newcombe (1998), Statistics in Medicine 17:857-872, table I, method 3
+    [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0.0, 0.1611)), (1, 29, (0.0061, 0.1718))],
+)
+def test_wilson_gives_the_published_intervals(successes: int, trials: int, expected: tuple[float, float]) -> None:
+    assert wilson(successes, trials) == pytest.approx(expected, abs=5e-5)
+
+
+def test_wilson_of_nothing_is_none() -> None:
+    assert wilson(0, 0) is None
+
+
+def test_every_interval_holds_its_estimate() -> None:
+    random = np.random.default_rng(5)
+    severity = random.integers(0, 4, (40, 7)).astype(np.int8)
+    probabilities = random.dirichlet(np.ones(4), (40, 7)).astype(np.float32)
+    metrics = fold_metrics(severity, probabilities, [0.6] * 7)
+    for figures in (metrics["overall"], *metrics["conditions"].values()):
+        for name, interval in figures["intervals"].items():
+            assert 0 <= interval[0] <= figures[name] <= interval[1] <= 1
+    assert metrics == fold_metrics(severity, probabilities, [0.6] * 7)  # the bootstrap is seeded
+
+
+def test_auc_by_hand() -> None:
+    present = np.array([True, True, False, False])
+    assert auc(present, np.array([0.9, 0.4, 0.4, 0.1])) == 0.875  # of four pairs three are right, one is a tie
+    assert auc(np.array([True]), np.array([0.9])) is None
+
+
+def test_thresholds_follow_the_validation_fold() -> None:
+    severity = labels([1] * 200 + [0] * 200)
+    random = np.random.default_rng(1)
+    scores = [*random.uniform(0.25, 0.6, 200), *random.uniform(0.0, 0.15, 200)]
+    threshold = choose_thresholds(severity, answers(scores))[0]
+    assert 0.15 < threshold < 0.26
+
+
+def test_a_tiny_fold_hardly_moves_the_threshold() -> None:
+    assert choose_thresholds(labels([1, 0]), answers([0.05, 0.01]))[0] > 0.35
+    assert choose_thresholds(labels([0, 0]), answers([0.05, 0.01])) == [0.5] * 7
+
+
+def test_thresholds_stay_inside_the_unit_interval() -> None:
+    severity = labels([1] * 500 + [0] * 500)
+    threshold = choose_thresholds(severity, answers([1.0] * 500 + [1 - 1e-7] * 500))[0]
+    assert math.isfinite(threshold)
+    assert 0.04 < threshold < 0.96
