@@ -41,6 +41,15 @@ class EvenskinError(Exception):
         return {**document, **self.details}
 
 
+def first_error(errors: BaseExceptionGroup[EvenskinError]) -> EvenskinError:
+    """The first error of a group, however deep it lies: one is enough to say what went wrong."""
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, EvenskinError)
+    return found
+
+
 class InvalidRequest(EvenskinError):
     """A request or an event does not have the shape its model asks for."""
 

@@ -1,8 +1,8 @@
-"""Random changes of a picture that change no label, made on its filter answers, where they cost next to nothing.
+"""Changes pictures at random without changing their labels. Works on filter answers, where it costs next to nothing.
 
 On logarithms of colours a brighter or warmer light is a sum, and a stronger contrast (gamma) a product. Flips
-are not here: they come from the dataset's variants. All chance comes from one generator, seeded per epoch, so
-that a resumed epoch sees what the undisturbed one saw.
+are not made here: the dataset has them as variants. One generator, seeded per epoch, makes every random number, so
+a resumed epoch sees the same pictures as an undisturbed one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ MAX_SHIFT = 1  # cells, either way, both axes
 MAX_LIGHT = 0.15  # of the logarithm: about 15% brighter or darker
 MAX_TINT = 0.05  # the same per colour channel, as a white balance errs
 MAX_GAMMA = 0.15
-HIDDEN = 0.25  # side of the hidden square, as a share of the picture; half of the pictures have one
+HIDDEN_SIDE = 0.25  # side of the hidden square, as a share of the picture; half of the pictures have one
 
 
 def augment(answers: Tensor, generator: torch.Generator) -> Tensor:
-    """Filter answers (N, C, h, w), the mean log colours first → the same, as of pictures taken a little otherwise."""
+    """Return filter answers (N, C, h, w; the mean log colours first) as of the same faces in other light and frame."""
     count = answers.shape[0]
 
     def uniform(limit: float, *shape: int) -> Tensor:
@@ -35,7 +35,7 @@ def augment(answers: Tensor, generator: torch.Generator) -> Tensor:
 def _shift_and_hide(answers: Tensor, generator: torch.Generator) -> Tensor:
     """Move each picture by whole cells, and blank a random square in half of them (DeVries & Taylor, 2017)."""
     count, _, height, width = answers.shape
-    side = max(1, round(height * HIDDEN))
+    side = max(1, round(height * HIDDEN_SIDE))
     padded = F.pad(answers, (MAX_SHIFT,) * 4, mode="replicate")
     shifts = torch.randint(0, 2 * MAX_SHIFT + 1, (count, 2), generator=generator).tolist()
     corners = torch.randint(0, height - side + 1, (count, 2), generator=generator).tolist()

@@ -1,7 +1,7 @@
 """The baseline every model is reported beside: logistic regression on colour histograms.
 
-It sees how much of each colour a picture has, and nothing of where. What it can answer needs no network; a
-model that does not beat it has learnt nothing about skin.
+It sees how much of each colour a picture has, but not where. A model that does not beat it has learnt colours, and
+nothing about skin.
 """
 
 from __future__ import annotations
@@ -40,26 +40,28 @@ def measure_baseline(training: FoldData, validation: FoldData, folds: dict[str, 
     centre, spread = inputs.mean(0), inputs.std(0) + 1e-3
     fitted = [(_fit((inputs - centre) / spread, training, penalty), penalty) for penalty in PENALTIES]
 
-    def answers(weights: torch.Tensor, data: FoldData) -> Probabilities:
-        scores = torch.sigmoid(_scores(weights, (colour_histograms(data) - centre) / spread))
+    def probabilities(weights: torch.Tensor, data: FoldData) -> Probabilities:
+        scores = torch.sigmoid(_logits(weights, (colour_histograms(data) - centre) / spread))
         shares = torch.stack([1 - scores, scores, torch.zeros_like(scores), torch.zeros_like(scores)], -1)
         return shares.numpy().astype(np.float32)
 
-    def quality(weights: torch.Tensor) -> float:
-        found = fold_metrics(validation.severity, answers(weights, validation), 0.5)["overall"]["auc"]
+    def validation_auc(weights: torch.Tensor) -> float:
+        found = fold_metrics(validation.severity, probabilities(weights, validation), 0.5)["overall"]["auc"]
         return found if found is not None else 0.0
 
-    best, penalty = max(fitted, key=lambda candidate: quality(candidate[0]))
-    thresholds = choose_thresholds(validation.severity, answers(best, validation))
-    measured = {name: fold_metrics(data.severity, answers(best, data), thresholds) for name, data in folds.items()}
-    for figures in measured.values():  # it only answers whether, not how strongly
+    best, penalty = max(fitted, key=lambda candidate: validation_auc(candidate[0]))
+    thresholds = choose_thresholds(validation.severity, probabilities(best, validation))
+    measured = {
+        name: fold_metrics(data.severity, probabilities(best, data), thresholds) for name, data in folds.items()
+    }
+    for figures in measured.values():  # it says whether a condition is there, not how severe
         for part in (figures["overall"], *figures["conditions"].values()):
             part["severity_mae"] = None
     return {"method": "logistic regression on 8×8×8 RGB histograms", "penalty": penalty, **measured}
 
 
 def _fit(inputs: npt.NDArray[np.float32], data: FoldData, penalty: float) -> torch.Tensor:
-    """Weights (513, 7) with the least class-balanced, penalised log loss."""
+    """Return the weights (513, 7) that minimise the class-balanced, penalised log loss."""
     present, known = (torch.from_numpy(array).float() for array in presence(data.severity))
     positives, total = (present * known).sum(0), known.sum(0)
     balance = torch.where(
@@ -70,7 +72,7 @@ def _fit(inputs: npt.NDArray[np.float32], data: FoldData, penalty: float) -> tor
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        losses = F.binary_cross_entropy_with_logits(_scores(weights, inputs), present, reduction="none")
+        losses = F.binary_cross_entropy_with_logits(_logits(weights, inputs), present, reduction="none")
         loss = (losses * balance * known).sum() / known.sum().clamp_min(1) + penalty * weights[:-1].square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
@@ -79,5 +81,5 @@ def _fit(inputs: npt.NDArray[np.float32], data: FoldData, penalty: float) -> tor
     return weights.detach()
 
 
-def _scores(weights: torch.Tensor, inputs: npt.NDArray[np.float32]) -> torch.Tensor:
+def _logits(weights: torch.Tensor, inputs: npt.NDArray[np.float32]) -> torch.Tensor:
     return torch.from_numpy(inputs) @ weights[:-1] + weights[-1]

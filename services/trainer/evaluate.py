@@ -1,4 +1,4 @@
-"""Measure exported models through ONNX Runtime, as they will be served, on the same decoded pictures."""
+"""Measures exported models through ONNX Runtime, as they are served, on the decoded pictures of a fold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from services.trainer.data import CONDITIONS, FoldData, hash_of, originals
+from services.trainer.data import CONDITIONS, FoldData, originals, shuffle_key
 from services.trainer.scores import Probabilities, fold_metrics
 from shared.errors import ModelInvalid
 from shared.manifest import ManifestImage
@@ -21,7 +21,7 @@ BATCH = 32  # pictures at a time: bounds memory
 
 
 class ExportedModel:
-    """An ONNX file of ours: its session and its metadata."""
+    """A model read from its ONNX file: the ONNX Runtime session and our metadata."""
 
     def __init__(self, session: onnxruntime.InferenceSession, metadata: ModelMetadata) -> None:
         self._session = session
@@ -60,10 +60,10 @@ class ExportedModel:
 
 
 def balanced_fold(images: Sequence[ManifestImage]) -> list[str]:
-    """Ids of a subset of the test fold with the same number of images per condition, and of clear skin.
+    """Choose images of the test fold, as many of each condition and of clear skin. Returns their ids.
 
-    That number is what the rarest condition of the fold has. Images are taken in the order of a hash of
-    their id while all their conditions have room, so the choice depends on the fold alone; where images show several
+    The number is that of the fold's rarest condition. An image is taken while all its conditions are below the
+    number, in the order of a hash of its id, so the choice depends on the fold alone. Where images show several
     conditions, a condition may stay below the number.
     """
     testing = originals(images, Fold.TEST)
@@ -73,7 +73,7 @@ def balanced_fold(images: Sequence[ManifestImage]) -> list[str]:
     room = min(counts.values())
     taken: Counter[Condition | None] = Counter()
     chosen = []
-    for image in sorted(testing, key=lambda image: hash_of(str(image.image_id))):
+    for image in sorted(testing, key=shuffle_key):
         shown: list[Condition | None] = [*image.labels] or [None]
         if all(taken[condition] < room for condition in shown):
             taken.update(shown)

@@ -1,7 +1,7 @@
-"""From a trained network to the one file that is served, and the proof that both answer alike.
+"""Writes a trained network as the ONNX file that is served, and proves that both give the same answers.
 
-The graph takes pixels as they come (uint8, NHWC), so that nothing but decoding and resizing is left to the
-server; its metadata says the rest. Nothing is put in the store before `check_parity` has passed.
+The graph takes decoded pixels (uint8, NHWC), so the server only decodes and resizes; the file's metadata says
+what else it needs. Nothing is put in the store before `check_parity` has passed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 import onnx
 import torch
 
-from services.trainer.data import CONDITIONS, PREPROCESSING, originals
+from services.trainer.data import CONDITIONS, originals
 from services.trainer.evaluate import ExportedModel
 from services.trainer.model import ServedNet, SkinNet
+from services.trainer.pixel_cache import PREPROCESSING
 from shared.errors import ParityFailed
 from shared.imaging import model_input
 from shared.manifest import ManifestImage
@@ -40,7 +41,7 @@ def metadata_of(
     thresholds: Sequence[float],
     input_size: int,
 ) -> ModelMetadata:
-    """What the file says about itself. Any procedurally drawn training image brings the warning with it."""
+    """The metadata of the ONNX file. It holds a warning where any training image was procedurally drawn."""
     providers = Counter(image.provider or IMPORTED for image in originals(images, Fold.TRAIN))
     return ModelMetadata(
         version=version,
@@ -60,7 +61,7 @@ def export(net: SkinNet, metadata: ModelMetadata, path: Path) -> None:
     size = metadata.input_size
     example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     partial = path.with_suffix(".partial")
-    with _quiet():
+    with _quiet_exporter():
         program = torch.onnx.export(
             ServedNet(net).eval(),
             (example,),
@@ -80,7 +81,7 @@ def export(net: SkinNet, metadata: ModelMetadata, path: Path) -> None:
 
 
 def check_parity(net: SkinNet, model: ExportedModel, files: Sequence[bytes]) -> dict[str, float]:
-    """Answer encoded files with PyTorch and with ONNX Runtime, each from decoding on, alone and as a batch.
+    """Compare the answers of PyTorch and ONNX Runtime to encoded files, each decoded for itself, singly and as a batch.
 
     Returns `{"max_abs_difference", "tolerance", "images"}`. Raises ParityFailed past TOLERANCE, for any of
     the outputs, and where there is no file to compare on.
@@ -114,7 +115,7 @@ def _decoded(files: Sequence[bytes], size: int) -> np.typing.NDArray[np.uint8]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet_exporter() -> Iterator[None]:
     """Keep the exporter's notes about itself out of the log; its errors are raised all the same."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level

@@ -8,10 +8,10 @@ from typing import Any
 
 import structlog
 
-from services.trainer.child import WorkerCrashed
 from services.trainer.metrics import TrainerMetrics
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
+from services.trainer.worker_process import WorkerCrashed
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater, Undeliverable
 from shared.errors import (
@@ -45,25 +45,26 @@ class Trainer:
 async def train_model(trainer: Trainer, message: Message) -> None:
     """QuotaMet: train on the dataset's manifest, store the model, and promote it if the gate agrees.
 
-    A dataset or a network that cannot do goes to the dead letters at once; what another try may mend (a
-    worker that was killed, a store that is down) comes again and goes on from its checkpoint.
+    A dataset that cannot be trained on, or a model that fails its parity check, sends the message to the dead
+    letters at once. Where another try may succeed (a killed worker, a store that is down), the message comes again
+    and training goes on from its checkpoint.
     """
     event = message.event
     assert isinstance(event, QuotaMet)
     run = Run(trainer.blobs, trainer.settings, event)
-    told: set[int] = set()
+    published: set[int] = set()
 
-    async def tell(epoch: dict[str, Any]) -> None:
+    async def epoch_ended(epoch: dict[str, Any]) -> None:
         trainer.metrics.epoch_ended(epoch)
-        if await _tell_epoch(trainer, message, run, epoch):
-            told.add(epoch["epoch"])
+        if await _publish_epoch(trainer, message, run, epoch):
+            published.add(epoch["epoch"])
 
     try:
         card = await run.card()
         if card is None:
             log.info("training_started", run_id=run.id, images=event.images, dataset_version=event.dataset_version)
             with trainer.metrics.training():
-                card = await run.train(tell)
+                card = await run.train(epoch_ended)
             trainer.metrics.decided(promoted=card.config["gate"]["promoted"])
     except StoreUnavailable as error:
         raise RetryLater(f"{error.code}: {error}", counted=False) from error
@@ -72,11 +73,11 @@ async def train_model(trainer: Trainer, message: Message) -> None:
     except (TrainingFailed, ParityFailed, InvalidRequest) as error:
         log.error("training_failed", run_id=run.id, code=error.code, error=error.message)
         raise Undeliverable(f"{error.code}: {error.message}") from error
-    await _tell_end(trainer, message, run, card, told)
+    await _publish_model(trainer, message, run, card, published)
 
 
-async def _tell_epoch(trainer: Trainer, message: Message, run: Run, epoch: dict[str, Any]) -> bool:
-    """Say how an epoch went. Returns whether somebody heard it."""
+async def _publish_epoch(trainer: Trainer, message: Message, run: Run, epoch: dict[str, Any]) -> bool:
+    """Publish TrainingProgressed for one epoch. Returns whether the broker took it."""
     event = message.event
     assert isinstance(event, QuotaMet)
     progress = TrainingProgressed(run_id=run.id, campaign_id=event.campaign_id, **epoch)
@@ -88,16 +89,19 @@ async def _tell_epoch(trainer: Trainer, message: Message, run: Run, epoch: dict[
     return True
 
 
-async def _tell_end(trainer: Trainer, message: Message, run: Run, card: ModelCard, told: set[int]) -> None:
+async def _publish_model(
+    trainer: Trainer, message: Message, run: Run, card: ModelCard, published_epochs: set[int]
+) -> None:
+    """Promote the model if the gate agreed, publish ModelTrained and ModelPromoted, and end the run."""
     event = message.event
     assert isinstance(event, QuotaMet)
-    was_told = await run.was_told()
-    if not was_told:  # a trainer that was killed may have kept an epoch's checkpoint without telling of it
+    was_finished = await run.is_finished()
+    if not was_finished:  # a trainer that was killed may have kept an epoch's checkpoint without telling of it
         for epoch in card.metrics["history"]:
-            if epoch["epoch"] not in told:
-                await _tell_epoch(trainer, message, run, epoch)
-    # Told before: only repeat what is true still. An operator's rollback meanwhile stands.
-    live = None if was_told else await run.promote(card)
+            if epoch["epoch"] not in published_epochs:
+                await _publish_epoch(trainer, message, run, epoch)
+    # A finished run promotes nothing again: an operator may have rolled back since.
+    live = None if was_finished else await run.promote(card)
     trained = ModelTrained(
         run_id=run.id,
         campaign_id=event.campaign_id,
@@ -119,10 +123,10 @@ async def _tell_end(trainer: Trainer, message: Message, run: Run, card: ModelCar
     await run.finish()
 
 
-async def _publish(trainer: Trainer, message: Message, event: Event, *what: object) -> None:
-    """Publish with an id that follows from what it tells, so that a repetition is known as one."""
-    told = str(derived_id(event.name(), *what))
-    await trainer.bus.publish(message.caused(event, source=SOURCE, id=told))
+async def _publish(trainer: Trainer, message: Message, event: Event, *names: object) -> None:
+    """Publish an event whose id follows from its type and `names`, so that consumers recognise a repetition."""
+    event_id = str(derived_id(event.name(), *names))
+    await trainer.bus.publish(message.caused(event, source=SOURCE, id=event_id))
 
 
 HANDLERS: dict[type[Event], Callable[[Trainer, Message], Awaitable[None]]] = {

@@ -14,7 +14,7 @@ _BUCKETS = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.
 
 
 class TrainerMetrics:
-    """The trainer's own metrics, in the service's registry. Those of an epoch stand until the next run's first."""
+    """The trainer's own metrics, in the service's registry. An epoch's values stay until the next epoch, of any run."""
 
     def __init__(self, registry: MetricRegistry) -> None:
         self._trainings = registry.counter(
@@ -38,7 +38,7 @@ class TrainerMetrics:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """A training is under way; one that ends without a model is counted, with what ended it."""
+        """Wrap a training: time one that ends with a model, and count one that does not by what ended it."""
         began = time.monotonic()
         self._in_progress.inc()
         outcome = "interrupted"
@@ -59,7 +59,7 @@ class TrainerMetrics:
                 self._seconds.observe(time.monotonic() - began)
 
     def decided(self, *, promoted: bool) -> None:
-        """The gate has decided on a new model."""
+        """Count the gate's decision on a new model."""
         self._trainings.labels("promoted" if promoted else "kept_back").inc()
 
     def epoch_ended(self, epoch: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ LEVELS = len(Severity)  # thresholds of the ordinal head: severity >= 1, >= 2, >
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What rebuilds the network.
+    """The sizes that the network is built with.
 
     `input_size`: pixels of the square input, a multiple of `cell`. `scales`: how many resolutions the filters
     look at, each half the one before. `cell`: pixels of the square over which filter answers are pooled.
@@ -70,7 +70,7 @@ def filter_bank() -> Tensor:
 
 
 def _balanced(shape: Tensor) -> Tensor:
-    """No answer to a constant, and unit norm."""
+    """Shift to zero sum, which gives a constant no answer, and scale to unit norm."""
     zero_sum = shape - shape.mean()
     return zero_sum / zero_sum.square().sum().sqrt()
 

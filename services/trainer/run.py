@@ -1,8 +1,8 @@
-"""One training run as the service sees it: from QuotaMet to a model in the store, each step safe to repeat.
+"""One training run, from QuotaMet to a model in the store. Each step is safe to repeat.
 
-What marks progress lies in the store, so any replica can go on: `training/<run>/checkpoint.pt` after each
-epoch, `models/<version>/card.json` once the model is proved and stored, `training/<run>/done.json` once
-everybody was told.
+Three objects in the store mark the progress, so that any replica can go on: `training/<run>/checkpoint.pt` after
+each epoch, `models/<version>/card.json` once the model is proved and stored, `training/<run>/done.json` once
+its events are published.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 import structlog
 
-from services.trainer.child import run_worker
 from services.trainer.data import check_folds, fetch
 from services.trainer.settings import TrainerSettings
 from services.trainer.spec import RunSpec, checkpoint_path, model_path
+from services.trainer.worker_process import run_worker
 from shared.blobs import Blobs
-from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed, StoreUnavailable
+from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed, StoreUnavailable, first_error
 from shared.events import QuotaMet
 from shared.live_model import make_live, read_live
 from shared.manifest import ManifestImage, parse_manifest
@@ -52,7 +52,7 @@ class Run:
         self._cache = settings.work / "decoded"
 
     async def card(self) -> ModelCard | None:
-        """The card of this run's model, if an earlier try came that far."""
+        """The card of this run's model, or None where no earlier try came that far."""
         try:
             return ModelCard.model_validate_json((await self._blobs.get(card_key(self.version))).data)
         except BlobNotFound:
@@ -71,7 +71,7 @@ class Run:
         await self._restore_checkpoint()
 
         async def epoch_ended(epoch: dict[str, Any]) -> None:
-            await self._keep_checkpoint()
+            await self._upload_checkpoint()
             await on_epoch(epoch)
 
         for _ in range(COMPARISONS):
@@ -85,21 +85,21 @@ class Run:
 
     async def promote(self, card: ModelCard) -> LiveModel | None:
         """Make the model live if its gate agreed and the model it was compared with is still the live one."""
-        verdict = card.config["gate"]
-        if not verdict["promoted"]:
+        gate = card.config["gate"]
+        if not gate["promoted"]:
             return None
         live = await read_live(self._blobs)
-        if live is not None and live.version not in (card.version, verdict["compared_with"]):
+        if live is not None and live.version not in (card.version, gate["compared_with"]):
             log.warning("promotion_dropped", version=card.version, live=live.version)
             return None
-        return await make_live(self._blobs, version=card.version, sha256=card.sha256, reason=verdict["reason"])
+        return await make_live(self._blobs, version=card.version, sha256=card.sha256, reason=gate["reason"])
 
-    async def was_told(self) -> bool:
-        """Whether everybody was told of this run's end before."""
+    async def is_finished(self) -> bool:
+        """Whether the events of this run's end were published before."""
         return await self._blobs.head(self._key("done.json")) is not None
 
     async def finish(self) -> None:
-        """Remove what only a run under way needs, and note that everybody was told."""
+        """Remove the checkpoint and the working files, and note that the events of the run's end are published."""
         await self._blobs.delete(self._key("checkpoint.pt"))
         await asyncio.to_thread(shutil.rmtree, self._dir, ignore_errors=True)
         await self._blobs.put(
@@ -111,7 +111,7 @@ class Run:
         sizes = [config.input_size]
         live_path: Path | None = None
         if live is not None:
-            with contextlib.suppress(BlobNotFound):  # then it cannot be compared with, as one that was never live
+            with contextlib.suppress(BlobNotFound):  # a live model whose files are gone is not compared with
                 card = ModelCard.model_validate_json((await self._blobs.get(card_key(live.version))).data)
                 data = (await self._blobs.get(live.key)).data
                 live_path = self._dir / "live.onnx"
@@ -121,7 +121,7 @@ class Run:
         try:
             await fetch(self._blobs, images, encoded, self._cache, sizes)
         except* EvenskinError as errors:
-            raise _first(errors) from errors
+            raise first_error(errors) from errors
         return RunSpec(
             run_id=self.id,
             version=self.version,
@@ -186,7 +186,7 @@ class Run:
         os.replace(partial, path)
         log.info("training_resumed", run_id=self.id)
 
-    async def _keep_checkpoint(self) -> None:
+    async def _upload_checkpoint(self) -> None:
         data = await asyncio.to_thread(checkpoint_path(self._dir).read_bytes)
         try:
             await self._blobs.put(self._key("checkpoint.pt"), data)
@@ -195,12 +195,3 @@ class Run:
 
     def _key(self, name: str) -> str:
         return f"training/{self.id}/{name}"
-
-
-def _first(errors: BaseExceptionGroup[EvenskinError]) -> EvenskinError:
-    """The first error of a group, however deep: one is enough to say what went wrong."""
-    found: BaseException = errors
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    assert isinstance(found, EvenskinError)
-    return found

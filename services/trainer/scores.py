@@ -23,7 +23,9 @@ from services.trainer.data import CONDITIONS, Severities, presence
 Z = 1.959963984540054  # 97.5% quantile of the normal distribution: two-sided 95%
 RESAMPLES = 1000  # of the bootstrap: the interval's ends are stable to about half a percentage point
 BOOTSTRAP_SEED = 20240607
-MACRO = ("accuracy", "balanced_accuracy", "recall", "precision", "f1")
+THRESHOLD_PRIOR = 15.0  # positives; with fewer real ones than that, 0.5 has the larger say
+_LOGIT_LIMIT = 3.0  # a threshold outside 0.05…0.95 would rest on one or two scores
+MACRO_SCORES = ("accuracy", "balanced_accuracy", "recall", "precision", "f1")
 
 Probabilities = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.float64]
@@ -42,41 +44,41 @@ def wilson(successes: float, trials: float) -> Interval:
 
 
 def fold_metrics(severity: Severities, probabilities: Probabilities, thresholds: npt.ArrayLike) -> dict[str, Any]:
-    """Measure severity probabilities (N, 7, 4) against labels (N, 7), deciding by a threshold per condition.
+    """Score severity probabilities (N, 7, 4) against labels (N, 7), with one threshold per condition.
 
-    A value that is not defined (recall without a positive) is None; unknown labels count nowhere. Overall
-    figures are means over the conditions where the figure is defined; `exact_match` is the share of images
-    whose known conditions were all answered right; `n` is the number of images.
+    A score that is not defined (recall without a positive) is None. Unknown labels are left out. Overall
+    scores are means over the conditions that define them. `exact_match` is the share of images whose known
+    conditions were all answered right; `n` is the number of images.
     """
     present, known = presence(severity)
     score = 1.0 - probabilities[..., 0].astype(np.float64)
-    said = score >= np.asarray(thresholds, dtype=np.float64)
+    predicted = score >= np.asarray(thresholds, dtype=np.float64)
     expected = probabilities[..., 1:].argmax(-1) + 1
     conditions = {
-        condition.value: _condition(
+        condition.value: _condition_scores(
             present[known[:, c], c],
-            said[known[:, c], c],
+            predicted[known[:, c], c],
             score[known[:, c], c],
             severity[known[:, c], c],
             expected[known[:, c], c],
         )
         for c, condition in enumerate(CONDITIONS)
     }
-    return {"overall": _overall(present, known, said, conditions), "conditions": conditions}
+    return {"overall": _overall_scores(present, known, predicted, conditions), "conditions": conditions}
 
 
-def _condition(
+def _condition_scores(
     present: npt.NDArray[np.bool_],
-    said: npt.NDArray[np.bool_],
+    predicted: npt.NDArray[np.bool_],
     score: Counts,
     severity: Severities,
     expected: npt.NDArray[np.int64],
 ) -> dict[str, Any]:
     n = len(present)
-    tp, tn = int((present & said).sum()), int((~present & ~said).sum())
-    fp, fn = int((~present & said).sum()), int((present & ~said).sum())
+    tp, tn = int((present & predicted).sum()), int((~present & ~predicted).sum())
+    fp, fn = int((~present & predicted).sum()), int((present & ~predicted).sum())
     recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    sides = (wilson(tp, tp + fn), wilson(tn, tn + fp))
+    recall_interval, specificity_interval = wilson(tp, tp + fn), wilson(tn, tn + fp)
     jaccard = wilson(tp, tp + fp + fn)
     graded = present & (severity >= 1)
     misses = np.abs(expected - severity)[graded]
@@ -93,9 +95,9 @@ def _condition(
         "severity_mae": float(misses.mean()) if len(misses) else None,
         "intervals": {
             "accuracy": wilson(tp + tn, n),
-            "balanced_accuracy": _mean_interval(recall, specificity, *sides),
-            "recall": sides[0],
-            "specificity": sides[1],
+            "balanced_accuracy": _interval_of_mean(recall, specificity, recall_interval, specificity_interval),
+            "recall": recall_interval,
+            "specificity": specificity_interval,
             "precision": wilson(tp, tp + fp),
             "f1": None if jaccard is None else [2 * end / (1 + end) for end in jaccard],
         },
@@ -115,39 +117,44 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def _mean_interval(a: float | None, b: float | None, of_a: Interval, of_b: Interval) -> Interval:
+def _interval_of_mean(a: float | None, b: float | None, interval_a: Interval, interval_b: Interval) -> Interval:
     """MOVER interval of (a + b) / 2."""
-    if a is None or b is None or of_a is None or of_b is None:
+    if a is None or b is None or interval_a is None or interval_b is None:
         return None
-    below, above = math.hypot(a - of_a[0], b - of_b[0]), math.hypot(of_a[1] - a, of_b[1] - b)
+    below, above = math.hypot(a - interval_a[0], b - interval_b[0]), math.hypot(interval_a[1] - a, interval_b[1] - b)
     return [max(0.0, (a + b - below) / 2), min(1.0, (a + b + above) / 2)]
 
 
-def _overall(
+def _overall_scores(
     present: npt.NDArray[np.bool_],
     known: npt.NDArray[np.bool_],
-    said: npt.NDArray[np.bool_],
+    predicted: npt.NDArray[np.bool_],
     conditions: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     n = len(present)
-    right = int((((present == said) | ~known).all(1)).sum())
+    right = int((((present == predicted) | ~known).all(1)).sum())
     overall: dict[str, Any] = {"n": n, "exact_match": _ratio(right, n)}
-    for name in (*MACRO, "auc", "severity_mae"):
+    for name in (*MACRO_SCORES, "auc", "severity_mae"):
         values = [figures[name] for figures in conditions.values() if figures[name] is not None]
         overall[name] = float(np.mean(values)) if values else None
-    overall["intervals"] = {"exact_match": wilson(right, n), **_bootstrap(present, known, said)}
+    overall["intervals"] = {"exact_match": wilson(right, n), **_bootstrap(present, known, predicted)}
     return overall
 
 
 def _bootstrap(
-    present: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_]
+    present: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_]
 ) -> dict[str, Interval]:
     n = len(present)
     if not n:
-        return dict.fromkeys(MACRO)
+        return dict.fromkeys(MACRO_SCORES)
     random = np.random.default_rng(BOOTSTRAP_SEED)
     weights = random.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
-    cells = (known & present & said, known & ~present & ~said, known & ~present & said, known & present & ~said)
+    cells = (
+        known & present & predicted,
+        known & ~present & ~predicted,
+        known & ~present & predicted,
+        known & present & ~predicted,
+    )
     tp, tn, fp, fn = (weights @ cell.astype(np.float64) for cell in cells)
     with np.errstate(invalid="ignore", divide="ignore"):
         recall = tp / (tp + fn)
@@ -168,18 +175,14 @@ def _bootstrap(
 
 
 def choose_thresholds(severity: Severities, probabilities: Probabilities) -> list[float]:
-    """Per condition the threshold with the best balanced accuracy on a (validation) fold.
+    """Choose for each condition the threshold with the best balanced accuracy on a (validation) fold.
 
-    Guard against small folds: the best cut is drawn towards 0.5, on the logit scale, by THRESHOLD_PRIOR
-    imagined positives; without a positive or a negative it is 0.5.
+    Against the chance of small folds, the best cut is drawn towards 0.5 on the logit scale, as by THRESHOLD_PRIOR
+    further positives. Without a positive or without a negative the threshold is 0.5.
     """
     present, known = presence(severity)
     score = 1.0 - probabilities[..., 0].astype(np.float64)
     return [_threshold(present[known[:, c], c], score[known[:, c], c]) for c in range(len(CONDITIONS))]
-
-
-THRESHOLD_PRIOR = 15.0  # positives; with fewer real ones than that, 0.5 has the larger say
-_LOGIT_LIMIT = 3.0  # a threshold outside 0.05…0.95 would rest on one or two scores
 
 
 def _threshold(present: npt.NDArray[np.bool_], score: Counts) -> float:

@@ -9,7 +9,7 @@ from shared.settings import Settings
 
 
 class TrainerSettings(Settings):
-    """What the trainer is told, beside what every service is."""
+    """The trainer's own settings, beside those that every service has."""
 
     port: int = 8003
     """Port of the HTTP server (health and metrics); 0 takes a free one."""

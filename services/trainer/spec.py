@@ -1,4 +1,4 @@
-"""What one training run is told: its settings and its paths. Service and worker both read it, so no torch here."""
+"""The order of one training run: its settings and paths. Service and worker both import it, so no torch here."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class TrainingConfig(BaseModel):
 
 
 class RunSpec(BaseModel):
-    """The worker's order, written as JSON beside the run.
+    """The worker's order, written as JSON into the run's directory.
 
-    `encoded`: directory with the encoded pictures, each named by its SHA-256; those already in `cache` may be
-    missing there, but for the ones the parity check starts from. `live`: ONNX file of the model in service.
+    `encoded`: directory of the encoded pictures, each named by its SHA-256. It holds those of the parity check and
+    all that are not in `cache` yet. `live`: ONNX file of the live model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -62,7 +62,7 @@ class RunSpec(BaseModel):
 
 
 def result_path(run_dir: Path) -> Path:
-    """Where the worker leaves what it measured, as JSON; written last, so that it stands for a finished run."""
+    """Where the worker leaves its measurements, as JSON. It writes them last: the file marks a finished run."""
     return run_dir / "result.json"
 
 
@@ -72,7 +72,7 @@ def model_path(run_dir: Path) -> Path:
 
 
 def checkpoint_path(run_dir: Path) -> Path:
-    """Where the worker leaves what a later process needs to go on after the last full epoch."""
+    """Where the worker leaves its state after each epoch, from which a later process goes on."""
     return run_dir / "checkpoint.pt"
 
 

@@ -1,4 +1,4 @@
-"""The training loop, read from top to bottom: sample, augment, fit, validate, keep the best, checkpoint.
+"""The training loop: sample, augment, fit, validate, keep the best, checkpoint.
 
 Deterministic by seed: order, augmentation and dropout of an epoch follow from (seed, epoch) alone. So a run
 that is killed and resumed from its last checkpoint ends with the same weights as an undisturbed one.
@@ -56,7 +56,7 @@ class Trained:
 
 
 def use_threads(threads: int) -> int:
-    """Take this many cores (0: all), and give up what is not deterministic. Returns the number taken."""
+    """Let torch use this many threads (0: one per core) and deterministic algorithms only. Returns the number."""
     chosen = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(chosen)
     torch.use_deterministic_algorithms(True)
@@ -76,7 +76,7 @@ def ordinal_targets(severity: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def positive_weights(severity: npt.NDArray[np.int8]) -> Tensor:
-    """Weight of a positive answer per condition and threshold (C, 3): negatives over positives, so both count alike."""
+    """Weight of a positive answer per condition and threshold (C, 3): negatives over positives, so that both count."""
     targets, mask = ordinal_targets(torch.from_numpy(severity))
     positives = (targets * mask).sum(0)
     negatives = mask.sum(0) - positives
@@ -84,10 +84,9 @@ def positive_weights(severity: npt.NDArray[np.int8]) -> Tensor:
 
 
 def ordinal_loss(logits: Tensor, severity: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Balanced binary cross-entropy over the known thresholds; each condition and threshold counts alike.
+    """Balanced binary cross-entropy over the known thresholds; each condition and threshold counts the same.
 
-    Positives weigh w and negatives 1, scaled so that a batch of the training distribution weighs what an
-    unweighted one does.
+    A positive weighs w times a negative. The scale keeps the mean weight at 1 over the training distribution.
     """
     targets, mask = ordinal_targets(severity)
     smooth = targets * (1 - 2 * smoothing) + smoothing
@@ -104,9 +103,9 @@ def train(
     checkpoint: Path,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
-    """Train to the end, from `checkpoint` on if there is one of this very run.
+    """Train to the end, from `checkpoint` on if it is of this run.
 
-    Calls `on_epoch` after each epoch is safely on disk. Raises TrainingFailed where the loss is not finite.
+    Calls `on_epoch` once an epoch's checkpoint is on disk. Raises TrainingFailed where the loss is not finite.
     """
     use_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -115,18 +114,18 @@ def train(
     average = copy.deepcopy(net)
     epochs = config.epochs(len(training))
     batches = max(1, math.ceil(len(training) / config.batch_size))
-    optimiser = torch.optim.AdamW(_groups(net, config.weight_decay), lr=config.learning_rate, foreach=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_cosine(epochs * batches, config.warmup))
+    optimiser = torch.optim.AdamW(_weight_decay_groups(net, config.weight_decay), lr=config.learning_rate, foreach=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warmup_cosine(epochs * batches, config.warmup))
     weights = positive_weights(training.severity)
-    state = _State(net, average, optimiser, schedule, fingerprint(training, validation, config))
+    state = _TrainingState(net, average, optimiser, schedule, fingerprint(training, validation, config))
     state.restore(checkpoint)
     answers = filter_answers(net, training, checkpoint.parent)
-    checked = filter_answers(net, validation, checkpoint.parent)
+    validation_answers = filter_answers(net, validation, checkpoint.parent)
 
     while state.epoch < epochs and state.epoch - state.best_epoch < config.patience:
         generator = torch.Generator().manual_seed(config.seed * 100_003 + state.epoch)
         torch.manual_seed(config.seed * 100_003 + state.epoch)  # dropout
-        order = _order(len(training), batches * config.batch_size, generator)
+        order = _sample_order(len(training), batches * config.batch_size, generator)
         total = 0.0
         net.train()
         for indices in order.reshape(batches, -1).numpy():
@@ -139,22 +138,26 @@ def train(
             optimiser.step()
             schedule.step()
             state.step += 1
-            _follow(average, net, min(config.ema_decay, state.step / (state.step + 10)))
+            _update_average(average, net, min(config.ema_decay, state.step / (state.step + 10)))
             total += loss.item()
         if not math.isfinite(total):
             raise TrainingFailed(
                 f"The loss of epoch {state.epoch + 1} is not a number.", advice="Lower the learning rate."
             )
-        state.finish(Epoch(state.epoch + 1, epochs, total / batches, *_validate(average, checked, validation, weights)))
+        state.finish(
+            Epoch(
+                state.epoch + 1, epochs, total / batches, *_validate(average, validation_answers, validation, weights)
+            )
+        )
         state.save(checkpoint)
         on_epoch(state.history[-1])
     return state.result()
 
 
 def filter_answers(net: SkinNet, data: FoldData, directory: Path) -> Answers:
-    """What the fixed filters answer to every picture of a fold, computed once; on disk, where nobody sees it.
+    """Compute the fixed filters' answers to every picture of a fold, into an unnamed file that is mapped into memory.
 
-    Half precision: twice the pictures in memory, and rounding far below the noise of a camera.
+    Half precision: twice the pictures fit, and its rounding is far below the noise of a camera.
     """
     net.eval()
     answers: Answers | None = None
@@ -169,7 +172,7 @@ def filter_answers(net: SkinNet, data: FoldData, directory: Path) -> Answers:
 
 
 def predict(net: SkinNet, data: FoldData) -> npt.NDArray[np.float32]:
-    """Severity probabilities (N, C, 4) of a fold from its pixels on, in evaluation mode."""
+    """Severity probabilities (N, C, 4) of a fold, computed from its pixels in evaluation mode."""
     net.eval()
     with torch.inference_mode():
         logits = torch.cat([net(torch.from_numpy(data.batch(indices)))[0] for indices in _batches(len(data))])
@@ -186,7 +189,7 @@ def _tensor(answers: npt.NDArray[np.float16]) -> Tensor:
 
 
 def fingerprint(training: FoldData, validation: FoldData, config: TrainingConfig) -> str:
-    """Names everything a run's weights follow from: another dataset or setting must not be resumed into."""
+    """Digest of all that a run's weights follow from. A checkpoint is resumed only where dataset and settings match."""
     digest = hashlib.sha256(config.model_dump_json(exclude={"threads"}).encode())
     for fold in (training, validation):
         digest.update("".join(fold.image_ids).encode() + fold.severity.tobytes())
@@ -211,7 +214,7 @@ def _validate(net: SkinNet, answers: Answers, data: FoldData, weights: Tensor) -
     }
 
 
-def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
+def _weight_decay_groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices and kernels only: scales, shifts and cut points have their own sizes."""
     kernels = [module.weight for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     chosen = {id(parameter) for parameter in kernels}
@@ -219,7 +222,7 @@ def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
     return [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _warm_cosine(steps: int, warmup: float) -> Callable[[int], float]:
+def _warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
     """Linear warm-up, then half a cosine to zero (Loshchilov & Hutter, 2017, https://arxiv.org/abs/1608.03983)."""
     rising = max(1, round(steps * warmup))
 
@@ -231,7 +234,7 @@ def _warm_cosine(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def _order(count: int, needed: int, generator: torch.Generator) -> Tensor:
+def _sample_order(count: int, needed: int, generator: torch.Generator) -> Tensor:
     """Every sample once in random order, and some again, so that all batches are full."""
     order = torch.randperm(count, generator=generator)
     repeats = math.ceil(needed / count)
@@ -239,15 +242,15 @@ def _order(count: int, needed: int, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+def _update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
     """Move averaged weights and statistics towards the current ones (Polyak & Juditsky, 1992)."""
     targets = [tensor for tensor in average.state_dict().values() if tensor.is_floating_point()]
     sources = [tensor for tensor in net.state_dict().values() if tensor.is_floating_point()]
     torch._foreach_lerp_(targets, sources, 1 - decay)
 
 
-class _State:
-    """Everything a resumed run needs, and the checkpoint file it lives in."""
+class _TrainingState:
+    """The state that a resumed run needs, saved to and restored from a checkpoint file."""
 
     def __init__(
         self,
@@ -266,7 +269,7 @@ class _State:
         self.history: list[Epoch] = []
 
     def finish(self, epoch: Epoch) -> None:
-        """Count an epoch, and keep its weights if they are the best so far."""
+        """Record an epoch, and keep its weights if they are the best so far."""
         self.epoch = epoch.epoch
         self.history.append(epoch)
         if epoch.validation_loss < self.best_loss:
@@ -289,7 +292,7 @@ class _State:
         os.replace(partial, path)
 
     def restore(self, path: Path) -> None:
-        """Go on where the checkpoint ends; one that is damaged or of another run is passed over."""
+        """Load a checkpoint. One that is damaged or of another run is ignored."""
         try:
             stored = torch.load(path, weights_only=True)
             if stored["run"] != self._run:

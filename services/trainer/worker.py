@@ -1,9 +1,8 @@
 """One training run as a process of its own: `python -m services.trainer.worker SPEC.json`.
 
-Memory and cores stay the service's own until a run asks for them, and a run can be stopped like any
-process. Standard output is the protocol: one JSON object a line, `{"epoch": …}` after each epoch, at the
-end `{"done": …}`, or `{"failed": …}` with exit status 3 for an error that has a code of ours. The model
-and `result.json` are left in the run's directory, the latter last.
+A process takes memory and cores only while a run lasts, and can be killed. It reports on standard output, one JSON
+object a line: `{"epoch": …}` after each epoch, at the end `{"done": …}`, or `{"failed": …}` with exit status 3 for
+an error that has a code of ours. It leaves the model and, last, `result.json` in the run's directory.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from services.trainer.baseline import measure_baseline
 from services.trainer.data import check_folds, load_folds, parity_pictures
 from services.trainer.evaluate import ExportedModel, balanced_fold
 from services.trainer.export import check_parity, export, metadata_of
-from services.trainer.promotion import FOLD, decide
+from services.trainer.gate import GATE_FOLD, decide
 from services.trainer.scores import choose_thresholds
 from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model_path, result_path
 from services.trainer.train import Epoch, predict, train, use_threads
@@ -37,21 +36,21 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def run(spec: RunSpec) -> dict[str, Any]:
-    """Train, export, prove and measure; returns what `result.json` holds.
+    """Train, export, check parity and measure. Returns the content of `result.json`.
 
     Raises DatasetTooSmall, TrainingFailed, ParityFailed.
     """
-    clock = _Clock()
+    stopwatch = _Stopwatch()
     threads = use_threads(spec.config.threads)
     images = list(parse_manifest(spec.manifest.read_bytes()))
     check_folds(images)
     size = spec.config.input_size
     folds = load_folds(images, spec.encoded, spec.cache, size, threads)
     validation, testing = folds[Fold.VALIDATION], folds[Fold.TEST]
-    clock.lap("decode")
+    stopwatch.lap("decode")
 
-    trained = train(folds[Fold.TRAIN], validation, spec.config, checkpoint_path(spec.run_dir), _tell_epoch)
-    clock.lap("train")
+    trained = train(folds[Fold.TRAIN], validation, spec.config, checkpoint_path(spec.run_dir), _report_epoch)
+    stopwatch.lap("train")
 
     thresholds = choose_thresholds(validation.severity, predict(trained.net, validation))
     metadata = metadata_of(spec.version, spec.dataset_version, images, thresholds, size)
@@ -60,15 +59,15 @@ def run(spec: RunSpec) -> dict[str, Any]:
     candidate = ExportedModel.load(path, threads)
     files = [(spec.encoded / picture.sha256).read_bytes() for picture in parity_pictures(images)]
     parity = check_parity(trained.net, candidate, files)
-    clock.lap("export")
+    stopwatch.lap("export")
 
-    chosen = balanced_fold(images)
-    balanced = testing.subset(chosen)
-    measured = {"test": candidate.measure(testing), FOLD: candidate.measure(balanced)}
-    baseline = measure_baseline(folds[Fold.TRAIN], validation, {"test": testing, FOLD: balanced})
-    live = _measure_live(spec, images, chosen, threads)
-    decision = decide(measured[FOLD], live)
-    clock.lap("evaluate")
+    balanced_ids = balanced_fold(images)
+    balanced = testing.subset(balanced_ids)
+    measured = {"test": candidate.measure(testing), GATE_FOLD: candidate.measure(balanced)}
+    baseline = measure_baseline(folds[Fold.TRAIN], validation, {"test": testing, GATE_FOLD: balanced})
+    live = _measure_live(spec, images, balanced_ids, threads)
+    decision = decide(measured[GATE_FOLD], live)
+    stopwatch.lap("evaluate")
     return {
         "metadata": metadata.model_dump(mode="json"),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -80,17 +79,19 @@ def run(spec: RunSpec) -> dict[str, Any]:
         },
         "comparison": None
         if live is None
-        else {"fold": FOLD, "candidate": measured[FOLD], "live": live, "live_version": spec.live_version},
+        else {"fold": GATE_FOLD, "candidate": measured[GATE_FOLD], "live": live, "live_version": spec.live_version},
         "parity": parity,
         "promoted": decision.promoted,
         "reason": decision.reason,
         "config": {**spec.config.model_dump(mode="json"), "model": asdict(trained.net.config), "threads": threads},
-        "seconds": clock.laps,
+        "seconds": stopwatch.laps,
     }
 
 
-def _measure_live(spec: RunSpec, images: list[ManifestImage], chosen: list[str], threads: int) -> dict[str, Any] | None:
-    """The live model's metrics on the same balanced fold, decoded at its own input size; None without one."""
+def _measure_live(
+    spec: RunSpec, images: list[ManifestImage], balanced_ids: list[str], threads: int
+) -> dict[str, Any] | None:
+    """Measure the live model on the same balanced fold, at its own input size. None where no model is live."""
     if spec.live is None:
         return None
     try:
@@ -99,27 +100,27 @@ def _measure_live(spec: RunSpec, images: list[ManifestImage], chosen: list[str],
         return None  # a live model that cannot be opened serves nobody: it must not stand in the way
     size = model.metadata.input_size
     testing = load_folds(images, spec.encoded, spec.cache, size, threads, [Fold.TEST])[Fold.TEST]
-    return model.measure(testing.subset(chosen))
+    return model.measure(testing.subset(balanced_ids))
 
 
-def _tell(message: dict[str, Any]) -> None:
+def _report(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
-def _tell_epoch(epoch: Epoch) -> None:
-    _tell(asdict(epoch))
+def _report_epoch(epoch: Epoch) -> None:
+    _report(asdict(epoch))
 
 
-class _Clock:
-    """Seconds of each stage, by the wall."""
+class _Stopwatch:
+    """Seconds of wall time of each stage."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.monotonic()
 
     def lap(self, name: str) -> None:
-        """End a stage."""
+        """End a stage: note the seconds since the last one ended."""
         now = time.monotonic()
         self.laps[name], self._last = round(now - self._last, 3), now
 
@@ -142,12 +143,12 @@ def main(arguments: list[str]) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)  # an orphan of this run may still be at its last batch
             result = run(spec)
     except EvenskinError as error:
-        _tell({"failed": error.code, "message": error.message, "advice": error.advice})
+        _report({"failed": error.code, "message": error.message, "advice": error.advice})
         return FAILED_STATUS
     partial = result_path(spec.run_dir).with_suffix(".partial")
     partial.write_text(json.dumps(result))
     os.replace(partial, result_path(spec.run_dir))
-    _tell({"done": spec.version})
+    _report({"done": spec.version})
     return 0
 
 

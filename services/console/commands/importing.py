@@ -15,7 +15,7 @@ from services.console.import_folder import MAX_FILE_BYTES, Folder, Picture, read
 from services.console.output import print_json, results
 from services.console.progress import progress_bars
 from services.console.text import count
-from shared.errors import EvenskinError, ImageTooLarge, InvalidRequest
+from shared.errors import EvenskinError, ImageTooLarge, InvalidRequest, first_error
 
 UPLOADS = 8  # pictures on their way at a time: keeps the server's cores busy, and little memory
 UPLOAD_TRIES = 4  # of one picture while the service is overloaded
@@ -98,12 +98,7 @@ async def _upload_all(client: LabelerClient, folder: Folder, outcome: Imported, 
                 for _ in range(min(UPLOADS, len(folder.pictures))):
                     group.create_task(worker())
         except* EvenskinError as failures:
-            raise _first(failures) from None
-
-
-def _first(failures: BaseExceptionGroup[EvenskinError]) -> EvenskinError:
-    first = failures.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+            raise first_error(failures) from None
 
 
 async def _upload(client: LabelerClient, picture: Picture, root: Path, outcome: Imported, *, complete: bool) -> None:

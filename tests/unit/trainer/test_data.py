@@ -12,13 +12,13 @@ from services.trainer.data import (
     PARITY_IMAGES,
     UNGRADED,
     UNKNOWN,
-    PixelCache,
     check_folds,
     fetch,
     load_folds,
     pictures_of,
     severities_of,
 )
+from services.trainer.pixel_cache import PixelCache
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import BlobNotFound, DatasetTooSmall, TrainingFailed
 from shared.imaging import model_input

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.trainer.child import WorkerCrashed
 from services.trainer.metrics import TrainerMetrics
+from services.trainer.worker_process import WorkerCrashed
 from shared.errors import DatasetTooSmall, StoreUnavailable
 from shared.metrics import MetricRegistry
 

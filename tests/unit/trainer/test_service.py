@@ -17,11 +17,11 @@ import pytest
 
 from services.trainer import run as run_module
 from services.trainer.app import build
-from services.trainer.child import WorkerCrashed, run_worker
 from services.trainer.export import metadata_of
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
 from services.trainer.spec import RunSpec, model_path
+from services.trainer.worker_process import WorkerCrashed, run_worker
 from shared.bus import Subscription
 from shared.embedded.blobs import DirectoryBlobs
 from shared.embedded.bus import InProcessBus
@@ -79,7 +79,7 @@ class World:
     async def until_done(self, event: QuotaMet, times: int = 1) -> None:
         """Until the handler is through `times` times: its last act is the note that it told everybody."""
         await self.until_told(times)
-        await eventually(Run(self.blobs, self.settings, event).was_told, within_s=60)
+        await eventually(Run(self.blobs, self.settings, event).is_finished, within_s=60)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from services.trainer.evaluate import balanced_fold
-from services.trainer.promotion import decide
+from services.trainer.gate import decide
 from shared.taxonomy import Condition, Fold, Severity
 from tests.unit.trainer.squares import Dataset
 

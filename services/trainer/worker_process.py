@@ -1,4 +1,4 @@
-"""The worker process, seen from the service: started, listened to, ended with whoever waits for it."""
+"""Runs one training in a worker process: starts it, reads what it reports, ends it with the task that waits for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.errors import DatasetTooSmall, ParityFailed, TrainingFailed
 log = structlog.get_logger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]  # where `services` and `shared` lie, installed or not
-KEPT_LINES = 20  # of standard error, for the log; the last one goes into the error
+KEPT_LINES = 20  # of standard error that are logged; the last one goes into the error
 _ERRORS = {error.code: error for error in (DatasetTooSmall, ParityFailed, TrainingFailed)}
 
 
@@ -30,10 +30,10 @@ class WorkerCrashed(TrainingFailed):
 
 
 async def run_worker(spec: RunSpec, on_epoch: Callable[[dict[str, Any]], Awaitable[None]]) -> dict[str, Any]:
-    """Run one spec in a process of its own and return its result; cancelling ends the process.
+    """Run one spec in a process of its own and return its result. Cancelling this call kills the process.
 
-    Raises what the worker said (DatasetTooSmall, ParityFailed, TrainingFailed), or WorkerCrashed with the
-    last line of its standard error.
+    Raises the error that the worker reported (DatasetTooSmall, ParityFailed, TrainingFailed), or WorkerCrashed
+    with the last line of its standard error.
     """
     path = spec.run_dir / "spec.json"
     await asyncio.to_thread(path.write_text, spec.model_dump_json(indent=1))
@@ -49,22 +49,22 @@ async def run_worker(spec: RunSpec, on_epoch: Callable[[dict[str, Any]], Awaitab
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    complaints = asyncio.create_task(_last_lines(process.stderr), name="worker's standard error")
+    last_lines = asyncio.create_task(_last_lines(process.stderr), name="worker's standard error")
     failure: TrainingFailed | ParityFailed | None = None
     try:
         async for line in process.stdout:
-            message = _parsed(line)
+            message = _report(line)
             if "epoch" in message:
                 await on_epoch(message)
             elif "failed" in message:
                 kind = _ERRORS.get(message["failed"], TrainingFailed)
                 failure = kind(message["message"], advice=message["advice"])
         status = await process.wait()
-        lines = await complaints
+        lines = await last_lines
     finally:
         if process.returncode is None:
             process.kill()  # the checkpoint is whole at any moment: nothing is lost but the epoch under way
-        complaints.cancel()
+        last_lines.cancel()
         await asyncio.shield(process.wait())
     if lines:
         log.warning("worker_complained", run_id=spec.run_id, status=status, lines=lines)
@@ -87,8 +87,8 @@ def _environment() -> dict[str, str]:
     return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": path}
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
-    """A line of the protocol; whatever a library prints between them is no message."""
+def _report(line: bytes) -> dict[str, Any]:
+    """Parse one line of the worker's reports; empty for what a library printed between them."""
     try:
         message = json.loads(line)
     except ValueError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-GATE_METRIC = "balanced_accuracy"  # its mean over conditions: each condition counts alike, however rare
-FOLD = "balanced_test"
+GATE_METRIC = "balanced_accuracy"  # its mean over conditions: each condition counts the same, however rare
+GATE_FOLD = "balanced_test"
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,5 @@ def decide(candidate: dict[str, Any], live: dict[str, Any] | None) -> Decision:
         return Decision(True, "The live model could not be measured on this test fold.")
     if new is None:
         return Decision(False, "The candidate could not be measured on this test fold.")
-    told = f"Macro balanced accuracy {new:.4f}, live {old:.4f}, on the same balanced test fold."
-    return Decision(new >= old, told)
+    reason = f"Macro balanced accuracy {new:.4f}, live {old:.4f}, on the same balanced test fold."
+    return Decision(new >= old, reason)
