@@ -1,4 +1,4 @@
-"""Puts the generator together; the only place here that chooses adapters and the provider."""
+"""Puts the generator together. Only this module chooses adapters and the provider."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def open_provider(settings: GeneratorSettings) -> Provider:
 def build(
     settings: GeneratorSettings, *, bus: Bus | None = None, blobs: Blobs | None = None, provider: Provider | None = None
 ) -> Service:
-    """The service, not yet started. What is not given is chosen by the settings."""
+    """The service, not yet started. The settings choose what is not given."""
     bus = bus or open_bus(settings, service=SOURCE)
     blobs = blobs or open_blobs(settings)
     chosen = provider or open_provider(settings)

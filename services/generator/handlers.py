@@ -1,4 +1,4 @@
-"""What the generator does with each event: one verb-named coroutine per event, and their table at the end."""
+"""The generator's handlers: one verb-named coroutine per event, and their table at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shared.taxonomy import derived_id
 log = structlog.get_logger(__name__)
 
 SOURCE = "generator"
-WRITE_WAIT_S = 10.0  # between tries to store what was paid for; they end only with the process
+STORE_RETRY_S = 10.0  # between tries to store what was paid for; only the end of the process ends them
 CLOSING_S = 3.0  # for pictures that are being paid for when the service stops, its drain over
 
 _STORED = ("PNG", "JPEG", "WEBP")  # formats that the dataset keeps
@@ -36,7 +36,7 @@ _RECORD: TypeAdapter[ImageGenerated | ImageFailed] = TypeAdapter(ImageGenerated 
 
 @dataclass
 class Generation:
-    """What the handlers work with. One task per image, however often it is asked for."""
+    """What the handlers work with. `at_work`: one task per image, however often the image is requested."""
 
     provider: Provider
     bus: Bus
@@ -50,12 +50,15 @@ class Generation:
         self.metrics = GeneratorMetrics(self.registry, self.provider.name, lambda: len(self.at_work))
 
     async def turn(self) -> None:
-        """Wait for the pace. Raises PacingStopped, StoreUnavailable: what cannot be kept is not paid for."""
+        """Wait for the pace, then check the store: no picture is paid for that could not be kept.
+
+        Raises PacingStopped, StoreUnavailable.
+        """
         await self.pacer.turn()
         await self.blobs.check()
 
     async def close(self) -> None:
-        """Send no further request, and give those under way a moment to be kept."""
+        """Send no further request, and give pictures under way CLOSING_S to be stored."""
         self.pacer.stop()
         if self.at_work:
             _, late = await asyncio.wait(self.at_work.values(), timeout=CLOSING_S)
@@ -66,69 +69,69 @@ class Generation:
 
 
 async def generate_image(generation: Generation, message: Message) -> None:
-    """ImageRequested: make the picture unless it is made already, and say so."""
+    """ImageRequested: make the picture unless it is made already, and publish the outcome."""
     request = message.event
     assert isinstance(request, ImageRequested)
     task = generation.at_work.get(request.image_id)
     if task is None:
-        task = asyncio.create_task(_outcome(generation, request), name=f"generate {request.image_id}")
+        task = asyncio.create_task(_found_or_made(generation, request), name=f"generate {request.image_id}")
         generation.at_work[request.image_id] = task
-        task.add_done_callback(lambda done: _forget(generation, request.image_id, done))
-    # Shielded: a picture that is being paid for is kept even if this delivery is taken away.
+        task.add_done_callback(lambda done: _discard_task(generation, request.image_id, done))
+    # Shielded: a picture that is being paid for is kept even if this delivery is cancelled.
     event = await asyncio.shield(task)
     identity = str(derived_id(event.name(), request.image_id))
     await generation.bus.publish(message.caused(event, source=SOURCE, id=identity))
 
 
-def _forget(generation: Generation, image_id: UUID, task: asyncio.Task[Event]) -> None:
+def _discard_task(generation: Generation, image_id: UUID, task: asyncio.Task[Event]) -> None:
     del generation.at_work[image_id]
     if not task.cancelled():
-        task.exception()  # seen, also where no delivery waits for it any more
+        task.exception()  # retrieved, also where no delivery waits for it any more
 
 
 def record_key(image_id: UUID) -> str:
-    """Where the outcome of an image's request lies: ImageGenerated, or ImageFailed. It is never made twice."""
+    """Key of the record of an image's outcome, ImageGenerated or ImageFailed. With a record, it is not made again."""
     return f"images/{image_id}/generation.json"
 
 
-async def _outcome(generation: Generation, request: ImageRequested) -> Event:
+async def _found_or_made(generation: Generation, request: ImageRequested) -> Event:
     try:
         record = await generation.blobs.get(record_key(request.image_id))
     except BlobNotFound:
-        return await _make(generation, request)
+        return await _make_and_keep(generation, request)
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
-    log.info("image_found", image_id=str(request.image_id))  # settled by an earlier delivery
+    log.info("image_found", image_id=str(request.image_id))  # made for an earlier delivery
     return _RECORD.validate_json(record.data)
 
 
-async def _make(generation: Generation, request: ImageRequested) -> Event:
+async def _make_and_keep(generation: Generation, request: ImageRequested) -> Event:
     order = Order(request.image_id, request.condition, request.severity, request.subject, request.earlier_rejections)
     try:
-        picture = await _picture(generation, order)
-        made = _describe(generation, request, picture, picture.data)
+        picture = await _provider_picture(generation, order)
+        made = _generated_event(generation, request, picture, picture.data)
     except PacingStopped:
         raise RetryLater("The generator is stopping.", counted=False) from None
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
     except ProviderFailed as error:
         log.warning("image_failed", image_id=str(request.image_id), reason=error.failure.value, detail=error.message)
-        failed = _failed(request, error.failure, error.message, error.cost_usd)
-        generation.metrics.ended(request.condition, error.failure, error.cost_usd)
-        return await _kept(request, lambda: _keep_record(generation, failed))
-    generation.metrics.ended(request.condition, "generated", picture.cost_usd)
+        failed = _failed_event(request, error.failure, error.message, error.cost_usd)
+        generation.metrics.image_ended(request.condition, error.failure, error.cost_usd)
+        return await _keep_until_stored(request, lambda: _keep_record(generation, failed))
+    generation.metrics.image_ended(request.condition, "generated", picture.cost_usd)
 
     async def keep() -> Event:
         data = await _keep_picture(generation, made.key, picture.data, made.media_type)
-        return await _keep_record(generation, _describe(generation, request, picture, data))
+        return await _keep_record(generation, _generated_event(generation, request, picture, data))
 
-    kept = await _kept(request, keep)
+    kept = await _keep_until_stored(request, keep)
     log.info("image_generated", image_id=str(request.image_id), cost_usd=picture.cost_usd, calls=picture.calls)
     return kept
 
 
-async def _picture(generation: Generation, order: Order) -> Picture:
-    """The provider's picture; the time it took is noted, that spent waiting for a turn aside."""
+async def _provider_picture(generation: Generation, order: Order) -> Picture:
+    """Have the provider make the picture, and observe how long it took, without the waiting for turns."""
     waited_s = 0.0
 
     async def turn() -> None:
@@ -141,13 +144,13 @@ async def _picture(generation: Generation, order: Order) -> Picture:
 
     began = time.monotonic()
     try:
-        return await generation.provider.generate(order, generation.metrics.counted(turn))
+        return await generation.provider.generate(order, generation.metrics.counting_turns(turn))
     finally:
-        generation.metrics.took(time.monotonic() - began - waited_s)
+        generation.metrics.provider_took(time.monotonic() - began - waited_s)
 
 
-def _describe(generation: Generation, request: ImageRequested, picture: Picture, data: bytes) -> ImageGenerated:
-    """What there is to say of a picture; `data` is what lies in the store for it."""
+def _generated_event(generation: Generation, request: ImageRequested, picture: Picture, data: bytes) -> ImageGenerated:
+    """The event of a picture whose stored bytes are `data`. Raises ProviderFailed where they are no usable picture."""
     try:
         opened = open_checked(data)
     except ImageError as error:
@@ -182,7 +185,7 @@ def _describe(generation: Generation, request: ImageRequested, picture: Picture,
     )
 
 
-def _failed(request: ImageRequested, reason: FailureReason, detail: str, cost_usd: float) -> ImageFailed:
+def _failed_event(request: ImageRequested, reason: FailureReason, detail: str, cost_usd: float) -> ImageFailed:
     return ImageFailed(
         campaign_id=request.campaign_id,
         slot_id=request.slot_id,
@@ -194,20 +197,20 @@ def _failed(request: ImageRequested, reason: FailureReason, detail: str, cost_us
     )
 
 
-async def _kept(request: ImageRequested, keep: Callable[[], Awaitable[Event]]) -> Event:
-    """Keep what was paid for; wait for a store that is down. Returns the outcome that stands."""
+async def _keep_until_stored(request: ImageRequested, keep: Callable[[], Awaitable[Event]]) -> Event:
+    """Store what was paid for, however long the store is down. Returns the outcome that stands."""
     while True:
         try:
             return await keep()
         except StoreUnavailable as error:
             log.warning("outcome_not_stored_yet", image_id=str(request.image_id), error=error.message)
-            await asyncio.sleep(WRITE_WAIT_S)
+            await asyncio.sleep(STORE_RETRY_S)
 
 
 async def _keep_picture(generation: Generation, key: str, data: bytes, media_type: str) -> bytes:
-    """Store a picture and return it, or the one that is there.
+    """Store a picture unless one is there. Returns the bytes that lie in the store then.
 
-    Another replica, or a generator that was killed, may have stored its own: somebody may have been told of that.
+    Another replica, or a generator that was killed, may have stored its own picture and published it.
     """
     try:
         await generation.blobs.put(key, data, content_type=media_type, if_absent=True)
@@ -217,7 +220,7 @@ async def _keep_picture(generation: Generation, key: str, data: bytes, media_typ
 
 
 async def _keep_record(generation: Generation, event: ImageGenerated | ImageFailed) -> ImageGenerated | ImageFailed:
-    """Store an outcome's record, which is what settles it, and return it, or the one that is there."""
+    """Store the record of an outcome unless one is there. Returns the record that lies in the store then."""
     key = record_key(event.image_id)
     try:
         await generation.blobs.put(

@@ -1,4 +1,4 @@
-"""What Prometheus is told of pictures and what they cost."""
+"""The generator's Prometheus metrics: pictures, and what they cost."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class GeneratorMetrics:
         ).labels(provider)
         registry.gauge("evenskin_images_in_progress", "Images being generated or stored").set_function(at_work)
 
-    def ended(self, condition: str, outcome: str, cost_usd: float) -> None:
-        """An image was made, or will not be."""
+    def image_ended(self, condition: str, outcome: str, cost_usd: float) -> None:
+        """Count an image that was made or failed, and what it cost."""
         self._images.labels(self._provider, condition, outcome).inc()
         self._cost.inc(cost_usd)
 
-    def took(self, seconds: float) -> None:
-        """The provider was at an image for so long."""
+    def provider_took(self, seconds: float) -> None:
+        """Observe the seconds that the provider took for an image."""
         self._seconds.observe(seconds)
 
-    def counted(self, turn: Turn) -> Turn:
-        """The turn, each one that is given counted as a request."""
+    def counting_turns(self, turn: Turn) -> Turn:
+        """Wrap a turn, so that each one given counts as a request."""
 
-        async def count() -> None:
+        async def counted_turn() -> None:
             await turn()
             self._requests.inc()
 
-        return count
+        return counted_turn

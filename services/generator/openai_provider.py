@@ -1,4 +1,4 @@
-"""The OpenAI Images API as a provider: the client's own retries are off, ours are counted and bounded."""
+"""The OpenAI Images API as a provider. The client's own retries are off; ours are counted and bounded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class OpenAIProvider:
         self._client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout_s)
 
     async def generate(self, order: Order, turn: Turn) -> Picture:
-        """One picture, as base64 in the answer. Raises ProviderFailed, and what `turn` raises."""
+        """Ask for one picture, which comes as base64. Raises ProviderFailed, and what `turn` raises."""
         prompt = prompt_of(order)
         for call in range(1, TRIES + 1):
             await turn()
@@ -68,9 +68,9 @@ class OpenAIProvider:
                         extra_headers={TRACE_HEADER: current_traceparent()},
                     )
             except openai.APIError as error:
-                failure, wait_s = _classify(error), self._wait_s(error, call)
+                failure, wait_s = _failure_reason(error), self._wait_s(error, call)
                 if wait_s is None or call == TRIES:
-                    raise ProviderFailed(_sentence(error), failure) from error
+                    raise ProviderFailed(_message_of(error), failure) from error
                 log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=failure.value)
                 await asyncio.sleep(wait_s)
                 continue
@@ -85,17 +85,17 @@ class OpenAIProvider:
         raise AssertionError("unreachable: the last call returns or raises")
 
     def _no_picture(self) -> ProviderFailed:
-        """Answered, and so billed, but there is no picture in it."""
+        """The failure of an answer without a picture, which is billed all the same."""
         return ProviderFailed("The answer holds no picture.", FailureReason.INVALID_RESPONSE, cost_usd=self._price_usd)
 
     def _wait_s(self, error: openai.APIError, call: int) -> float | None:
-        """Seconds until the next call, or None where another call would not help."""
+        """Seconds to wait before the next call, or None where another call would not help."""
         if isinstance(error, openai.APIStatusError):
             if _codes(error) & (_EXHAUSTED_CODES | _BLOCKED_CODES) or (
                 error.status_code < 500 and error.status_code not in (408, 409, 429)
             ):
                 return None
-            asked_s = _seconds(error.response.headers.get("retry-after", ""))
+            asked_s = _retry_after_s(error.response.headers.get("retry-after", ""))
             if asked_s is not None:
                 return asked_s if asked_s <= LONGEST_WAIT_S else None
         backoff: float = min(LONGEST_WAIT_S, self._first_wait_s * 2 ** (call - 1))
@@ -116,7 +116,7 @@ def _picture_in(response: object) -> bytes:
         return b""
 
 
-def _seconds(text: str) -> float | None:
+def _retry_after_s(text: str) -> float | None:
     """Retry-After in seconds; None where it is absent, a date, or nonsense."""
     try:
         seconds = float(text)
@@ -129,7 +129,7 @@ def _codes(error: openai.APIError) -> set[str]:
     return {str(error.code), str(error.type)}
 
 
-def _classify(error: openai.APIError) -> FailureReason:
+def _failure_reason(error: openai.APIError) -> FailureReason:
     if isinstance(error, openai.APITimeoutError):
         return FailureReason.TIMEOUT
     if _codes(error) & _BLOCKED_CODES:
@@ -143,6 +143,6 @@ def _classify(error: openai.APIError) -> FailureReason:
     return FailureReason.PROVIDER_ERROR
 
 
-def _sentence(error: openai.APIError) -> str:
+def _message_of(error: openai.APIError) -> str:
     status = f"{error.status_code} " if isinstance(error, openai.APIStatusError) else ""
     return f"{status}{error.message}"[:500]

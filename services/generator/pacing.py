@@ -1,4 +1,4 @@
-"""Pacing: no more requests are sent a minute than the provider's rate limit allows."""
+"""Spaces requests, so that no more are sent a minute than the provider's rate limit allows."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ class Pacer:
             raise PacingStopped
 
     def stop(self) -> None:
-        """Give no turns from now on, not to those who wait either."""
+        """Give no further turns: those who wait get PacingStopped."""
         self._stopped.set()

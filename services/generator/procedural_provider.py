@@ -1,4 +1,4 @@
-"""The procedural provider: draws stand-in faces here, for nothing, so that the loop can be tried without a key."""
+"""The procedural provider: draws stand-in faces on this machine at no cost, so that the loop runs without a key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.events import FailureReason
 MODEL = "evenskin-procedural-1"
 SIZE = 512  # pixels of a side
 TRIES = 2  # of a drawing whose process was killed, for want of memory for example
-IDLE_S = 5.0  # seconds without an order, after which the processes are ended: each holds 150 MB
+IDLE_S = 5.0  # seconds without an order after which the processes end: each holds 150 MB
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -90,7 +90,7 @@ class ProceduralProvider:
 
 
 def _begin_process() -> None:
-    """Ctrl-C is the parent's to handle; a parent that is killed takes its drawing processes along (Linux)."""
+    """Leave Ctrl-C to the parent, and end with a parent that is killed (Linux)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(limits=1)  # NumPy's products of matrices: one picture, one core
     if sys.platform == "linux":

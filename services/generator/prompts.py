@@ -51,7 +51,7 @@ _VIEWS = {
 
 
 def prompt_of(order: Order) -> str:
-    """The prompt; reasons of earlier rejections become instructions, so that a retry is another picture."""
+    """The prompt of an order. Reasons of earlier rejections become instructions, so that a retry differs."""
     subject = order.subject
     person = "woman" if subject.sex is Sex.FEMALE else "man"
     sentences = [

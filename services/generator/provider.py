@@ -1,4 +1,4 @@
-"""The provider port: whoever can make one picture for one slot."""
+"""The provider port: makes one picture for one slot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.events import FailureReason, Subject
 from shared.taxonomy import Condition, Severity
 
 Turn = Callable[[], Awaitable[None]]
-"""Awaited before every request that may cost: it keeps the pace. What it raises ends the order unpaid."""
+"""Awaited before every request that may cost; it keeps the pace. An error it raises ends the order unpaid."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Picture:
 
 
 async def unpaced() -> None:
-    """The turn of whoever pays nothing: at once."""
+    """The turn of a caller that pays nothing: it comes at once."""
 
 
 class ProviderFailed(ProviderError):
-    """A provider gave no picture, and will not for this order."""
+    """A provider gave no picture for this order, and will not on another try."""
 
     def __init__(self, message: str, reason: FailureReason, *, cost_usd: float = 0.0) -> None:
         super().__init__(message)
@@ -63,5 +63,5 @@ class Provider(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release what is held."""
+        """Release connections and processes."""
         ...

@@ -11,7 +11,7 @@ from shared.settings import Settings
 
 
 class GeneratorSettings(Settings):
-    """What the generator is told, beside what every service is."""
+    """The generator's own settings, beside those that every service has."""
 
     port: int = 8001
     """Port of health and metrics; 0 takes a free one."""

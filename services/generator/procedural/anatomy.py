@@ -142,7 +142,7 @@ def coarse_relief(traits: Traits, face: Plane) -> Plane:
 
 
 def _nose(traits: Traits, u: Plane, v: Plane) -> Plane:
-    """The nose, displaced sideways by what it stands out, as the camera sees it."""
+    """Height of the nose as the camera sees it: shifted sideways by how far it stands out."""
     pose, shape = traits.pose, traits.shape
     along = as_plane(0.48 + (v - 0.48) / shape.nose_length)
     profile = as_plane(nose_profile(along))

@@ -24,7 +24,7 @@ _TILE = 1024  # side in pixels of the shared noise tiles; as large as the larges
 
 
 def random_stream(seed: int, purpose: str) -> np.random.Generator:
-    """A generator of its own for each purpose, so that drawing one thing never changes how another one comes out."""
+    """A random generator for one purpose: what one drawing takes from it changes no other drawing."""
     entropy = np.random.SeedSequence([seed & (2**64 - 1), zlib.crc32(purpose.encode())])
     return np.random.Generator(np.random.PCG64(entropy))
 
@@ -170,14 +170,14 @@ def splat(size: int, points: Points, amounts: npt.NDArray[np.float64], sigma: fl
     return plane
 
 
-def extent(mask: Plane) -> tuple[slice, slice]:
-    """Rows and columns in which a mask shows."""
+def shown_box(mask: Plane) -> tuple[slice, slice]:
+    """The smallest box, rows and columns, around what a mask shows."""
     rows = _span(mask.max(axis=1))
     return rows, _span(mask[rows].max(axis=0)) if rows.stop else rows
 
 
 def _span(values: Plane) -> slice:
-    """From the first to the last that shows."""
+    """From the first to the last value that shows."""
     where = np.flatnonzero(values > 1e-3)
     return slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)
 
@@ -189,11 +189,11 @@ def strips(box: tuple[slice, slice], height: int = 64) -> Iterator[tuple[slice, 
         yield slice(start, min(start + height, rows.stop)), columns
 
 
-def over(
+def blend(
     picture: Picture, colour: Colour | Picture | Sequence[Plane], mask: Plane, box: tuple[slice, slice] | None = None
 ) -> None:
     """Blend a colour, or a picture, over the picture in place by a mask; nothing happens outside `box`."""
-    for rows, columns in strips(box or extent(mask), 96):
+    for rows, columns in strips(box or shown_box(mask), 96):
         weight = mask[rows, columns]
         for channel in range(3):
             target = picture[channel, rows, columns]

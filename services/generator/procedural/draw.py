@@ -9,7 +9,7 @@ import numpy as np
 from services.generator.procedural import colour_conditions, line_conditions, nuisances, relief_conditions
 from services.generator.procedural.anatomy import coarse_relief, face_outline, grid_cover
 from services.generator.procedural.camera import photograph
-from services.generator.procedural.canvas import extent, over, random_stream
+from services.generator.procedural.canvas import blend, random_stream, shown_box
 from services.generator.procedural.features import crease_features, eye_highlights, paint_features, shape_features
 from services.generator.procedural.filters import as_plane
 from services.generator.procedural.hair import draw_behind, draw_front, draw_stray, sample_style, shape_hair
@@ -50,7 +50,7 @@ def draw(labels: Mapping[Condition, Severity], subject: Subject, seed: int, size
     crease_features(skin, droop)
     face = polygon_coverage(size, face_outline(traits, aging), 0.6 * size / 512)
     bare = face * (1 - features.eyes) * (1 - features.brows) * (1 - 0.92 * features.lips) * (1 - features.nostrils)
-    box = extent(face)
+    box = shown_box(face)
     albedo = skin.albedo(bare, box)
     for plane in (skin.shade, skin.gloss):
         plane *= 1 - features.eyes
@@ -70,7 +70,7 @@ def draw(labels: Mapping[Condition, Severity], subject: Subject, seed: int, size
     draw_behind(picture, hair, style)
     draw_body(picture, traits, lamp, random_stream(seed, "clothes"))
     draw_ears(picture, traits, lamp, before=False)
-    over(picture, lit, face, box)
+    blend(picture, lit, face, box)
     draw_ears(picture, traits, lamp, before=True)
     draw_front(picture, hair, traits, traits.pose.scale)
     nuisances.glasses(picture, traits, random_stream(seed, "glasses"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.generator.procedural.anatomy import eye_outline, lips_outline
-from services.generator.procedural.canvas import Colour, Picture, box_around, curve, linear, over, stamp
+from services.generator.procedural.canvas import Colour, Picture, blend, box_around, curve, linear, stamp
 from services.generator.procedural.filters import Plane, as_plane
 from services.generator.procedural.shapes import Mask, Points, polygon_coverage
 from services.generator.procedural.skin import Skin
@@ -126,12 +126,12 @@ def paint_features(picture: Picture, skin: Skin, features: Features, rng: np.ran
     traits = skin.traits
     _paint_lips(picture, skin, features, rng)
     red, green, blue = traits.skin
-    over(picture, (0.16 * red, 0.16 * green, 0.16 * blue), features.nostrils)
+    blend(picture, (0.16 * red, 0.16 * green, 0.16 * blue), features.nostrils)
     red, green, blue = (min(0.55 * channel, 0.13) for channel in traits.hair)
-    over(picture, (red, green, blue), features.brows)
+    blend(picture, (red, green, blue), features.brows)
     for side, polygon in zip((-1, 1), features.eye_polygons, strict=True):
         _paint_eye(picture, skin, features, side, polygon, rng)
-    over(picture, (0.012, 0.009, 0.008), features.lash_lines)
+    blend(picture, (0.012, 0.009, 0.008), features.lash_lines)
 
 
 def _paint_lips(picture: Picture, skin: Skin, features: Features, rng: np.random.Generator) -> None:
@@ -148,11 +148,11 @@ def _paint_lips(picture: Picture, skin: Skin, features: Features, rng: np.random
         else bare * (deep, deep * 0.95, deep)
     )
     cover = features.lips * np.float32(0.9 if features.lip_colour else 0.8)
-    over(picture, (float(colour[0]), float(colour[1]), float(colour[2])), cover, box)
+    blend(picture, (float(colour[0]), float(colour[1]), float(colour[2])), cover, box)
     mask = Mask(pose.size)
     mask.tapered([pose.project(curve(line, 2))], np.array([0.02 * unit]), np.array([235.0]), shape=0.35)
     dark = tuple(float(0.22 * channel) for channel in colour)
-    over(picture, (dark[0], dark[1], dark[2]), mask.coverage(0.005 * unit) * np.float32(0.85), box)
+    blend(picture, (dark[0], dark[1], dark[2]), mask.coverage(0.005 * unit) * np.float32(0.85), box)
     # Fine vertical furrows of the lips, in the relief.
     furrows, at = Mask(pose.size), rng.integers(2, len(line) - 2, 30)
     start = np.where(rng.random((30, 1)) < 0.45, top[at], bottom[at]) + np.stack([rng.normal(0, 0.008, 30)] * 2, axis=1)
@@ -172,7 +172,7 @@ def _paint_eye(
     rows, columns = box
     y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
     x = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :]
-    gaze = rng_gaze(traits)
+    gaze = sample_gaze(traits)
     centre = pose.project(np.array([[side * traits.shape.eye_gap + gaze[0], -0.018 + gaze[1]]]))[0]
     radius = 0.088 * unit
     squeeze = max(float(pose.facing(np.array(side * traits.shape.eye_gap))), 0.55) ** 0.7
@@ -206,7 +206,7 @@ def _paint_eye(
         target += (value - target) * cover
 
 
-def rng_gaze(traits: Traits) -> tuple[float, float]:
+def sample_gaze(traits: Traits) -> tuple[float, float]:
     """Where the eyes look, as an offset of the iris in face units: back to the camera on a turned head."""
     return (-0.05 * float(np.sin(traits.pose.yaw)) / 0.4, 0.0)
 
@@ -215,7 +215,7 @@ def eye_highlights(picture: Picture, traits: Traits, features: Features, toward:
     """Catch lights on both eyes after lighting; `toward` is the direction of the light in the picture."""
     unit, pose = traits.pose.scale, traits.pose
     plane = np.zeros_like(features.eyes)
-    gaze = rng_gaze(traits)
+    gaze = sample_gaze(traits)
     for side in (-1, 1):
         x, y = pose.project(np.array([[side * traits.shape.eye_gap + gaze[0], -0.018 + gaze[1]]]))[0]
         place = (x + toward[0] * 0.035 * unit, y + (toward[1] * 0.03 - 0.012) * unit)

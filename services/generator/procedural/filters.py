@@ -1,7 +1,7 @@
 """Filters of planes in NumPy: resizing, Gaussian blur, slopes, distance.
 
 They work in strips of a few rows, so that what goes from one step to the next stays in the processor's cache. Pixel
-centres lie at whole numbers; outside the picture is what lies on its edge.
+centres lie at whole numbers; beyond the picture its edge is repeated.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def _band(sigma: float) -> Plane:
     return band.ravel()[: _BLOCK * (_BLOCK + 2 * reach)].reshape(_BLOCK, _BLOCK + 2 * reach)
 
 
-def _around(block: slice, reach: int, length: int) -> slice | npt.NDArray[np.intp]:
-    """The indices of a block and of what lies within `reach` of it; outside 0..length lies what is at the edge."""
+def _with_margin(block: slice, reach: int, length: int) -> slice | npt.NDArray[np.intp]:
+    """Indices of a block and of `reach` samples on both sides; the edge is repeated beyond 0..length."""
     if block.start >= reach and block.stop + reach <= length:
         return slice(block.start - reach, block.stop + reach)
     return np.clip(np.arange(block.start - reach, block.stop + reach), 0, length - 1)
@@ -112,10 +112,10 @@ def _blur(plane: Plane, sigma: float) -> Plane:
     down, result = np.empty_like(plane), np.empty_like(plane)
     for rows in _blocks(height):
         count = rows.stop - rows.start
-        np.matmul(band[:count, : count + 2 * reach], plane[_around(rows, reach, height)], out=down[rows])
+        np.matmul(band[:count, : count + 2 * reach], plane[_with_margin(rows, reach, height)], out=down[rows])
     for columns in _blocks(width):
         count = columns.stop - columns.start
-        near = down[:, _around(columns, reach, width)]
+        near = down[:, _with_margin(columns, reach, width)]
         np.matmul(near, band[:count, : count + 2 * reach].T, out=result[:, columns])
     return result
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from services.generator.procedural.canvas import (
     Picture,
+    blend,
     box_around,
     curve,
-    extent,
-    over,
     random_stream,
+    shown_box,
     smoothstep,
     strips,
 )
@@ -151,7 +151,7 @@ def _hairline(traits: Traits, style: Style, rng: np.random.Generator) -> Points:
     return curve(np.array(left + over_top + right), 6)
 
 
-def _outer(traits: Traits, style: Style, rng: np.random.Generator) -> Points:
+def _outer_edge(traits: Traits, style: Style, rng: np.random.Generator) -> Points:
     """Outer edge in face units from the lower right, over the crown, to the lower left."""
     width, volume = traits.shape.width, style.volume
     side = [(width + volume * 0.75, -0.35), (width * 0.9 + volume, -0.85), (0.55, -1.3 - volume), (0.0, -1.42 - volume)]
@@ -185,7 +185,7 @@ def shape_hair(traits: Traits, style: Style, rng: np.random.Generator, light: Pl
     """Lay out and colour the hair; `light` (size, size) is how brightly the head is lit there."""
     unit, size = traits.pose.scale, traits.pose.size
     strands, radius = _texture(traits, style, rng)
-    outer, inner = _outer(traits, style, rng), _hairline(traits, style, rng)
+    outer, inner = _outer_edge(traits, style, rng), _hairline(traits, style, rng)
     mask = Mask(size)
     mask.fill(_head_points(traits, np.concatenate([outer, inner])))
     behind = Mask(size)
@@ -199,7 +199,7 @@ def shape_hair(traits: Traits, style: Style, rng: np.random.Generator, light: Pl
     strength = np.float32(rng.uniform(0.2, 0.9) * (0.4 if style.curl > 0.6 else 1.0))
     contrast = np.float32(0.26 - 0.12 * min(1.0, 3 * traits.hair[1]))
     colour = np.zeros((3, size, size), dtype=np.float32)
-    for part in strips(extent(back + front)):
+    for part in strips(shown_box(back + front)):
         band = np.maximum(1.0 - ((radius[part] - ring) * np.float32(3.4)) ** 2, 0.0) ** 2
         tone = np.clip(0.72 + contrast * strands[part], 0.2, 1.6) * light[part]
         gleam = strength * band * np.clip(0.45 + 0.4 * strands[part], 0, 1.5) * light[part]
@@ -217,14 +217,14 @@ def draw_behind(picture: Picture, hair: Hair, style: Style) -> None:
     """Hair behind the head: what hangs beside the neck, in shadow."""
     if style.cropped:
         return
-    over(picture, hair.colour * np.float32(0.5), hair.behind)
+    blend(picture, hair.colour * np.float32(0.5), hair.behind)
 
 
 def draw_front(picture: Picture, hair: Hair, traits: Traits, unit: float) -> None:
     """Hair over the face, with the shadow it throws."""
     shadow = blur(hair.front, 0.035 * unit)
-    over(picture, (0.0, 0.0, 0.0), np.float32(0.38) * np.maximum(shadow - hair.front * np.float32(0.5), 0.0))
-    over(picture, hair.colour, hair.front)
+    blend(picture, (0.0, 0.0, 0.0), np.float32(0.38) * np.maximum(shadow - hair.front * np.float32(0.5), 0.0))
+    blend(picture, hair.colour, hair.front)
 
 
 def draw_stray(picture: Picture, traits: Traits, style: Style, rng: np.random.Generator) -> None:
@@ -248,4 +248,4 @@ def draw_stray(picture: Picture, traits: Traits, style: Style, rng: np.random.Ge
     box = box_around(np.concatenate(lines), 4, pose.size)
     if box is not None:
         tone = np.array(traits.hair) * 0.8
-        over(picture, (float(tone[0]), float(tone[1]), float(tone[2])), mask.coverage(0.3), box)
+        blend(picture, (float(tone[0]), float(tone[1]), float(tone[2])), mask.coverage(0.3), box)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.generator.procedural.canvas import bell, curve, extent
+from services.generator.procedural.canvas import bell, curve, shown_box
 from services.generator.procedural.filters import as_plane
 from services.generator.procedural.shapes import Mask, Points
 from services.generator.procedural.skin import Skin
@@ -23,7 +23,7 @@ Line = tuple[Points, float, float]
 def press_lines(skin: Skin, mask: Mask, softness: float, depth: float, dark: float) -> None:
     """Press the strokes of a mask into the relief; `softness` and `depth` in face units, `dark` the light they lose."""
     plane = mask.coverage(max(softness * skin.unit, 0.45))
-    box = extent(plane)
+    box = shown_box(plane)
     cover = plane[box]
     skin.relief[box] -= cover * np.float32(depth * skin.unit)
     skin.shade[box] += cover * np.float32(dark)

@@ -1,4 +1,4 @@
-"""What shows on a face without being a condition: drawn whatever the labels are, so that it tells nothing."""
+"""What shows on a face without being a condition. It is drawn independently of the labels and gives none away."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from services.generator.procedural.canvas import (
     Picture,
+    blend,
     box_around,
     curve,
     fractal_noise,
     linear,
-    over,
     smooth_noise,
     smoothstep,
     splat,
@@ -167,13 +167,13 @@ def glasses(picture: Picture, traits: Traits, rng: np.random.Generator) -> None:
         return
     cover = mask.coverage()
     shadow = np.roll(blur(cover, 0.02 * unit), round(0.035 * unit), axis=0)
-    over(picture, (0.0, 0.0, 0.0), shadow * np.float32(0.35), box)
+    blend(picture, (0.0, 0.0, 0.0), shadow * np.float32(0.35), box)
     axis = np.arange(size, dtype=np.float32) / np.float32(size)
     y, x = axis[:, None], axis[None, :]
     streak = np.exp(-(((x + y * 0.6 - np.float32(rng.uniform(0.4, 1.1))) / 0.05) ** 2))
-    over(picture, (0.8, 0.85, 0.9), as_plane(lenses * (0.02 + np.float32(rng.uniform(0, 0.18)) * streak)), box)
+    blend(picture, (0.8, 0.85, 0.9), as_plane(lenses * (0.02 + np.float32(rng.uniform(0, 0.18)) * streak)), box)
     tints = ((22, 20, 22), (70, 44, 30), (120, 100, 70), (150, 150, 155), (40, 50, 90))
     colour = linear(tints[int(rng.integers(len(tints)))])
-    over(picture, colour, cover * np.float32(0.95), box)
+    blend(picture, colour, cover * np.float32(0.95), box)
     edge = np.clip(cover - np.roll(cover, 1, axis=0), 0, 1)
-    over(picture, (0.6, 0.6, 0.62), edge * np.float32(0.4), box)
+    blend(picture, (0.6, 0.6, 0.62), edge * np.float32(0.4), box)

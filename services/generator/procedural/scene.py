@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.generator.procedural.anatomy import ear_outline, neck_outline
-from services.generator.procedural.canvas import Picture, bell, curve, linear, over, smooth_noise
+from services.generator.procedural.canvas import Picture, bell, blend, curve, linear, smooth_noise
 from services.generator.procedural.filters import Plane, as_plane, blur, resize
 from services.generator.procedural.lighting import Lamp
 from services.generator.procedural.shapes import Mask, polygon_coverage
@@ -35,7 +35,7 @@ def draw_background(size: int, lamp: Lamp, rng: np.random.Generator) -> Picture:
         else:
             wide, tall = rng.uniform(0.05, 0.3, 2)
             spot = as_plane((np.abs(x - centre[0]) < wide) & (np.abs(y - centre[1]) < tall))
-        over(scene, colour, as_plane(spot * np.float32(rng.uniform(0.3, 0.85))))
+        blend(scene, colour, as_plane(spot * np.float32(rng.uniform(0.3, 0.85))))
     sigma = float(rng.uniform(1.2, 4.5))
     light = np.float32(lamp.background)
     tints = [(lamp.key[i] + lamp.ambient[i]) / (lamp.key[1] + lamp.ambient[1]) for i in range(3)]
@@ -59,7 +59,7 @@ def draw_body(picture: Picture, traits: Traits, lamp: Lamp, rng: np.random.Gener
     fields = [
         as_plane((light * lamp.key[channel] + under * lamp.ambient[channel]) * tones[channel]) for channel in range(3)
     ]
-    over(picture, [pose.enlarge(field) for field in fields], neck)
+    blend(picture, [pose.enlarge(field) for field in fields], neck)
     collar = float(rng.uniform(1.58, 1.95))
     half = 0.72 if traits.female else 0.82
     line = np.array([(-2.6, 2.1), (-1.5, 1.95), (-half, collar - 0.12), (0.0, collar + rng.uniform(0.02, 0.3))])
@@ -67,7 +67,7 @@ def draw_body(picture: Picture, traits: Traits, lamp: Lamp, rng: np.random.Gener
     loop = np.concatenate([loop, [(2.6, 3.2), (-2.6, 3.2)]])
     cloth = polygon_coverage(size, pose.place(loop[:, 0], loop[:, 1], np.full(len(loop), 0.1)), 0.5)
     folds = (1 + 0.16 * smooth_noise(rng, size, size / 7)) * np.float32(0.5 * (lamp.key[1] + lamp.ambient[1]))
-    over(picture, [folds * np.float32(channel) for channel in traits.clothes], cloth)
+    blend(picture, [folds * np.float32(channel) for channel in traits.clothes], cloth)
     return neck
 
 
@@ -81,10 +81,10 @@ def draw_ears(picture: Picture, traits: Traits, lamp: Lamp, *, before: bool) -> 
         cover = polygon_coverage(size, outline, 0.006 * unit)
         lit = 0.62 + 0.34 * max(0.0, side * lamp.direction[0])
         tone = np.array(traits.skin) * (0.95, 0.80, 0.76) * lit * (np.array(lamp.key) * 0.65 + np.array(lamp.ambient))
-        over(picture, (float(tone[0]), float(tone[1]), float(tone[2])), cover)
+        blend(picture, (float(tone[0]), float(tone[1]), float(tone[2])), cover)
         inner = Mask(size)
         middle = outline.mean(axis=0)
         inner.stroke(middle + (outline[6:34] - middle) * 0.72, 0.035 * unit, 210)
         inner.stroke(middle + (outline[10:26] - middle) * 0.38, 0.045 * unit, 180)
         dark = tone * 0.45
-        over(picture, (float(dark[0]), float(dark[1]), float(dark[2])), inner.coverage(0.014 * unit) * cover)
+        blend(picture, (float(dark[0]), float(dark[1]), float(dark[2])), inner.coverage(0.014 * unit) * cover)

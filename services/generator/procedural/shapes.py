@@ -22,7 +22,7 @@ _NOMINAL, _DRAWN = (0.0, 1.0, 1.3, 1.8, 3.0, 100.0), (0.0, 1.36, 1.5, 3.1, 5.0, 
 
 
 class Mask:
-    """Shapes on a square picture, drawn when their cover is asked for: where they overlap, the strongest counts.
+    """Shapes on a square picture. `coverage` draws them; where they overlap, the strongest counts.
 
     Strengths are 0..255, widths pixels.
     """
@@ -92,7 +92,7 @@ class Mask:
         return plane
 
     def _bounds(self, pieces: _Pieces | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """x and y of the box around all shapes, in whole pixels: its first and the ones after its last."""
+        """The box around all shapes, in whole pixels: x and y of its first pixel, and of the one past its last."""
         lows = [np.floor(polygon.min(axis=0)) for polygon, _ in self._polygons]
         highs = [np.ceil(polygon.max(axis=0)) + 1 for polygon, _ in self._polygons]
         if pieces:

@@ -1,4 +1,4 @@
-"""The skin's maps: what conditions and nuisances write to before there is any light.
+"""The skin's maps. Conditions and nuisances write to them; the light comes after.
 
 Pigments absorb: an amount a of melanin or blood multiplies the colour beneath by exp(-a * absorption), so the same
 erythema is pink on light skin and dusky on dark skin, as it is in people.
@@ -29,7 +29,7 @@ Weight = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], npt.NDArra
 
 @dataclass
 class Skin:
-    """Planes (size, size) over the picture, plus smooth ones on the pose's coarse grid that are added at the end."""
+    """Planes (size, size) over the picture, and smooth ones on the pose's coarse grid, which are added at the end."""
 
     traits: Traits
     melanin: Plane
@@ -64,7 +64,7 @@ class Skin:
 
     @property
     def strength(self) -> float:
-        """By how much pigments are strengthened to show on this tone as clearly as clinicians see them on it."""
+        """Factor on pigments, so that they show on this skin tone as clearly as clinicians see them."""
         return 1.0 + 0.55 * self.traits.darkness
 
     def grid(self) -> tuple[Plane, Plane]:
@@ -98,7 +98,7 @@ class Skin:
         return np.array(chosen).reshape(-1, 2)
 
     def keep_open(self, places: Points, weight: Weight, rng: np.random.Generator) -> Points:
-        """Those of the places that are bare, visible skin, each kept with the chance its weight gives."""
+        """Keep the places on bare, visible skin, each with the probability that `weight` gives it."""
         u, v = places[:, 0], places[:, 1]
         chance = np.clip(weight(u, v), 0.0, 1.0) * open_skin(self.traits, u, v) * (self.traits.pose.facing(u) > 0.3)
         return places[rng.random(len(places)) < chance]

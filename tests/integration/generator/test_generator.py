@@ -338,7 +338,7 @@ async def test_an_answer_without_a_picture_was_paid_and_is_not_asked_for_again(
 async def test_what_is_paid_is_kept_until_the_store_takes_it(
     tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "WRITE_WAIT_S", 0.01)
+    monkeypatch.setattr(handlers, "STORE_RETRY_S", 0.01)
     message = requested()
     blobs.full = True
     async with running(tmp_path, blobs, provider_for(server)) as generator:
