@@ -1,4 +1,4 @@
-"""Puts the augmenter together; the only place here that chooses adapters."""
+"""Puts the augmenter together. Only this module chooses adapters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build(settings: AugmenterSettings, *, bus: Bus | None = None, blobs: Blobs |
             SOURCE,
             HANDLERS,
             augmentation,
-            prefetch=2 * settings.flip_threads,  # one waits in memory for each that is flipped
+            prefetch=2 * settings.flip_threads,  # one image waits in memory for each that is flipped
             settings=settings,
         ),
         resources=[pool_open()],

@@ -1,4 +1,4 @@
-"""The horizontal flip: the one augmentation that keeps every sign of a skin condition as it is."""
+"""The horizontal flip: the one augmentation that leaves every sign of a skin condition as it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from services.augmenter import jpeg, png, webp
-from services.augmenter import orientation as orientations
+from services.augmenter.orientation import exif_orientation, swaps_sides
 from shared.errors import ImageBroken, ImageUnsupported
 from shared.imaging import EXTENSIONS, MEDIA_TYPES, format_of, open_checked
 
@@ -47,26 +47,26 @@ def flip_horizontally(data: bytes) -> Flipped:
         orientation = _png_orientation(chunks, image)
         mirrored = png.mirror(chunks, orientation)
     elif kind == "JPEG":
-        orientation = _orientation(image)
+        orientation = _checked_orientation(image)
         mirrored, lossless = jpeg.mirror(data, orientation)
     elif kind == "WEBP":
-        orientation = _orientation(image)
+        orientation = _checked_orientation(image)
         mirrored, lossless = webp.mirror(image, data, orientation)
     else:
         raise ImageUnsupported(f"{kind} pictures are not flipped.", advice="Store the picture as PNG, JPEG or WebP.")
-    width, height = image.size[::-1] if orientations.swaps_sides(orientation) else image.size
+    width, height = image.size[::-1] if swaps_sides(orientation) else image.size
     return Flipped(mirrored, EXTENSIONS[kind], MEDIA_TYPES[kind], width, height, lossless)
 
 
 def _png_orientation(chunks: list[png.Chunk], image: Image.Image) -> int:
     # Pillow decodes a whole PNG to look for EXIF behind the data: it is asked only where there is something to find.
     if any(chunk.kind == b"eXIf" or bytes(chunk.body[:22]).startswith(_ORIENTED_TEXTS) for chunk in chunks):
-        return _orientation(image)
+        return _checked_orientation(image)
     return 1
 
 
-def _orientation(image: Image.Image) -> int:
+def _checked_orientation(image: Image.Image) -> int:
     try:
-        return orientations.of(image)
+        return exif_orientation(image)
     except Exception as error:  # damaged EXIF: each kind of damage has its own exception
         raise ImageBroken("The picture's EXIF data is damaged.", advice="Export it again.") from error

@@ -1,4 +1,4 @@
-"""What the augmenter does with each event: one verb-named coroutine per event, and their table at the end."""
+"""The augmenter's handlers: one verb-named coroutine per event, and their table at the end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Augmentation:
 
 
 async def augment_image(augmentation: Augmentation, message: Message) -> None:
-    """ImageLabeled: mirror an accepted image. The same image always gives the same bytes and event id."""
+    """ImageLabeled: mirror an accepted image. The same image always gives the same variant and event id."""
     event = message.event
     assert isinstance(event, ImageLabeled)
     if event.verdict is not Verdict.ACCEPTED:
@@ -47,7 +47,7 @@ async def augment_image(augmentation: Augmentation, message: Message) -> None:
         loop = asyncio.get_running_loop()
         began = time.monotonic()
         flipped = await loop.run_in_executor(augmentation.pool, flip_horizontally, source.data)
-        augmentation.metrics.made(OPERATION, lossless=flipped.lossless, seconds=time.monotonic() - began)
+        augmentation.metrics.variant_made(OPERATION, lossless=flipped.lossless, seconds=time.monotonic() - began)
         key = f"images/{event.image_id}/{OPERATION}.{flipped.extension}"
         await augmentation.blobs.put(key, flipped.data, content_type=flipped.media_type)
     except BlobNotFound as error:

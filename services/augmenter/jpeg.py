@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, JpegImagePlugin
 
-from services.augmenter import orientation as orientations
+from services.augmenter.orientation import exif_block, swaps_sides
 from shared.errors import ImageBroken
 
 try:
@@ -62,17 +62,17 @@ class _Frame:
         """Pixels of the smallest coded unit along the axis: 0 is vertical, 1 horizontal."""
         if len(self.components) == 1:
             return 8  # one component is never interleaved: its unit is a block (T.81, A.2.2)
-        return 8 * self._most(axis)
+        return 8 * self._max_sampling(axis)
 
     def blocks(self, component: int, axis: int) -> int:
         """Blocks of a component along the axis (T.81, A.1.1)."""
         side = (self.height, self.width)[axis]
-        return -(-side * self._sampling(component, axis) // (8 * self._most(axis)))
+        return -(-side * self._sampling(component, axis) // (8 * self._max_sampling(axis)))
 
     def _sampling(self, component: int, axis: int) -> int:
         return self.components[component][2 - axis]
 
-    def _most(self, axis: int) -> int:
+    def _max_sampling(self, axis: int) -> int:
         return max(self._sampling(each, axis) for each in range(len(self.components)))
 
 
@@ -84,22 +84,22 @@ def mirror(data: bytes, orientation: int) -> tuple[bytes, bool]:
     loss: 8-bit Huffman-coded grey and three-component pictures whose side along the axis is a multiple of the MCU.
     Others (also CMYK) are encoded anew with the same quantization tables. Raises ImageBroken.
     """
-    axis = 0 if orientations.swaps_sides(orientation) else 1
+    axis = 0 if swaps_sides(orientation) else 1
     try:
-        segments, scan_at = _headers(data)
+        segments, scan_at = _split_header(data)
     except (struct.error, IndexError, ValueError) as error:
         raise ImageBroken("The JPEG's header is damaged or cut off.", advice="Export it again.") from error
     frame = _frame(segments)
-    if jpeglib is None or frame is None or not _can_be_exact(frame, segments, data[scan_at:], axis):
+    if jpeglib is None or frame is None or not _can_be_lossless(frame, segments, data[scan_at:], axis):
         return _reencoded(data, orientation, axis), False
-    _check_data(data)
-    written = _with_mirrored_coefficients(data, frame, axis)
+    _check_decodes(data)
+    written = _mirrored_coefficients_file(data, frame, axis)
     if written is None:
         return _reencoded(data, orientation, axis), False
     return _spliced(segments, frame, written, orientation), True
 
 
-def _headers(data: bytes) -> tuple[list[_Segment], int]:
+def _split_header(data: bytes) -> tuple[list[_Segment], int]:
     """The segments between SOI and the first scan, and where that begins."""
     segments, at = list[_Segment](), 2
     while True:
@@ -134,7 +134,7 @@ def _frame(segments: list[_Segment]) -> _Frame | None:
     return None
 
 
-def _can_be_exact(frame: _Frame, segments: list[_Segment], scans: bytes, axis: int) -> bool:
+def _can_be_lossless(frame: _Frame, segments: list[_Segment], scans: bytes, axis: int) -> bool:
     if frame.precision != 8 or len(frame.components) not in (1, 3):  # jpeglib does not write a fourth component
         return False
     if not frame.width or not frame.height or not all(1 <= h <= 4 and 1 <= v <= 4 for _, h, v, _ in frame.components):
@@ -165,21 +165,21 @@ def _defined_tables(segments: list[_Segment]) -> set[int]:
     return {slot for _, slot in _quantization_tables(segments)}
 
 
-def _check_data(data: bytes) -> None:
-    """Raise ImageBroken for what the coefficient reader would fill with grey in silence.
+def _check_decodes(data: bytes) -> None:
+    """Raise ImageBroken for damaged data, which the coefficient reader would silently fill with grey.
 
-    At an eighth of its size everything is read and hardly anything computed.
+    Decoding at an eighth of the size reads everything and computes hardly anything.
     """
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
             image.draft("L", (1, 1))
             image.load()
     except Exception as error:  # Pillow raises OSError, SyntaxError and others
-        raise _broken() from error
+        raise _broken_jpeg() from error
 
 
-def _with_mirrored_coefficients(data: bytes, frame: _Frame, axis: int) -> bytes | None:
-    """The same coefficients mirrored, as libjpeg writes them: with tables and identifiers of its own.
+def _mirrored_coefficients_file(data: bytes, frame: _Frame, axis: int) -> bytes | None:
+    """A JPEG of the mirrored coefficients as libjpeg writes it: with tables and identifiers of its own.
 
     None where damage has made coefficients that a sequential scan cannot hold. Raises ImageBroken, and OSError
     where temporary files cannot be written: jpeglib's interface is files. Thread-safe: of jpeglib, only its reader
@@ -211,7 +211,7 @@ def _with_mirrored_coefficients(data: bytes, frame: _Frame, axis: int) -> bytes 
     except OSError as error:
         if error.errno is not None:  # not the picture's fault: the disk is full, or the like
             raise
-        raise _broken() from error
+        raise _broken_jpeg() from error
     picture.content = None  # write from scratch, not over a copy of the source
     for name in ("Y", "Cb", "Cr")[: len(frame.components)]:
         blocks: Coefficients = getattr(picture, name)
@@ -235,10 +235,10 @@ def _mirrored(blocks: Coefficients, axis: int) -> Coefficients:
 
 
 def _spliced(segments: list[_Segment], frame: _Frame, written: bytes, orientation: int) -> bytes:
-    """The source's colour, quantization and frame headers with the written entropy-coded data."""
+    """Join the source's colour, quantization and frame headers with the entropy-coded data that libjpeg wrote."""
     parts = [bytes((0xFF, _SOI))]
-    exif = orientations.tag_only(orientation)
-    kept = [kept for segment in segments if (kept := _public(segment)) is not None]
+    exif = exif_block(orientation)
+    kept = [kept for segment in segments if (kept := _without_private_data(segment)) is not None]
     parts += [bytes(segment) for segment in kept if segment.marker == _APP0]  # JFIF must come first
     if exif:
         parts.append(bytes(_Segment(_APP1, exif)))
@@ -251,7 +251,7 @@ def _spliced(segments: list[_Segment], frame: _Frame, written: bytes, orientatio
             parts.append(bytes(segment))
         elif segment.marker == _DQT:
             parts.append(bytes(segment))
-    new_segments, scan_at = _headers(written)
+    new_segments, scan_at = _split_header(written)
     parts += [bytes(segment) for segment in new_segments if segment.marker == _DHT]
     scan = bytearray(written[scan_at:])
     for index, (identifier, *_) in enumerate(frame.components):
@@ -260,8 +260,8 @@ def _spliced(segments: list[_Segment], frame: _Frame, written: bytes, orientatio
     return b"".join(parts)
 
 
-def _public(segment: _Segment) -> _Segment | None:
-    """A segment that decides on colours, without thumbnails; None for all others."""
+def _without_private_data(segment: _Segment) -> _Segment | None:
+    """The segment without thumbnails if it decides on colours; None for all others, which may be private."""
     if segment.marker == _APP0 and segment.body.startswith(b"JFIF\0") and len(segment.body) >= 14:
         return _Segment(_APP0, segment.body[:12] + b"\0\0")
     if segment.marker == _APP2 and segment.body.startswith(b"ICC_PROFILE\0"):
@@ -272,7 +272,7 @@ def _public(segment: _Segment) -> _Segment | None:
 
 
 def _reencoded(data: bytes, orientation: int, axis: int) -> bytes:
-    """Mirrored in pixels and encoded with the source's quantization tables and, where Pillow can, subsampling."""
+    """Mirror the pixels, and encode with the source's quantization tables and, where Pillow can, its subsampling."""
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
             image.load()
@@ -283,9 +283,9 @@ def _reencoded(data: bytes, orientation: int, axis: int) -> bytes:
             turn = Image.Transpose.FLIP_TOP_BOTTOM if axis == 0 else Image.Transpose.FLIP_LEFT_RIGHT
             flipped = image.transpose(turn)
     except Exception as error:  # Pillow raises OSError, SyntaxError and others
-        raise _broken() from error
+        raise _broken_jpeg() from error
     options: dict[str, Any] = {}
-    if exif := orientations.tag_only(orientation):
+    if exif := exif_block(orientation):
         options["exif"] = exif
     if "dpi" in info:
         options["dpi"] = info["dpi"]
@@ -303,5 +303,5 @@ def _reencoded(data: bytes, orientation: int, axis: int) -> bytes:
     return out.getvalue()
 
 
-def _broken() -> ImageBroken:
+def _broken_jpeg() -> ImageBroken:
     return ImageBroken("The JPEG's data is damaged or cut off.", advice="Send it again.")

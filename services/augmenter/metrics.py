@@ -1,4 +1,4 @@
-"""What Prometheus is told of variants."""
+"""The augmenter's Prometheus metrics: variants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AugmenterMetrics:
             buckets=_BUCKETS,
         )
 
-    def made(self, operation: str, *, lossless: bool, seconds: float) -> None:
-        """A variant was made."""
+    def variant_made(self, operation: str, *, lossless: bool, seconds: float) -> None:
+        """Count a variant, and observe the seconds it took."""
         self._variants.labels(operation, "true" if lossless else "false").inc()
         self._seconds.labels(operation).observe(seconds)

@@ -1,4 +1,4 @@
-"""EXIF orientation: how a stored picture is turned to be displayed, and how to mirror what is displayed."""
+"""EXIF orientation: how a stored picture is turned for display, and how the displayed picture is mirrored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROWS_REVERSED = frozenset({3, 4, 7, 8})
 Samples = npt.NDArray[np.uint8]
 
 
-def of(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
     """EXIF orientation of an opened picture, 1 to 8; 1 where it has none or one that makes no sense.
 
     Raises whatever Pillow raises for damaged EXIF data.
@@ -32,7 +32,7 @@ def swaps_sides(orientation: int) -> bool:
 
 
 def mirror_displayed(samples: Samples, orientation: int) -> Samples:
-    """Stored samples (rows, columns, …) → the mirrored picture as displayed, upright: a view, nothing is copied."""
+    """Stored samples (rows, columns, …) → the displayed picture, mirrored and upright, as a view without a copy."""
     if orientation in _SWAPS:
         samples = np.swapaxes(samples, 0, 1)
     if orientation in _COLUMNS_REVERSED:
@@ -42,8 +42,8 @@ def mirror_displayed(samples: Samples, orientation: int) -> Samples:
     return samples
 
 
-def tag_only(orientation: int) -> bytes:
-    """An EXIF block that holds the orientation and nothing private; empty for 1, which needs no tag."""
+def exif_block(orientation: int) -> bytes:
+    """An EXIF block that holds only the orientation; empty for 1, which needs no tag."""
     if orientation == 1:
         return b""
     exif = Image.Exif()

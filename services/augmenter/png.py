@@ -37,7 +37,7 @@ _STORED_BLOCK = 65535  # bytes: the largest stored block of deflate (RFC 1951, 3
 _NONE, _SUB = (
     0,
     1,
-)  # row filters; the second is the difference to the left neighbour; cheap, and close to the best on photographs
+)  # row filters; SUB, the difference to the left, is cheap, and close to the best on photographs
 # bytes of rows worked on at once: they stay in the processor's cache, and libspng, which
 # is called with the GIL held, lets other threads in between.
 _BAND = 1 << 18
@@ -221,11 +221,11 @@ def _deflated(header: _Header, pixels: Bytes) -> bytes:
     height, width = pixels.shape[:2]
     band = max(1, _BAND // (1 + header.row_bytes(width)))
     stream = isal_zlib.compressobj(_DEFLATE_LEVEL)
-    parts = [stream.compress(_filtered(header, pixels[top : top + band])) for top in range(0, height, band)]
+    parts = [stream.compress(_filtered_rows(header, pixels[top : top + band])) for top in range(0, height, band)]
     return b"".join((*parts, stream.flush()))
 
 
-def _filtered(header: _Header, pixels: Bytes) -> Bytes:
+def _filtered_rows(header: _Header, pixels: Bytes) -> Bytes:
     """Rows ready to be deflated: one filter byte, then the row."""
     height, width = pixels.shape[:2]
     rows = np.empty((height, 1 + header.row_bytes(width)), np.uint8)

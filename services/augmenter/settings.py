@@ -10,7 +10,7 @@ from shared.settings import Settings
 
 
 class AugmenterSettings(Settings):
-    """What the augmenter is told, beside what every service is."""
+    """The augmenter's own settings, beside those that every service has."""
 
     port: int = 8002
     """Port of health and metrics; 0 takes a free one."""
