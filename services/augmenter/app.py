@@ -18,7 +18,7 @@ from shared.service import Service, subscribe_all
 
 
 def build(settings: AugmenterSettings, *, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:
-    """The service, not yet started. `bus` and `blobs` are given where several services share them."""
+    """The service, not yet started. The settings choose the adapters that are not given."""
     bus = bus or open_bus(settings, service=SOURCE)
     blobs = blobs or open_blobs(settings)
     pool = ThreadPoolExecutor(settings.flip_threads, thread_name_prefix="flip")

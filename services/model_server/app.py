@@ -1,4 +1,4 @@
-"""Puts the model-server together."""
+"""Puts the model-server together. Only this module chooses adapters."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NAME = "model-server"
 
 
 class ModelServer(Service):
-    """A service that is ready while it has a model: broker and store may be away, it answers all the same."""
+    """A service that is ready while it has a model, whether or not broker and store answer."""
 
     async def check(self) -> None:
-        """Raise NoModel while no model is served, or rather why none can be loaded."""
+        """Raise while no model is served: the error of the bus or store that keeps it from loading, else NoModel."""
         assert self.ready is not None
         try:
             await self.ready()
@@ -33,7 +33,7 @@ class ModelServer(Service):
 
 
 def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | None = None) -> ModelServer:
-    """The service on the adapters handed in, or on those the settings name. Not started yet."""
+    """The service, not yet started. The settings choose the adapters that are not given."""
     bus = bus or open_bus(settings, service=NAME)
     blobs = blobs or open_blobs(settings)
     registry = MetricRegistry()

@@ -1,4 +1,4 @@
-"""What the model-server does on an event."""
+"""The model-server's handlers: one coroutine per event, and their table at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.model_card import LiveModel
 
 
 async def serve_promoted_model(models: ModelHolder, message: Message) -> None:
-    """Swap to the promoted model. One that cannot be served is logged, and the one before stays."""
+    """ModelPromoted: swap to the promoted model. If it cannot be served, log that and keep the model before it."""
     event = message.event
     assert isinstance(event, ModelPromoted)
     await models.promote(LiveModel.model_validate(event.model_dump()))

@@ -1,7 +1,7 @@
-"""The Open Inference Protocol, version 2, over REST: tensors in, tensors out, for those who preprocess themselves.
+"""The Open Inference Protocol, version 2, over REST: tensors in, tensors out, for clients that preprocess themselves.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
-Errors are problem documents like everywhere, with the member `error` that the protocol asks for.
+Errors are problem documents as everywhere, and have the member `error` that the protocol asks for.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ class InferenceProtocol:
         self._upload_timeout_s = settings.upload_timeout_s
 
     def configure(self, app: web.Application) -> None:
-        """Add the routes; each model route also with a version, as the protocol has it."""
-        app.router.add_get("/v2", _translated(self.server))
-        app.router.add_get("/v2/health/live", _translated(self.live))
-        app.router.add_get("/v2/health/ready", _translated(self.ready))
+        """Add the routes. Each model route exists with and without a version, as the protocol says."""
+        app.router.add_get("/v2", _with_error_member(self.server))
+        app.router.add_get("/v2/health/live", _with_error_member(self.live))
+        app.router.add_get("/v2/health/ready", _with_error_member(self.ready))
         for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            app.router.add_get(model, _translated(self.model))
-            app.router.add_get(f"{model}/ready", _translated(self.model_ready))
-            app.router.add_post(f"{model}/infer", _translated(self.infer))
+            app.router.add_get(model, _with_error_member(self.model))
+            app.router.add_get(f"{model}/ready", _with_error_member(self.model_ready))
+            app.router.add_post(f"{model}/infer", _with_error_member(self.infer))
 
     async def server(self, _: web.Request) -> web.Response:
         """Who answers, and which extensions of the protocol it speaks: none."""
@@ -99,11 +99,11 @@ class InferenceProtocol:
 
     async def model_ready(self, request: web.Request) -> web.Response:
         """This model is in service. Raises NotFound, NoModel."""
-        return web.json_response({"name": MODEL_NAME, "ready": self._asked(request) is not None})
+        return web.json_response({"name": MODEL_NAME, "ready": self._predictor_of(request) is not None})
 
     async def model(self, request: web.Request) -> web.Response:
         """The tensors the model takes and gives. Raises NotFound, NoModel."""
-        predictor = self._asked(request)
+        predictor = self._predictor_of(request)
         conditions = len(predictor.metadata.conditions)
         return web.json_response(
             {
@@ -120,17 +120,17 @@ class InferenceProtocol:
 
     async def infer(self, request: web.Request) -> web.Response:
         """Tensor in, tensors out. Raises InvalidRequest, ImageTooLarge, Overloaded, NotFound, NoModel."""
-        predictor = self._asked(request)
+        predictor = self._predictor_of(request)
         max_bytes = self._max_batch * int(np.prod(predictor.input_shape)) * BYTES_PER_NUMBER + ENVELOPE_BYTES
         with self._pool.admitted():
             body = await read_body(request, max_bytes=max_bytes, timeout_s=self._upload_timeout_s)
-            predictor = self._asked(request)
+            predictor = self._predictor_of(request)
             answer, pictures = await self._pool.run(partial(_infer, predictor, body, self._max_batch))
         self._metrics.batch.observe(pictures)
         return web.Response(body=answer, content_type="application/json")
 
-    def _asked(self, request: web.Request) -> Predictor:
-        """The predictor of the model, and version where there is one, in the path."""
+    def _predictor_of(self, request: web.Request) -> Predictor:
+        """The predictor of the model and version that the path names. Raises NotFound, NoModel."""
         if request.match_info["model"] != MODEL_NAME:
             raise NotFound(
                 f"There is no model '{request.match_info['model'][:80]}'.", advice=f"Ask for '{MODEL_NAME}'."
@@ -142,21 +142,24 @@ class InferenceProtocol:
         return predictor
 
 
-def _translated(view: View) -> View:
-    """Give every error the protocol's `error` member beside ours."""
+def _with_error_member(view: View) -> View:
+    """Wrap a view, so that every error has the protocol's member `error` beside ours."""
 
-    async def translated(request: web.Request) -> web.Response:
+    async def answered(request: web.Request) -> web.Response:
         try:
             return await view(request)
         except EvenskinError as error:
             error.details["error"] = error.message
             raise
 
-    return translated
+    return answered
 
 
 def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[bytes, int]:
-    """JSON → tensors → JSON and how many pictures, on a worker's thread: a full batch is megabytes of text."""
+    """Answer a request's JSON. Returns the answer's JSON and the number of pictures.
+
+    Runs on a worker's thread: a full batch is megabytes of text.
+    """
     try:
         sent = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -188,7 +191,7 @@ def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[bytes, in
 
 
 def _tensor(sent: InputTensor, predictor: Predictor, max_batch: int) -> Pixels:
-    """The input tensor as uint8 (N, S, S, 3). Raises InvalidRequest, which names what is wrong with it."""
+    """The input tensor as uint8 (N, S, S, 3). Raises InvalidRequest, which says what is wrong with it."""
     wanted = predictor.input_shape
     if sent.name != INPUT_NAME or sent.datatype != "UINT8":
         raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""What Prometheus is told of predictions and of the model that is served."""
+"""The model-server's Prometheus metrics: predictions, and the model that is served."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ServerMetrics:
             "evenskin_model_info", "1 for the model that is served", "version", "dataset_version"
         )
 
-    def serve(self, version: str, dataset_version: str) -> None:
-        """Name the model that is served from now on; only that one has a series."""
+    def model_served(self, version: str, dataset_version: str) -> None:
+        """Name the model that is served from now on. Only that model has a series."""
         self._model.clear()
         self._model.labels(version, dataset_version).set(1)

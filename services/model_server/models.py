@@ -1,7 +1,7 @@
-"""Which model is served, and how it is swapped without a dropped request.
+"""Holds the served model, and swaps it without a dropped request.
 
-The truth is `models/live.json`; `ModelPromoted` only says that it changed. So the holder reads the file at
-start and every `poll_s` seconds, and a missed event or a store that was down heals by itself.
+`models/live.json` names the live model; `ModelPromoted` only says that it changed. The holder reads the file at
+start and every `poll_s` seconds, which mends a missed event or a store that was down.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from shared.tracing import Span, valid_correlation_id, valid_traceparent
 
 log = structlog.get_logger(__name__)
 
-START_WAIT_S = 10.0  # a store that hangs delays the start no longer; the poll goes on trying
+START_WAIT_S = 10.0  # a store that hangs delays the start no longer than this; the poll goes on trying
 UNSERVED_POLL_S = 2.0  # while no model is served, look more often: everybody waits for the first one
 
 
 @dataclass(frozen=True)
-class Served:
-    """A model in service: the pointer that promoted it, its predictor, and its card where the store has one."""
+class ServedModel:
+    """A model in service: its entry in `models/live.json`, its predictor, and its card where the store has one."""
 
     live: LiveModel
     predictor: Predictor
@@ -42,10 +42,10 @@ class Served:
 
 
 class ModelHolder:
-    """Holds the served model. Entered at the service's start, where it loads the live one.
+    """Holds the served model, as a context manager: entering it loads the live model.
 
-    A request takes `served` once and keeps it: the swap is one assignment on the event loop, and the old model
-    lives until the last request that holds it is answered.
+    A request takes `served` once and keeps it. The swap is one assignment on the event loop, and the old model
+    lives until the last request that took it is answered.
     """
 
     def __init__(self, blobs: Blobs, metrics: ServerMetrics, *, threads: int = 1, poll_s: float = 30.0) -> None:
@@ -53,11 +53,11 @@ class ModelHolder:
         self._metrics = metrics
         self._threads = threads
         self._poll_s = poll_s
-        self._served: Served | None = None
+        self._served: ServedModel | None = None
         self._swapping = asyncio.Lock()
 
     @property
-    def served(self) -> Served:
+    def served(self) -> ServedModel:
         """The model to answer with. Raises NoModel."""
         if self._served is None:
             raise NoModel("No model is live yet.", advice="Train and promote one; it is then served by itself.")
@@ -79,7 +79,7 @@ class ModelHolder:
         _ = self.served
 
     async def watch(self) -> None:
-        """Look at `models/live.json` for ever."""
+        """Read `models/live.json` again and again, for ever."""
         while True:
             await asyncio.sleep(self._poll_s if self._served else min(self._poll_s, UNSERVED_POLL_S))
             await self.refresh()
@@ -96,7 +96,7 @@ class ModelHolder:
             return
         if live is None:
             return  # nothing has been promoted yet; readiness says so
-        if self._served is None or _moment(live) > _moment(self._served.live):
+        if self._served is None or _promoted_at(live) > _promoted_at(self._served.live):
             with Span(
                 "serve live model",
                 parent=valid_traceparent(live.traceparent),
@@ -107,16 +107,16 @@ class ModelHolder:
     async def promote(self, live: LiveModel) -> bool:
         """Load, check and warm up a model, then serve it. Returns whether it is served now.
 
-        The one before goes on answering until then, and stays if anything fails (`model_swap_failed`). A
-        promotion older than the served one is passed over: events may come late or twice.
+        The model before it answers until then, and stays if anything fails (`model_swap_failed`). A promotion
+        older than the served model's is ignored: events may come late or twice.
         """
         async with self._swapping:
             served = self._served
             if served is not None and served.live.sha256 == live.sha256 and served.live.version == live.version:
-                if _moment(live) > _moment(served.live):
+                if _promoted_at(live) > _promoted_at(served.live):
                     self._served = replace(served, live=live)  # promoted anew: the same bytes, nothing to load
                 return True
-            if served is not None and _moment(live) <= _moment(served.live):
+            if served is not None and _promoted_at(live) <= _promoted_at(served.live):
                 self._metrics.swaps.labels("ignored").inc()
                 log.info("model_promotion_ignored", version=live.version, served=served.live.version)
                 return False
@@ -129,25 +129,25 @@ class ModelHolder:
                 self._metrics.swaps.labels("failed").inc()
                 return False
             self._served = successor
-            self._metrics.serve(live.version, successor.predictor.metadata.dataset_version)
+            self._metrics.model_served(live.version, successor.predictor.metadata.dataset_version)
             self._metrics.swaps.labels("done").inc()
             log.info("model_served", version=live.version, before=served.live.version if served else None)
             return True
 
-    async def _load(self, live: LiveModel) -> Served:
+    async def _load(self, live: LiveModel) -> ServedModel:
         data = (await self._blobs.get(live.key)).data
-        predictor = await asyncio.to_thread(self._load_warm, data, live.sha256)
+        predictor = await asyncio.to_thread(self._load_and_warm_up, data, live.sha256)
         if predictor.metadata.version != live.version:
             raise ModelInvalid(f"The file says it is version {predictor.metadata.version}, not {live.version}.")
-        return Served(live, predictor, await self._card(live), datetime.now(UTC))
+        return ServedModel(live, predictor, await self._card(live), datetime.now(UTC))
 
-    def _load_warm(self, data: bytes, sha256: str) -> Predictor:
+    def _load_and_warm_up(self, data: bytes, sha256: str) -> Predictor:
         predictor = Predictor.load(data, sha256=sha256, threads=self._threads)
         predictor.warm_up()
         return predictor
 
     async def _card(self, live: LiveModel) -> ModelCard | None:
-        """The card is for people: without one the model answers all the same."""
+        """Read the model's card; None where it is missing or unreadable. People read it; the model serves without."""
         try:
             return ModelCard.model_validate_json((await self._blobs.get(card_key(live.version))).data)
         except (EvenskinError, ValidationError) as error:
@@ -155,6 +155,6 @@ class ModelHolder:
             return None
 
 
-def _moment(live: LiveModel) -> datetime:
-    """When it was promoted; a time without a zone is taken as UTC."""
+def _promoted_at(live: LiveModel) -> datetime:
+    """Time of the promotion; one without a zone is taken as UTC."""
     return live.promoted_at if live.promoted_at.tzinfo else live.promoted_at.replace(tzinfo=UTC)

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class PredictionPool:
-    """`workers` threads, and at most `queue` requests more in hand; the next is turned away at once.
+    """Runs work on `workers` threads. At most `queue` more requests wait; the next one is refused at once.
 
     Threads, not processes: Pillow and ONNX Runtime release the interpreter's lock where they work.
     """
@@ -38,7 +38,7 @@ class PredictionPool:
 
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:
-        """Hold a place from the upload's first byte to the answer: this bounds memory too. Raises Overloaded."""
+        """Hold a place from the upload's first byte to the answer, which bounds memory too. Raises Overloaded."""
         if self._in_hand >= self._limit:
             raise Overloaded(
                 f"{self._limit} requests are in hand, as many as are taken.", advice="Try again in a moment."
@@ -52,5 +52,5 @@ class PredictionPool:
             self._metrics.in_hand.set(self._in_hand)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run `work` on a worker's thread; it waits its turn."""
+        """Run `work` on a worker's thread, once one is free."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)

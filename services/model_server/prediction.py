@@ -1,4 +1,4 @@
-"""From a selfie's bytes to the answer. Runs on a worker's thread; keeps nothing."""
+"""Answers a selfie: decodes it, predicts, and composes the answer. Runs on a worker's thread; keeps nothing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from shared.errors import EvenskinError, ModelInvalid
 from shared.imaging import Decoded, decode, square
 
 DIGITS = 6  # decimals of a probability: finer than the parity of 1e-4 that the trainer proves
-ELONGATED = 1.8  # sides' ratio from which the square crop leaves out most of what phones frame; 16:9 is still usual
+ELONGATED_RATIO = 1.8  # ratio of sides from which the square crop leaves out too much of the frame; 16:9 is still usual
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture may be, in bytes and pixels, and how large a heatmap is at most, in pixels."""
+    """The largest picture that is read, in bytes and pixels, and the longest side of a heatmap, in pixels."""
 
     max_bytes: int
     max_pixels: int
@@ -106,7 +106,7 @@ def crop_of(width: int, height: int) -> Crop:
 
 
 def picture_warnings(decoded: Decoded, input_size: int) -> list[str]:
-    """What about this picture makes the answer less certain, in sentences."""
+    """Sentences on what makes the answer to this picture less certain."""
     found = []
     shorter, longer = sorted((decoded.width, decoded.height))
     if shorter < input_size:
@@ -114,7 +114,7 @@ def picture_warnings(decoded: Decoded, input_size: int) -> list[str]:
             f"Low resolution: the picture's shorter side has {shorter} pixels and the model looks at {input_size}; "
             "fine detail such as pores cannot be seen."
         )
-    if longer > ELONGATED * shorter:
+    if longer > ELONGATED_RATIO * shorter:
         found.append(
             f"Long picture: only the square in the middle is looked at, {shorter} of {longer} pixels; "
             "check that the face is in it."
@@ -125,7 +125,7 @@ def picture_warnings(decoded: Decoded, input_size: int) -> list[str]:
 def heatmap_png(activation: npt.NDArray[np.float32], max_side: int) -> str:
     """One activation map (h, w) as base64 of a greyscale PNG, stretched from its least (0) to its greatest (255).
 
-    A map that is the same everywhere points nowhere and becomes black.
+    A constant map points nowhere and becomes black.
     """
     values = activation.astype(np.float64)
     low, high = values.min(), values.max()

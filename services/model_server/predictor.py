@@ -1,4 +1,4 @@
-"""A model ready to answer: ONNX Runtime session and metadata, checked against the graph contract.
+"""Loads a model, checks it against the graph contract, and predicts with ONNX Runtime.
 
 The contract is in `shared/model_card.py`. No torch here.
 """
@@ -31,10 +31,10 @@ _MAX_INPUT_SIZE = 2048  # pixels: a larger figure in the metadata is an accident
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of N pictures.
+    """The model's answer to N pictures.
 
     `probabilities`: float32 (N, 7, 4), for each condition absent, mild, moderate, severe, summing to 1.
-    `activation`: float32 (N, 7, h, w), where in the picture the evidence lies, in no particular unit.
+    `activation`: float32 (N, 7, h, w), where in the picture the evidence lies, without a unit.
     """
 
     probabilities: Floats
@@ -43,7 +43,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A session with the metadata that came in its file. Safe to use from several threads."""
+    """An ONNX Runtime session and the metadata of its file. Several threads may use one."""
 
     session: Any
     metadata: ModelMetadata
@@ -53,7 +53,7 @@ class Predictor:
         """Load an ONNX file.
 
         `sha256`: hexadecimal digest the bytes must have; `threads`: of ONNX Runtime for one prediction.
-        Raises ModelInvalid where the bytes are damaged, not ONNX, or do not keep the graph contract.
+        Raises ModelInvalid where the bytes are damaged, not ONNX, or break the graph contract.
         """
         if sha256 is not None and hashlib.sha256(onnx_bytes).hexdigest() != sha256.lower():
             raise ModelInvalid("The model's SHA-256 is not the promised one.", advice="Upload or promote it again.")
@@ -66,7 +66,7 @@ class Predictor:
             session = ort.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a dozen exception classes without a common base
             raise ModelInvalid("The model is not a file that ONNX Runtime can load.") from error
-        metadata = _metadata(session.get_modelmeta().custom_metadata_map)
+        metadata = _read_metadata(session.get_modelmeta().custom_metadata_map)
         _check_graph(session, metadata)
         return cls(session, metadata)
 
@@ -93,7 +93,7 @@ class Predictor:
         return Prediction(np.clip(prediction.probabilities, 0, 1), prediction.activation)
 
     def warm_up(self) -> None:
-        """Predict made-up pictures, one and two at a time, so that the first request waits for nothing.
+        """Predict made-up pictures, one and then two at a time, so that the first request is not slower than others.
 
         Raises ModelInvalid where the model does not give usable answers.
         """
@@ -102,7 +102,7 @@ class Predictor:
         self.predict(np.stack([ramp, ramp[::-1]]))
 
 
-def _metadata(stored: dict[str, str]) -> ModelMetadata:
+def _read_metadata(stored: dict[str, str]) -> ModelMetadata:
     if METADATA_KEY not in stored:
         raise ModelInvalid(f"The model carries no '{METADATA_KEY}' metadata: it is not one of evenskin's.")
     try:
@@ -128,15 +128,15 @@ def _check_graph(session: Any, metadata: ModelMetadata) -> None:
         raise ModelInvalid(f"The model's inputs are {sorted(inputs)}, not '{INPUT_NAME}'.")
     if missing := set(OUTPUT_NAMES) - set(outputs):
         raise ModelInvalid(f"The model lacks the outputs {sorted(missing)}.")
-    _check_node(inputs[INPUT_NAME], "tensor(uint8)", (None, size, size, 3))
-    _check_node(outputs[OUTPUT_NAMES[0]], "tensor(float)", (None, count, len(LEVELS)))
-    _check_node(outputs[OUTPUT_NAMES[1]], "tensor(float)", (None, count, None, None))
+    _check_tensor(inputs[INPUT_NAME], "tensor(uint8)", (None, size, size, 3))
+    _check_tensor(outputs[OUTPUT_NAMES[0]], "tensor(float)", (None, count, len(LEVELS)))
+    _check_tensor(outputs[OUTPUT_NAMES[1]], "tensor(float)", (None, count, None, None))
     if isinstance(inputs[INPUT_NAME].shape[0], int):
         raise ModelInvalid("The model takes batches of one size only.")
 
 
-def _check_node(node: Any, type_name: str, shape: tuple[int | None, ...]) -> None:
-    """Compare where the graph states a number: a dimension it leaves open is checked by the warm-up."""
+def _check_tensor(node: Any, type_name: str, shape: tuple[int | None, ...]) -> None:
+    """Check type and shape. The warm-up checks the dimensions that the graph leaves open."""
     fits = len(node.shape) == len(shape) and all(
         wanted is None or not isinstance(found, int) or found == wanted
         for found, wanted in zip(node.shape, shape, strict=True)

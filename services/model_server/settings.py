@@ -1,4 +1,4 @@
-"""What the model-server is told, beyond what every service is."""
+"""Settings of the model-server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _usable_cores() -> int:
 
 
 class ModelServerSettings(Settings):
-    """Settings of the model-server: `EVENSKIN_` and the name in capitals."""
+    """The model-server's own settings, beside those that every service has."""
 
     port: int = 8080
     """Port of the HTTP server; 0 takes a free one."""

@@ -1,4 +1,4 @@
-"""Reads an upload into memory, bounded in bytes and time. Nothing here touches the disk.
+"""Reads an upload into memory, within limits of bytes and time. Nothing here touches the disk.
 
 aiohttp's own `request.post()` would spool files into temporary ones; a selfie is never stored.
 """
@@ -20,11 +20,11 @@ CHUNK_BYTES = 64 * 1024
 MULTIPART_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and small other fields around the picture
 MAX_PARTS = 16
 
-_BROKEN = (web.RequestPayloadError, HttpProcessingError, aiohttp.ClientError, ConnectionError)
+_BROKEN_UPLOAD = (web.RequestPayloadError, HttpProcessingError, aiohttp.ClientError, ConnectionError)
 
 
 async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float) -> bytes:
-    """The picture's encoded bytes: the body of an image or octet-stream request, or the field `image`.
+    """Read a picture's encoded bytes: the body of an image or octet-stream request, or the form field `image`.
 
     Raises ImageTooLarge (before reading where Content-Length says so), ImageUnsupported for another content
     type, InvalidRequest for a multipart body that is broken or lacks the field, HTTPRequestTimeout.
@@ -39,15 +39,15 @@ async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float
     if not is_form:
         return await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s)
     _check_length(request, max_bytes + MULTIPART_OVERHEAD_BYTES, max_bytes)
-    async with _received(timeout_s):
+    async with _reading_upload(timeout_s):
         return await _form_field(request, max_bytes)
 
 
 async def read_body(request: web.Request, *, max_bytes: int, timeout_s: float) -> bytes:
-    """The request's body. Raises ImageTooLarge, InvalidRequest, HTTPRequestTimeout."""
+    """Read the request's body. Raises ImageTooLarge, InvalidRequest, HTTPRequestTimeout."""
     _check_length(request, max_bytes, max_bytes)
-    async with _received(timeout_s):
-        return await _joined(request.content.iter_chunked(CHUNK_BYTES), max_bytes)
+    async with _reading_upload(timeout_s):
+        return await _read_all(request.content.iter_chunked(CHUNK_BYTES), max_bytes)
 
 
 def _check_length(request: web.Request, allowed: int, max_bytes: int) -> None:
@@ -60,18 +60,18 @@ def _too_large(max_bytes: int) -> ImageTooLarge:
 
 
 @contextlib.asynccontextmanager
-async def _received(timeout_s: float) -> AsyncIterator[None]:
-    """Around reading: a stalled client is told so, and one that broke off is no crash of ours."""
+async def _reading_upload(timeout_s: float) -> AsyncIterator[None]:
+    """Limit the time of reading. A stalled upload raises HTTPRequestTimeout, one that breaks off InvalidRequest."""
     try:
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
-    except _BROKEN as error:
+    except _BROKEN_UPLOAD as error:
         raise InvalidRequest("The upload broke off or its encoding is damaged.", advice="Send it again.") from error
 
 
-async def _joined(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
+async def _read_all(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
     body = bytearray()
     async for chunk in chunks:
         body += chunk
@@ -91,7 +91,7 @@ async def _form_field(request: web.Request, max_bytes: int) -> bytes:
             if not isinstance(part, aiohttp.BodyPartReader):
                 raise InvalidRequest("The form nests one multipart body in another.")
             if part.name == FIELD:
-                return await _joined(_chunks(part), max_bytes)
+                return await _read_all(_chunks(part), max_bytes)
             async for chunk in _chunks(part):
                 skipped += len(chunk)
                 if skipped > MULTIPART_OVERHEAD_BYTES:

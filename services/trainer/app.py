@@ -18,7 +18,7 @@ NAME = SOURCE
 
 
 def build(settings: TrainerSettings, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:
-    """The service on the adapters handed in, or on those the settings name. Not started yet.
+    """The service, not yet started. The settings choose the adapters that are not given.
 
     Raises ConfigurationError where PyTorch is not installed, rather than at the first training.
     """
