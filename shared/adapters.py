@@ -1,4 +1,4 @@
-"""Chooses the adapters of the two ports from the settings. Called only by the services' `app.py`."""
+"""Chooses the adapters of the two ports by the settings."""
 
 from __future__ import annotations
 

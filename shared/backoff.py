@@ -1,4 +1,4 @@
-"""Pauses between tries of what may work later."""
+"""Pauses between tries of something that may succeed later."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class Backoff:
         return pause * random.uniform(0.8, 1.2)
 
     def reset(self) -> None:
-        """Things work again."""
+        """Start with the first pause again: a try has succeeded."""
         self._next = FIRST_PAUSE_S

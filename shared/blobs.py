@@ -1,4 +1,4 @@
-"""The blob port: where pictures, manifests and models live, addressed by key.
+"""The blob port: the store of pictures, manifests and models, addressed by key.
 
 A key is a relative path of lower-case letters, digits, `.`, `_` and `-`, parts separated by `/`.
 Adapters: `shared.embedded.blobs.DirectoryBlobs`, `shared.remote.blobs.S3Blobs`. Both pass
@@ -67,7 +67,7 @@ class Blobs(Protocol):
         ...
 
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """Every object whose key starts with `prefix` (all, if it is empty), in the order of keys."""
+        """Every object whose key starts with `prefix` (all objects if it is empty), ordered by key."""
         ...
 
     async def check(self) -> None:
@@ -80,14 +80,17 @@ class Blobs(Protocol):
 
 
 def checked_key(key: str) -> str:
-    """Return the key if it is one, so that no key leaves the store's prefix. Raises InvalidRequest."""
+    """Return the key if it is valid, so that no key leads out of the store's prefix. Raises InvalidRequest."""
     if not _KEY.fullmatch(key) or len(key) > 512:
         raise InvalidRequest(f"'{key[:80]}' is not a storage key.")
     return key
 
 
 def checked_prefix(prefix: str) -> str:
-    """Return what is the beginning of a key, or empty, so that no listing leaves the store. Raises InvalidRequest."""
+    """Return the prefix if it is empty or begins a valid key, so that no listing leaves the store.
+
+    Raises InvalidRequest.
+    """
     if prefix and not _KEY.fullmatch(prefix.removesuffix("/")):
         raise InvalidRequest(f"'{prefix[:80]}' is not the beginning of a storage key.")
     return prefix

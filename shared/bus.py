@@ -1,10 +1,10 @@
 """The bus port: events between services, at least once, with bounded tries and a dead-letter queue.
 
 Adapters: `shared.embedded.bus.InProcessBus`, `shared.remote.bus.RabbitBus`. Both pass
-`tests/contract/test_bus.py`. A handler speaks in outcomes: returning is done; raising RetryLater, or any
-error that is not an Undeliverable, is tried again after a delay and ends in the dead-letter queue after
-`max_tries`; raising Undeliverable or MalformedEvent goes there at once. A cancelled handler leaves its
-message unacknowledged: it comes again.
+`tests/contract/test_bus.py`. A handler decides what becomes of its message: if it returns, the message is done.
+If it raises RetryLater or any other error, the message comes again after a delay, and goes to the dead-letter queue
+after `max_tries`. If it raises Undeliverable or MalformedEvent, the message goes there at once. If it is cancelled,
+the message is not acknowledged and comes again.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from shared.events import Event
 from shared.message import Message
 
 Handler = Callable[[Message], Awaitable[None]]
-Outcomes = Callable[[str], None]
-"""Told how a delivery ended: done, retried, dead, dropped or given_back."""
+OnOutcome = Callable[[str], None]
+"""Called with how a delivery ended: done, retried, dead, dropped or given_back."""
 Published = Callable[[Message], None]
-"""Told of a message once the broker has it."""
+"""Called with a message once the broker has confirmed it."""
 
 
-def _unheard(_: str) -> None:
-    """Nobody counts outcomes."""
+def _ignore_outcome(_: str) -> None:
+    """Count no outcomes."""
 
 
 class RetryLater(Exception):
     """A handler cannot do its work now: the message comes again after the retry delay.
 
-    `counted=False`: waiting for something that is down, which does not use up a try.
+    `counted=False`: the handler waits for something that is down, and uses up no try.
     """
 
     def __init__(self, reason: str, *, counted: bool = True) -> None:
@@ -40,7 +40,7 @@ class RetryLater(Exception):
 
 
 class Undeliverable(Exception):
-    """A handler will never be able to do this: the message goes to the dead-letter queue at once."""
+    """A handler can never do its work on this message: it goes to the dead-letter queue at once."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Subscription:
     """One consumer of one event.
 
     `prefetch`: messages in hand at a time. `retry_delay_s`: seconds between tries. `every_replica`: each
-    replica hears every event from now on (exclusive queue, no retry, no dead letters), else replicas
-    compete on the queue `<service>.<Event>`. `on_outcome` is told how each delivery ended.
+    replica gets every event from now on (exclusive queue, no retry, no dead letters); else replicas
+    compete on the queue `<service>.<Event>`. `on_outcome` is called with how each delivery ended.
     """
 
     service: str
@@ -59,7 +59,7 @@ class Subscription:
     max_tries: int = 5
     retry_delay_s: float = 5.0
     every_replica: bool = False
-    on_outcome: Outcomes = _unheard
+    on_outcome: OnOutcome = _ignore_outcome
 
     @property
     def queue(self) -> str:
@@ -69,7 +69,7 @@ class Subscription:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that was given up, with its error. `body` is the wire's body, as text."""
+    """A message that was given up, with its error. `body` is its body on the wire, as text."""
 
     id: str
     queue: str
@@ -81,7 +81,7 @@ class DeadLetter:
 
 
 class Bus(Protocol):
-    """Publish and subscribe. `start` before anything else; `close` drains."""
+    """Publish and subscribe. Call `start` before anything else, and `drain` before `close`."""
 
     async def start(self) -> None:
         """Connect, waiting with back-off until the broker answers."""
@@ -95,7 +95,7 @@ class Bus(Protocol):
         ...
 
     def on_published(self, tell: Published) -> None:
-        """Tell of every message that is published from now on."""
+        """Call `tell` with every message that is published from now on."""
         ...
 
     async def subscribe(self, subscription: Subscription) -> None:
@@ -103,15 +103,15 @@ class Bus(Protocol):
         ...
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new messages, and wait for the handlers at work; what is left after is returned."""
+        """Take no new messages, give handlers at work `timeout_s`, then cancel them: their messages come again."""
         ...
 
     async def depth(self, queue: str) -> int:
-        """Messages waiting in a queue, those in hand not counted."""
+        """The number of messages that wait in a queue, without those in hand."""
         ...
 
     async def dead_letters(self, queue: str | None = None) -> list[DeadLetter]:
-        """What was given up, of one consumer queue or all, oldest first; it stays there."""
+        """The dead letters of one consumer queue or all, oldest first. They stay there."""
         ...
 
     async def replay(self, queue: str | None = None) -> int:
@@ -123,5 +123,5 @@ class Bus(Protocol):
         ...
 
     async def close(self) -> None:
-        """Drain nothing further, and disconnect."""
+        """Disconnect at once."""
         ...

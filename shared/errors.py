@@ -1,7 +1,7 @@
-"""Every error evenskin tells anybody about: a stable code, an HTTP status, one sentence, what to do.
+"""Every error that evenskin reports: a stable code, an HTTP status, one sentence, what to do.
 
-The class docstring says when it is raised. `status` below 500 means that the caller can mend it, so
-the command line exits with 2; from 500 on it exits with 1.
+A class's docstring says when it is raised. A `status` below 500 means that the caller can mend the error: the
+command line exits with 2. From 500 on it exits with 1.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Unauthorized(EvenskinError):
 
 
 class ImageError(EvenskinError):
-    """Base of what is wrong with a picture somebody sent."""
+    """Base of the errors about a picture that somebody sent."""
 
     code, status = "image_invalid", 422
 
@@ -195,10 +195,9 @@ class DatabaseUnavailable(EvenskinError):
 
 
 class ProviderError(EvenskinError):
-    """Base of an image provider's failure; `reason` goes into ImageFailed."""
+    """Base of an image provider's failures."""
 
     code, status = "provider_failed", 502
-    reason = "provider_error"
 
 
 class NoModel(EvenskinError):

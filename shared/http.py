@@ -1,4 +1,4 @@
-"""What every HTTP server of ours does alike: problem documents, the API key, health, readiness, metrics."""
+"""What all our HTTP servers share: problem documents, the API key, health, readiness, metrics."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ log = structlog.get_logger(__name__)
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 PAGE_PREFIX = "/static/"
-PAGES = frozenset({"/", "/dermatologist_drag_drop_tool.html"})  # they hold nothing, and ask for the key themselves
-"""Where a service's page has its files. They and `/` hold no data: the page itself asks for the key."""
+"""Where a service's page has its files."""
+PAGES = frozenset({"/", "/dermatologist_drag_drop_tool.html"})
+"""Pages. They and their files hold no data and need no key: the page itself asks for the key."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CORRELATION: web.RequestKey[str] = web.RequestKey("correlation_id", str)
 _CLIENT_GONE = 499  # nginx's status of a request whose caller went away before the answer
@@ -38,7 +39,7 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 4
 
 
 def problem_response(error: EvenskinError) -> web.Response:
-    """The error as `application/problem+json`; what may succeed later says when to try again."""
+    """The error as `application/problem+json`, with Retry-After where the status is 503."""
     headers = {"Retry-After": "2"} if error.status == 503 else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -49,7 +50,7 @@ def problem_response(error: EvenskinError) -> web.Response:
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every error into a problem document; never a traceback for the caller."""
+    """Turn every error into a problem document, so that no caller sees a traceback."""
     try:
         return await handler(request)
     except EvenskinError as error:
@@ -72,11 +73,11 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return problem_response(EvenskinError("Something went wrong on our side.", advice="Try again; then tell us."))
 
 
-def observed(service: str, metrics: ServiceMetrics) -> Any:
-    """Middleware that puts a request on its trace, counts it and logs one line; the outermost one.
+def request_observer(service: str, metrics: ServiceMetrics) -> Any:
+    """The outermost middleware: it puts a request on its trace, counts it and logs one line.
 
-    The caller's `traceparent` and `X-Correlation-ID` are continued; what is malformed of them is ignored. Reads
-    that went well are logged at debug level, health, readiness and metrics not at all.
+    It continues the caller's `traceparent` and `X-Correlation-ID`, and ignores malformed ones. It logs successful
+    reads at debug level, and health, readiness and metrics not at all.
     """
 
     @web.middleware
@@ -103,7 +104,7 @@ def observed(service: str, metrics: ServiceMetrics) -> Any:
                 raise
             finally:
                 seconds = time.perf_counter() - started
-                metrics.requested(method, route, status, seconds)
+                metrics.request_answered(method, route, status, seconds)
                 span.note("http.response.status_code", status)
                 if status >= 500:
                     span.fail(str(status))
@@ -115,8 +116,8 @@ def observed(service: str, metrics: ServiceMetrics) -> Any:
     return observe
 
 
-async def tell_correlation(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal before an answer is sent: its head names the request's correlation id."""
+async def add_correlation_header(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the request's correlation id into the answer's headers; aiohttp calls it before sending them."""
     if (correlation_id := request.get(_CORRELATION)) is not None:
         response.headers[CORRELATION_HEADER] = correlation_id
 
@@ -137,7 +138,7 @@ def api_key_guard(key: SecretStr | None) -> Any:
 
 
 def open_guard(is_open: Callable[[], bool]) -> Any:
-    """Middleware that answers 503 while the service waits for what it depends on, health and metrics excepted."""
+    """Middleware that answers 503 while the service waits for its dependencies, except for health and metrics."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -165,9 +166,9 @@ def add_operations_routes(
     ready: Callable[[], Awaitable[None]],
     refresh_metrics: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """`/healthz`: the process answers. `/readyz`: what it depends on does too. `/metrics`: Prometheus.
+    """Add `/healthz` (the process answers), `/readyz` (its dependencies do too) and `/metrics` (Prometheus).
 
-    `refresh_metrics`: brings up to date what is read elsewhere; awaited before the metrics are written down.
+    `refresh_metrics` updates metrics that are read from elsewhere; it is awaited before `/metrics` is answered.
     """
 
     async def healthz(_: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""How a picture becomes an array: the one preprocessing of trainer, model-server and review gate.
+"""Turns a picture into an array: the one preprocessing of trainer, model-server and review gate.
 
 `decode` is the only place that opens bytes from outside. Everything after it sees upright sRGB.
 """
@@ -32,9 +32,10 @@ MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "HEIF": "heic"}
 
 STAND_IN_COMMENT = b"evenskin stand-in: drawn, not photographed"
-"""JPEG comment of every drawn face, so that it is known for what it is wherever it comes from."""
+"""JPEG comment of every drawn face, so that it is recognised wherever it comes from."""
 
-_SEVERAL = ("HEIF", "MPO")  # phones put previews and bursts behind a still picture: the first one is the picture
+# Phones put previews and bursts behind a still picture: the first picture counts.
+_MULTI_PICTURE_FORMATS = ("HEIF", "MPO")
 
 _SRGB = ImageCms.createProfile("sRGB")
 
@@ -51,7 +52,7 @@ class Decoded:
     image: Image.Image
     format: str
     orientation: int
-    is_stand_in: bool = False  # whether it says of itself that it was drawn by the procedural provider
+    is_stand_in: bool = False  # whether its comment says that the procedural provider drew it
 
     @property
     def width(self) -> int:
@@ -65,7 +66,7 @@ class Decoded:
 
 
 def _formats_of(data: bytes) -> tuple[str, ...]:
-    """The formats to try on a file: HEIF's decoder, 26 MB that not every service has, is loaded for HEIF alone."""
+    """The formats to try on a file. HEIF's decoder, 26 MB that not every service has, is loaded for HEIF alone."""
     if data[4:8] == b"ftyp" and _can_read_heif():
         return FORMATS
     return tuple(name for name in FORMATS if name != "HEIF")
@@ -107,7 +108,7 @@ def open_checked(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = M
         raise ImageBroken("The picture's header is damaged.", advice="Export it again.") from error
     if image.width * image.height > max_pixels:
         raise _too_many_pixels(max_pixels)
-    if getattr(image, "n_frames", 1) > 1 and image.format not in _SEVERAL:
+    if getattr(image, "n_frames", 1) > 1 and image.format not in _MULTI_PICTURE_FORMATS:
         raise ImageAnimated("The picture is animated.", advice="Send a still picture.")
     if min(image.size) < MIN_SIDE:
         raise ImageTooSmall(
@@ -182,5 +183,5 @@ def square(image: Image.Image, size: int) -> Pixels:
 
 
 def model_input(data: bytes, size: int) -> Pixels:
-    """Encoded file → model input, uint8 (size, size, 3): what trainer and model-server both call."""
+    """Encoded file → model input, uint8 (size, size, 3). Trainer and model-server both call this."""
     return square(decode(data).image, size)

@@ -1,4 +1,4 @@
-"""Which model is live: the one way of changing `models/live.json`, for the trainer's gate and the operator."""
+"""Reads and changes `models/live.json`, which names the live model: for the trainer's gate and the operator."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ async def read_live(blobs: Blobs) -> LiveModel | None:
 
 
 async def make_live(blobs: Blobs, *, version: str, sha256: str, reason: str) -> LiveModel:
-    """Point `models/live.json` at a version that lies in the store; the one before is kept as `previous`.
+    """Point `models/live.json` at a version that lies in the store, and keep the version before it as `previous`.
 
-    The same version again changes nothing. Raises PreconditionFailed where somebody else promoted meanwhile.
+    A version that is live already changes nothing. Raises PreconditionFailed where somebody else promoted meanwhile.
     """
     current, etag = await _read(blobs)
     if current is not None and current.version == version:

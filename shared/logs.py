@@ -1,4 +1,4 @@
-"""Logs: structlog to standard error, JSON for machines or a console format for people."""
+"""Logs: structlog to standard error, as JSON for machines or in a console format for people."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def configure_logs(service: str, *, level: str = "INFO", format: str = "json") -
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    for driver in ("aio_pika", "aiormq"):  # what they log they raise as well, and then it is ours to tell
+    for driver in ("aio_pika", "aiormq"):  # they raise what they log, and we log it then
         logging.getLogger(driver).setLevel(logging.CRITICAL)
     logging.basicConfig(
         level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"

@@ -16,7 +16,7 @@ from shared.taxonomy import Condition, Fold, Severity
 
 
 class ManifestVariant(BaseModel):
-    """An augmented copy: it shares its source's labels and fold."""
+    """A variant: it shares its original's labels and fold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,7 +43,7 @@ class ManifestImage(BaseModel):
 
 
 def dump_manifest(images: Iterable[ManifestImage]) -> bytes:
-    """The file's bytes: one JSON object a line, ordered by image id."""
+    """The manifest's bytes: one JSON object a line, ordered by image id."""
     return b"".join(
         image.model_dump_json().encode() + b"\n" for image in sorted(images, key=lambda image: str(image.image_id))
     )

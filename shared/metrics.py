@@ -1,4 +1,4 @@
-"""What Prometheus is told: a registry that knows what is in it, and the metrics that every service has.
+"""Prometheus metrics: a registry that describes what is in it, and the metrics that every service has.
 
 Names follow https://prometheus.io/docs/practices/naming/: the prefix `evenskin_`, base units, `_total` for what
 only grows. Labels have few values: routes as templates, never ids.
@@ -33,7 +33,7 @@ class Described:
 
 
 class MetricRegistry(CollectorRegistry):
-    """A service's metrics. What is made here, or described, stands in docs/metrics.md."""
+    """A service's metrics. docs/metrics.md lists what is made or described here."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class MetricRegistry(CollectorRegistry):
         return Histogram(name, meaning, labels, buckets=buckets, registry=self)
 
     def describe_as(self, name: str, kind: str, meaning: str, *labels: str) -> None:
-        """Describe what a collector of one's own gives."""
+        """Describe a metric that a collector of its own gives."""
         self.described.append(Described(name, kind, meaning, labels))
 
 
 class ServiceMetrics:
-    """Requests, events, the build and the process: what every service has."""
+    """The metrics that every service has: requests, events, the build and the process."""
 
     def __init__(self, registry: MetricRegistry, service: str) -> None:
         self._service = service
@@ -96,20 +96,20 @@ class ServiceMetrics:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
 
-    def requested(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered."""
+    def request_answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered HTTP request, and observe its seconds."""
         self._requests.labels(method, route, str(status)).inc()
         self._request_seconds.labels(method, route).observe(seconds)
 
-    def settled(self, event: str, outcome: str) -> None:
-        """A delivery of an event had this outcome."""
+    def delivery_ended(self, event: str, outcome: str) -> None:
+        """Count a delivery of an event by its outcome."""
         self._handled.labels(event, outcome).inc()
 
-    def handled(self, event: str, seconds: float) -> None:
-        """A handler came to its end, well or not."""
+    def handler_ended(self, event: str, seconds: float) -> None:
+        """Observe the seconds of a handler, whether it succeeded or failed."""
         self._handling_seconds.labels(event).observe(seconds)
 
-    def published(self, message: Message) -> None:
-        """A message was published on a bus that several services may share."""
+    def message_published(self, message: Message) -> None:
+        """Count a published message if it is this service's: several services may share a bus."""
         if message.source == self._service:
             self._published.labels(message.event.name()).inc()

@@ -1,7 +1,7 @@
-"""What becomes of a delivered message: decided here once, for both adapters of the bus.
+"""Decides the outcome of a delivered message, for both adapters of the bus.
 
-An adapter reads a message with `read`, lets the handler work on it with `attempt`, and then only has to
-carry out the outcome: forget the message, keep it for later, or bury it.
+An adapter reads a message with `read`, runs the handler with `attempt`, and carries out the outcome: forget the
+message, keep it for later, or put it into the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def read(subscription: Subscription, wire: Wire) -> Message:
 
 
 async def attempt(subscription: Subscription, message: Message, tries: int) -> Outcome:
-    """Let the handler work; its error becomes an outcome. `tries`: those used up before. Cancellation passes."""
+    """Run the handler and turn its error into an outcome. `tries`: those used up before. Raises CancelledError only."""
     with Span(
         f"handle {message.event.name()}",
         kind="consumer",
@@ -77,7 +77,7 @@ async def attempt(subscription: Subscription, message: Message, tries: int) -> O
 
 
 def failed(subscription: Subscription, error: Exception, tries: int) -> Outcome:
-    """The outcome of an error, which is logged and counted."""
+    """Log and count an error, and return its outcome."""
     hopeless = isinstance(error, MalformedEvent | Undeliverable) or subscription.every_replica
     counted = not (isinstance(error, RetryLater) and not error.counted)
     tries += counted
@@ -96,5 +96,5 @@ def failed(subscription: Subscription, error: Exception, tries: int) -> Outcome:
 
 
 def letter_id(queue: str, body: bytes) -> str:
-    """Name of a dead letter: the same body given up twice by one consumer is one letter."""
+    """Id of a dead letter. The same body given up twice by one consumer is one letter."""
     return hashlib.sha256(queue.encode() + body).hexdigest()[:16]

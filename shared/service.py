@@ -1,7 +1,7 @@
-"""A service's life: wait for what it needs, serve health and metrics, handle events, drain on SIGTERM.
+"""The life of a service: wait for its dependencies, serve health and metrics, handle events, drain on SIGTERM.
 
-`Service` is put together by a service's `app.py`; `main` is what its `__main__` calls. The all-in-one
-process starts several on one bus.
+A service's `app.py` puts a `Service` together; its `__main__` calls `main`. The all-in-one process starts several
+services on one bus.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from shared.bus import Bus, Subscription
 from shared.errors import ConfigurationError, EvenskinError, ServiceStarting
 from shared.events import Event
 from shared.http import (
+    add_correlation_header,
     add_operations_routes,
     api_key_guard,
-    observed,
     open_guard,
     problems,
-    tell_correlation,
+    request_observer,
 )
 from shared.logs import configure_logs
 from shared.message import Message
@@ -46,7 +46,7 @@ CANCEL_AGAIN_S = 1.0  # seconds after which a task that is still there is cancel
 Loop = Callable[[], Awaitable[None]]
 Check = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=Settings)
-W = TypeVar("W")
+C = TypeVar("C")
 
 
 @dataclass
@@ -82,10 +82,10 @@ class Service:
         self._is_open = False
         self._is_consuming = False
         self._metrics = ServiceMetrics(self.registry, self.name)
-        self.bus.on_published(self._metrics.published)
+        self.bus.on_published(self._metrics.message_published)
 
     async def start(self) -> None:
-        """Open without waiting, then consume, on a bus that is started. What was started is undone on failure."""
+        """Open without waiting, then consume; the bus must be started. On failure, stop what was started."""
         try:
             await self.open(patient=False)
             await self.consume()
@@ -94,10 +94,10 @@ class Service:
             raise
 
     async def open(self, *, patient: bool) -> None:
-        """Listen, see that the dependencies answer, enter the resources. Until then every request is answered 503.
+        """Listen, check the dependencies, enter the resources. Until then every request is answered 503.
 
-        A `patient` service waits for them. Raises ConfigurationError, and what a dependency raises: if patient,
-        only what will not mend by waiting.
+        A `patient` service waits for its dependencies. Raises ConfigurationError, and the errors of dependencies: if
+        patient, only those that waiting does not mend.
         """
         await self._serve_http()
         for name, check in {"object store": self.blobs.check, **self.dependencies}.items():
@@ -116,7 +116,7 @@ class Service:
         log.info("service_started", service=self.name, port=self.port)
 
     async def drain(self) -> None:
-        """Take no new requests and events, and give those in hand `drain_s` to finish; the rest is returned."""
+        """Take no new requests and events, and give those in hand `drain_s` to finish. Unfinished events come again."""
         self._is_open = self._is_consuming = False
         await asyncio.gather(self.bus.drain(self.settings.drain_s), self._stop_http())
 
@@ -140,14 +140,14 @@ class Service:
     async def _serve_http(self) -> None:
         app = web.Application(
             middlewares=[
-                observed(self.name, self._metrics),
+                request_observer(self.name, self._metrics),
                 problems,
                 api_key_guard(self.settings.api_key),
                 open_guard(lambda: self._is_open),
             ],
             client_max_size=self.max_request_bytes,
         )
-        app.on_response_prepare.append(tell_correlation)
+        app.on_response_prepare.append(add_correlation_header)
         add_operations_routes(app, self.registry, self.check, self.refresh_metrics)
         if self.configure_http is not None:
             self.configure_http(app)
@@ -169,7 +169,7 @@ class Service:
             await runner.cleanup()
 
     async def _supervise(self, name: str, loop: Loop) -> None:
-        """Run a loop for ever: an error is logged and it starts again, so that no fault ends it silently."""
+        """Run a loop for ever. After an error, log it and start the loop again, so that no fault ends it silently."""
         structlog.contextvars.bind_contextvars(service=self.name)
         while True:
             try:
@@ -181,7 +181,7 @@ class Service:
                 await asyncio.sleep(1.0)
 
     def _measured(self, subscription: Subscription) -> Subscription:
-        """The subscription, its outcomes counted and its handler's time taken."""
+        """The subscription with its outcomes counted and its handler timed."""
         event = subscription.event.name()
 
         async def handle(message: Message) -> None:
@@ -189,25 +189,25 @@ class Service:
             try:
                 await subscription.handler(message)
             finally:
-                self._metrics.handled(event, time.perf_counter() - started)
+                self._metrics.handler_ended(event, time.perf_counter() - started)
 
-        return replace(subscription, handler=handle, on_outcome=partial(self._metrics.settled, event))
+        return replace(subscription, handler=handle, on_outcome=partial(self._metrics.delivery_ended, event))
 
 
 def subscribe_all(
     service: str,
-    handlers: Mapping[type[Event], Callable[[W, Message], Awaitable[None]]],
-    works_with: W,
+    handlers: Mapping[type[Event], Callable[[C, Message], Awaitable[None]]],
+    context: C,
     *,
     prefetch: int,
     settings: Settings,
 ) -> list[Subscription]:
-    """A subscription for every row of a service's handler table; each handler gets what it works with."""
+    """A subscription for every row of a service's handler table. Each handler is called with `context` first."""
     return [
         Subscription(
             service,
             event,
-            partial(handler, works_with),
+            partial(handler, context),
             prefetch=prefetch,
             max_tries=settings.max_tries,
             retry_delay_s=settings.retry_delay_s,
@@ -217,7 +217,7 @@ def subscribe_all(
 
 
 async def cancel_all(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until they have ended: a cancellation that comes with another exception can get lost."""
+    """Cancel tasks until they have ended. One cancellation can get lost where another exception comes with it."""
     left = {task for task in tasks if not task.done()}
     while left:
         for task in left:
@@ -226,7 +226,7 @@ async def cancel_all(tasks: Collection[asyncio.Task[Any]]) -> None:
 
 
 async def wait_for(name: str, check: Check) -> None:
-    """Return once a dependency answers; until then say so, at growing intervals. Raises what waiting does not mend."""
+    """Wait until a dependency answers, logging at growing intervals. Raises errors that waiting does not mend."""
     backoff = Backoff()
     while True:
         try:
@@ -279,7 +279,7 @@ def stop_signal() -> asyncio.Event:
 
 
 def main(name: str, settings_class: type[S], build: Callable[[S], Service]) -> None:
-    """Entry of `python -m services.<service>`: read the settings, build, run; an error is one line, no traceback."""
+    """Entry of `python -m services.<service>`: read the settings, build, run. An error is one line, no traceback."""
     try:
         settings = settings_class.load()
         configure_logs(name, level=settings.log_level, format=settings.log_format)
@@ -287,7 +287,7 @@ def main(name: str, settings_class: type[S], build: Callable[[S], Service]) -> N
         # Built inside the loop: what it holds may belong to the loop that runs it.
         asyncio.run(_build_and_run(settings, build))
     except EvenskinError as error:
-        sys.exit(_complain(error))
+        sys.exit(_print_error(error))
     finally:
         close_tracing()
 
@@ -296,6 +296,6 @@ async def _build_and_run(settings: S, build: Callable[[S], Service]) -> None:
     await run_service(build(settings))
 
 
-def _complain(error: EvenskinError) -> int:
+def _print_error(error: EvenskinError) -> int:
     sys.stderr.write(f"error[{error.code}]: {error.message}\n" + (f"  → {error.advice}\n" if error.advice else ""))
     return error.exit_status

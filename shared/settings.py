@@ -1,6 +1,6 @@
 """Settings: environment variables `EVENSKIN_…`, a `.env` file, and for secrets also `…_FILE`.
 
-One class per service extends `Settings`; it is read once, in the service's `__main__`, and handed down.
+Each service has one class that extends `Settings`. It is read once, in the service's `__main__`, and handed down.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _variable(field: FieldInfo, name: str) -> str:
 
 
 class Settings(BaseSettings):
-    """What every service is told."""
+    """The settings that every service has."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,

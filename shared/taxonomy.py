@@ -1,6 +1,6 @@
 """The vocabulary of skin: conditions, severities, subjects, folds, and how a missing number is split.
 
-Needs only the standard library, so that every service and every provider can import it.
+It imports only the standard library, so that every service and every provider can import it.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ TRAIN_SHARE, VALIDATION_SHARE = 0.70, 0.15  # the rest, 0.15, is the test fold
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://evenskin.invalid/ids")
 
 
-def _normal(name: str) -> str:
+def normal_name(name: str) -> str:
+    """A name in the form of the wire: lower case, with underscores for spaces and hyphens."""
     return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
@@ -135,7 +136,7 @@ def parse_condition(name: str) -> Condition:
 
     Raises UnknownCondition, which names the known ones.
     """
-    normal = _normal(name)
+    normal = normal_name(name)
     try:
         return Condition(_CONDITION_SYNONYMS.get(normal, normal))
     except ValueError:
@@ -150,7 +151,7 @@ def parse_severity(name: str | int) -> Severity:
 
     Raises UnknownSeverity, which names the known ones.
     """
-    normal = _normal(str(name))
+    normal = normal_name(str(name))
     if normal in _SEVERITY_SYNONYMS:
         return _SEVERITY_SYNONYMS[normal]
     for severity in Severity:
@@ -174,7 +175,7 @@ def split_over_severities(missing: int) -> dict[Severity, int]:
 
 
 def fold_of(lineage_root: uuid.UUID | str) -> Fold:
-    """Return the fold of everything that descends from this image; it depends on nothing else."""
+    """Return the fold of everything that descends from this image. It depends on the root's id alone."""
     digest = hashlib.sha256(str(lineage_root).encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     if position < TRAIN_SHARE:

@@ -1,8 +1,7 @@
-"""Who asked for what is being done: a W3C trace and a correlation id, carried through events and HTTP calls.
+"""The W3C trace and the correlation id of the work under way, carried through events and HTTP calls.
 
-A `Span` is the unit of work: while it lasts, log lines carry its ids, and what is published or called within
-carries them on. The ids are always made and carried, at the price of two random numbers; spans are recorded
-only where an exporter was configured (`configure_tracing`).
+A `Span` is a unit of work. While it lasts, log lines, published events and HTTP calls carry its ids. The ids are
+always made, at the price of two random numbers; spans are recorded only after `configure_tracing` found an exporter.
 
 https://www.w3.org/TR/trace-context/ has the form of `traceparent`: version, trace id, span id, flags.
 """
@@ -37,7 +36,7 @@ _random = random.Random()  # its own: a seed that somebody sets must not make tw
 
 
 class Scope(NamedTuple):
-    """What the work under way belongs to. `fields` stand in its log lines beside the ids."""
+    """The ids of the work under way. `fields` stand in its log lines beside them."""
 
     correlation_id: str
     traceparent: str
@@ -49,7 +48,7 @@ _export: SpanExport | None = None
 
 
 def new_traceparent() -> str:
-    """A trace of its own. Flagged as sampled: whoever records spans further on is to keep it."""
+    """A new trace, flagged as sampled, so that services further on record it."""
     return f"00-{_random.getrandbits(128) or 1:032x}-{_random.getrandbits(64) or 1:016x}-01"
 
 
@@ -64,9 +63,9 @@ def trace_id(traceparent: str) -> str:
 
 
 def valid_traceparent(value: object) -> str | None:
-    """A trace parent from outside as we carry it, or None where it is malformed and so to be ignored.
+    """Check a trace parent from outside. None where it is malformed, and so to be ignored.
 
-    Of a version newer than 00 the parts that 00 knows are read, as the standard asks.
+    Of a version newer than 00, only the parts of version 00 are kept, as the standard asks.
     """
     found = _TRACEPARENT.fullmatch(value) if isinstance(value, str) else None
     if found is None or (found[1] == "00" and found[5]):
@@ -75,7 +74,7 @@ def valid_traceparent(value: object) -> str | None:
 
 
 def valid_correlation_id(value: object) -> str | None:
-    """A correlation id from outside: printable ASCII, cut to its limit; None where nothing is left."""
+    """Clean a correlation id from outside to printable ASCII and cut it to the limit. None where nothing is left."""
     return _UNPRINTABLE.sub("", str(value or ""))[:MAX_CORRELATION_CHARACTERS] or None
 
 
@@ -92,7 +91,7 @@ def current_traceparent() -> str:
 
 
 def continued(traceparent: str) -> str:
-    """The span of the work under way where it is on this trace, else the trace as it came."""
+    """The span of the work under way if it is on this trace, else `traceparent` itself."""
     scope = _scope.get()
     if scope is not None and trace_id(scope.traceparent) == trace_id(traceparent):
         return scope.traceparent
@@ -151,18 +150,18 @@ class Span:
             self._recorded.end()
 
     def fail(self, reason: str) -> None:
-        """Mark the recorded span as failed: of an error that does not leave the span as an exception."""
+        """Mark the recorded span as failed, for an error that does not leave it as an exception."""
         if self._recorded is not None:
             self._recorded.fail(reason)
 
     def note(self, name: str, value: str | int) -> None:
-        """Add an attribute to the recorded span, which is known only now."""
+        """Add an attribute, known only now, to the recorded span."""
         if self._recorded is not None:
             self._recorded.note(name, value)
 
 
 def outgoing_headers() -> dict[str, str]:
-    """Headers of an HTTP call to a service of ours that belongs to the work under way."""
+    """Headers that carry the ids of the work under way on an HTTP call to one of our services."""
     return {TRACE_HEADER: current_traceparent(), CORRELATION_HEADER: current_correlation_id()}
 
 
@@ -183,7 +182,7 @@ def add_ids(_: object, __: str, line: structlog.typing.EventDict) -> structlog.t
 
 
 def configure_tracing(service: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Record and export spans from now on if the environment names where to.
+    """Record and export spans from now on if the environment names an endpoint.
 
     Raises ConfigurationError where OpenTelemetry's packages are missing.
     """
@@ -203,7 +202,7 @@ def configure_tracing(service: str, environment: Mapping[str, str] = os.environ)
 
 
 def close_tracing() -> None:
-    """Send what was recorded, for a bounded time, and record nothing more."""
+    """Export the recorded spans, for a bounded time, and record no more."""
     global _export
     export, _export = _export, None
     if export is not None:

@@ -1,7 +1,7 @@
-"""The bus port inside one process: queues of encoded messages, the same rules as on RabbitMQ.
+"""The bus port inside one process: queues of encoded messages, with the same rules as on RabbitMQ.
 
-Messages do not outlive the process; the ledger's reconciler asks again for what was lost. Dead letters
-do: they are kept as files, if a directory is given.
+Messages end with the process; the ledger's reconciler requests again what was lost. Dead letters outlive it as
+files, if a directory is given.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class InProcessBus:
         if self._directory is not None:
             for path in sorted(self._directory.glob("*.json")):
                 try:
-                    letter, wire = _stored(path)
+                    letter, wire = _read_letter(path)
                 except (OSError, ValueError, KeyError, TypeError) as error:
                     log.warning("dead_letter_unreadable", path=str(path), error=str(error))
                     continue
@@ -84,7 +84,7 @@ class InProcessBus:
             tell(message)
 
     def on_published(self, tell: Published) -> None:
-        """Tell of every message that is published from now on."""
+        """Call `tell` with every message that is published from now on."""
         self._published.append(tell)
 
     async def publish_wire(self, wire: Wire) -> None:
@@ -99,7 +99,7 @@ class InProcessBus:
             queue.put(_Delivery(wire))
 
     async def subscribe(self, subscription: Subscription) -> None:
-        """Start consuming; every_replica subscriptions get a queue of their own."""
+        """Start consuming. An `every_replica` subscription gets a queue of its own."""
         name = subscription.queue if not subscription.every_replica else f"{subscription.queue}.{uuid4()}"
         queue = self._queues.setdefault(name, _Queue())
         queue.subscriptions.append(subscription)
@@ -166,7 +166,7 @@ class InProcessBus:
                 log.error("dead_letter_not_written", queue=subscription.queue, error=str(error))
 
     async def drain(self, timeout_s: float) -> None:
-        """Stop consuming; wait for handlers at work, then cancel what is left."""
+        """Stop consuming, wait for handlers at work, then cancel those that are left."""
         for task in [*self._consumers, *self._delayed]:
             task.cancel()
         await asyncio.gather(*self._consumers, *self._delayed, return_exceptions=True)
@@ -211,7 +211,7 @@ class InProcessBus:
         await self.drain(0)
 
 
-def _stored(path: Path) -> tuple[DeadLetter, Wire]:
+def _read_letter(path: Path) -> tuple[DeadLetter, Wire]:
     stored = json.loads(path.read_text())
     letter = DeadLetter(**{**stored["letter"], "died_at": datetime.fromisoformat(stored["letter"]["died_at"])})
     return letter, Wire(letter.event, stored["content_type"], stored["headers"], letter.body.encode())

@@ -24,13 +24,13 @@ from shared.errors import (
     Unauthorized,
 )
 from shared.http import (
+    add_correlation_header,
     add_operations_routes,
     api_key_guard,
     json_body,
-    observed,
     problem_response,
     problems,
-    tell_correlation,
+    request_observer,
 )
 from shared.metrics import MetricRegistry, ServiceMetrics
 from shared.tracing import current_correlation_id, current_traceparent, trace_id
@@ -193,8 +193,8 @@ async def observed_server(registry: MetricRegistry) -> AsyncIterator[TestClient[
     async def ready() -> None:
         """Always."""
 
-    app = web.Application(middlewares=[observed("tests", ServiceMetrics(registry, "tests")), problems])
-    app.on_response_prepare.append(tell_correlation)
+    app = web.Application(middlewares=[request_observer("tests", ServiceMetrics(registry, "tests")), problems])
+    app.on_response_prepare.append(add_correlation_header)
     add_operations_routes(app, registry, ready)
     app.router.add_get("/v1/things/{id}", show)
     app.router.add_post("/v1/things/{id}", show)
