@@ -12,14 +12,17 @@ import structlog
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelInvalidStateError
 
+from shared.remote.lifetime import Lifetime
+
 log = structlog.get_logger(__name__)
 
 
 class Acknowledgements:
     """Knows every delivery of a channel that is in hand; `delivered` must be told of all of them, in order."""
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, lifetime: Lifetime) -> None:
         self._queue = queue
+        self._lifetime = lifetime
         self._in_hand: dict[int, DeliveredMessage] = {}  # by tag, oldest first
         self._finished: set[int] = set()
         self._sending: asyncio.Task[None] | None = None
@@ -37,7 +40,7 @@ class Acknowledgements:
     async def give_back(self, delivery: DeliveredMessage) -> None:
         """The message is not handled: let the broker deliver it again. A lost channel has done so already."""
         if self._in_hand.pop(_tag(delivery), None) is not None and not delivery.channel.is_closed:
-            await delivery.channel.basic_nack(_tag(delivery), requeue=True)
+            await self._lifetime.within(delivery.channel.basic_nack(_tag(delivery), requeue=True))
 
     async def flush(self) -> None:
         """Return once everything acknowledged so far is on its way."""
@@ -49,8 +52,8 @@ class Acknowledgements:
             while self._finished:
                 tag, up_to = self._next()
                 delivery = self._in_hand.pop(tag)
-                await delivery.channel.basic_ack(tag, multiple=up_to, wait=False)
-        except (ChannelInvalidStateError, ConnectionError):
+                await self._lifetime.within(delivery.channel.basic_ack(tag, multiple=up_to, wait=False))
+        except (ChannelInvalidStateError, ConnectionError, TimeoutError):
             # The channel is gone and its messages come again; handlers are idempotent.
             log.info("acknowledgement_lost", queue=self._queue, messages=len(self._finished) + 1)
             self._finished.clear()

@@ -26,6 +26,7 @@ from shared.errors import BusUnavailable, ConfigurationError, EvenskinError
 from shared.message import Message, Wire
 from shared.outcomes import Dead, Done, Outcome, Retry, attempt, failed, read
 from shared.remote.acknowledgements import Acknowledgements
+from shared.remote.lifetime import Lifetime
 from shared.remote.link import BROKER_ERRORS, Link
 from shared.remote.publisher import Headers, Outgoing, Publisher
 from shared.remote.topology import dead_name, declare_for, retry_name
@@ -126,13 +127,14 @@ class Consumer:
         connection = await self._link.connection()
         self._channel = connection.channel(publisher_confirms=False)
         await self._channel.initialize()
+        lifetime = Lifetime(self._channel)
         await self._channel.set_qos(self._subscription.prefetch)  # per consumer: quorum queues refuse a global one
         self._gone = gone = asyncio.Event()
         self._channel.close_callbacks.add(lambda *_: gone.set())
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())  # somebody deleted the queue
         self._queue = await declare_for(self._channel, self._subscription)
-        self._acknowledgements = Acknowledgements(self._subscription.queue)
+        self._acknowledgements = Acknowledgements(self._subscription.queue, lifetime)
         received = partial(self._received, self._acknowledgements)
         # Below aio-pika's message object, as in publisher.py, for the time it takes.
         self._tag = (await underlay.basic_consume(self._queue.name, received)).consumer_tag

@@ -14,11 +14,12 @@ from typing import cast
 import aiormq
 import structlog
 from aio_pika import DeliveryMode
-from aio_pika.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import PublishError
 from pamqp.common import FieldValue
 
 from shared.errors import BusUnavailable, UnroutableEvent
+from shared.remote.lifetime import Lifetime
 from shared.remote.link import BROKER_ERRORS, Link
 from shared.remote.topology import EXCHANGE, declare_exchange
 
@@ -61,6 +62,7 @@ class Publisher:
         self._lock = asyncio.Lock()
         self._owner: AbstractChannel | None = None
         self._channel: aiormq.Channel | None = None
+        self._lifetime: Lifetime | None = None
 
     async def publish(self, message: Outgoing, routing_key: str) -> None:
         """Publish to the exchange. Returns once confirmed; raises UnroutableEvent, BusUnavailable."""
@@ -85,8 +87,8 @@ class Publisher:
 
     async def _try(self, message: Outgoing, exchange: str, routing_key: str) -> bool:
         try:
-            channel = await self._ready()
-            await channel.basic_publish(
+            channel, lifetime = await self._ready()
+            publishing = channel.basic_publish(
                 message.body,
                 exchange=exchange,
                 routing_key=routing_key,
@@ -94,6 +96,7 @@ class Publisher:
                 mandatory=True,
                 wait=False,  # for the socket: the confirm says more
             )
+            await lifetime.within(publishing)
         except PublishError:
             raise UnroutableEvent(
                 f"No queue takes {routing_key}.", advice="Start the service that handles it."
@@ -109,15 +112,19 @@ class Publisher:
             return False
         return True
 
-    async def _ready(self) -> aiormq.Channel:
-        if self._channel is not None and not self._channel.is_closed:
-            return self._channel
+    async def _ready(self) -> tuple[aiormq.Channel, Lifetime]:
         async with self._lock:
-            if self._channel is None or self._channel.is_closed:
+            if self._channel is None or self._lifetime is None or self._channel.is_closed:
                 connection = await self._link.connection()
-                channel = connection.channel(publisher_confirms=True, on_return_raises=True)
-                await channel.initialize()
-                await declare_exchange(channel)
-                self._owner = channel  # a channel without a reference is closed
-                self._channel = cast(aiormq.Channel, await channel.get_underlay_channel())
-            return self._channel
+                opened = await Lifetime(connection).within(self._open(connection))
+                self._channel, self._lifetime = opened
+                return opened
+            return self._channel, self._lifetime
+
+    async def _open(self, connection: AbstractConnection) -> tuple[aiormq.Channel, Lifetime]:
+        channel = connection.channel(publisher_confirms=True, on_return_raises=True)
+        await channel.initialize()
+        lifetime = Lifetime(channel)
+        await declare_exchange(channel)
+        self._owner = channel  # a channel without a reference is closed
+        return cast(aiormq.Channel, await channel.get_underlay_channel()), lifetime

@@ -112,6 +112,58 @@ async def test_publishing_survives_cuts_in_full_flow(rabbit: RabbitBus, proxy: P
     await eventually(lambda: heard == {message.id for message in sent})
 
 
+async def test_a_cut_right_behind_the_confirms_holds_up_no_publish(
+    rabbit: RabbitBus, proxy: Proxy, channel: aio_pika.abc.AbstractChannel
+) -> None:
+    """Whoever these confirms let on publishes to a connection whose loss is not known everywhere yet."""
+    await rabbit.subscribe(subscription(ignore))
+    await rabbit.drain(1.0)
+    await rabbit.publish(an_event())
+    slots = asyncio.Semaphore(20)
+
+    async def publish() -> None:
+        async with slots:
+            await rabbit.publish(an_event())
+
+    async def all_taken() -> bool:
+        return (await channel.declare_queue(NAME, passive=True)).declaration_result.message_count == 21
+
+    proxy.hold_answers()
+    publishing = asyncio.gather(*(publish() for _ in range(60)))
+    await eventually(all_taken)
+    await asyncio.sleep(0.1)  # until the broker has confirmed
+    proxy.cut_after_answers()
+    await publishing
+    assert await rabbit.depth(NAME) >= 61
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_work_that_ends_at_the_moment_of_a_cut_holds_up_no_consumer(
+    rabbit: RabbitBus, proxy: Proxy, turns: int
+) -> None:
+    """Acknowledgements of a connection whose loss becomes known, turn by turn of the event loop."""
+    started: list[str] = []
+    release = asyncio.Event()
+
+    async def work(message: Message) -> None:
+        started.append(message.id)
+        if len(started) <= 40 and len(started) % 2:  # the others are acknowledged one by one, not all together
+            await asyncio.sleep(0.5)
+        else:
+            await release.wait()
+
+    await rabbit.subscribe(subscription(work, prefetch=50))
+    await asyncio.gather(*(rabbit.publish(an_event()) for _ in range(40)))
+    await eventually(lambda: len(started) == 40)
+    proxy.cut()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    release.set()
+    sent = an_event()
+    await rabbit.publish(sent)
+    await eventually(lambda: sent.id in started)
+
+
 async def test_work_outlives_its_channel_and_is_not_started_twice(rabbit: RabbitBus, proxy: Proxy) -> None:
     started: list[str] = []
     finished: list[str] = []

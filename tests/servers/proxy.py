@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import AsyncIterator
 
 
@@ -13,6 +14,7 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self._target = target
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._answers: dict[asyncio.StreamWriter, bytearray] | None = None  # while they are held
         self._server: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -33,6 +35,18 @@ class Proxy:
         """Break all connections, as a failing network does."""
         for writer in self._connections.values():
             writer.transport.abort()
+
+    def hold_answers(self) -> None:
+        """Keep back what the server sends."""
+        self._answers = defaultdict(bytearray)
+
+    def cut_after_answers(self) -> None:
+        """Send what was kept back and break all connections behind it, in one go."""
+        answers, self._answers = self._answers or {}, None
+        for writer, data in answers.items():
+            writer.write(data)
+        for writer in self._connections.values():
+            writer.close()
 
     def hold(self) -> None:
         """Let nothing through, without a word: connections stay open."""
@@ -68,6 +82,9 @@ class Proxy:
         try:
             while data := await reader.read(65536):
                 await self._flowing.wait()
+                if self._answers is not None and writer in self._connections.values():
+                    self._answers[writer] += data
+                    continue
                 writer.write(data)
                 await writer.drain()
         except OSError:

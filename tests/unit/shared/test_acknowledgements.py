@@ -7,10 +7,13 @@ import random
 from typing import Any, cast
 
 import pytest
+from aio_pika.abc import AbstractChannel
+from aio_pika.tools import CallbackCollection
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelInvalidStateError
 
 from shared.remote.acknowledgements import Acknowledgements
+from shared.remote.lifetime import Lifetime
 
 
 class FakeChannel:
@@ -18,6 +21,7 @@ class FakeChannel:
 
     def __init__(self) -> None:
         self.is_closed = False
+        self.close_callbacks: CallbackCollection[FakeChannel, [BaseException | None]] = CallbackCollection(self)
         self.frames: list[tuple[str, int, bool]] = []
 
     async def basic_ack(self, tag: int, multiple: bool = False, wait: bool = True) -> None:
@@ -43,7 +47,7 @@ class Hand:
 
     def __init__(self, count: int) -> None:
         self.channel = FakeChannel()
-        self.acknowledgements = Acknowledgements("tests.Event")
+        self.acknowledgements = Acknowledgements("tests.Event", Lifetime(cast(AbstractChannel, self.channel)))
         self.deliveries = {
             tag: cast(DeliveredMessage, cast(Any, FakeDelivery(self.channel, tag))) for tag in range(1, count + 1)
         }
