@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 # The newest Python that is named by its version; 3.11 is the oldest that will do.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
+# Runs the tests of the pages' JavaScript; 20.19 is the oldest that takes the pages' modules as they are.
+NODE ?= node
 # An index with other builds of PyTorch (CPU or GPU) than the default one's.
 TORCH_INDEX_URL ?=
 # Parallel test processes.
@@ -23,7 +25,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint requirements.lock $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 # The slowest first, so that no worker is left alone with them.
-SUITES = $(wildcard tests/faults tests/e2e tests/integration tests/contract tests/unit)
+SUITES = $(wildcard tests/faults tests/e2e tests/browser tests/integration tests/contract tests/unit)
 
 .PHONY: help
 help: ## list the targets
@@ -38,9 +40,16 @@ clean-demo: ## forget what `make demo` made
 	rm -rf var/demo
 
 .PHONY: test
-test: lint ## lint, then run unit, contract, integration, end-to-end and fault tests
+test: lint test-js ## lint, then run unit, contract, integration, browser, end-to-end and fault tests
 	$(BIN)/python -m tests.servers prepare
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(SUITES) $(ARGS)
+
+.PHONY: test-js
+test-js: ## run the unit tests of the pages' JavaScript
+	@$(NODE) --eval 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' \
+		|| { echo 'The JavaScript tests need Node.js 20.19 or newer. Install it (Debian 13: apt-get install nodejs;' \
+		'macOS: brew install node), or name one with NODE=…'; exit 1; }
+	$(NODE) --test --test-reporter=spec tests/unit/javascript/*.test.mjs
 
 .PHONY: faults
 faults: $(VENV)/installed-test ## inject faults at many random moments; `make test` has one round of it

@@ -25,21 +25,19 @@ async function ask(path, options = {}) {
   const key = sessionStorage.getItem(KEY);
   const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
   let response;
-  try {
-    response = await fetch(path, { ...options, headers });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError("unreachable", "The server does not answer.", "Check the connection, then try again.");
-  }
   let body = null;
   try {
-    body = await response.json();
+    response = await fetch(path, { ...options, headers });
+    body = await response.json(); // the connection may break until here
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    if (!(error instanceof SyntaxError))
+      throw new ApiError("unreachable", "The server does not answer.", "Check the connection, then try again.");
   }
   if (response.ok && body !== null) return body;
   const told = body ?? {};
-  throw new ApiError(told.code ?? "unknown", told.detail ?? `The server answered ${response.status}.`, told.advice);
+  const sentence = response.ok ? "The server's answer cannot be read." : `The server answered ${response.status}.`;
+  throw new ApiError(told.code ?? "unknown", told.detail ?? sentence, told.advice);
 }
 
 /** What the model sees in a picture, with heatmaps. */

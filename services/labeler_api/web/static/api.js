@@ -21,23 +21,27 @@ export function hasKey() {
   return sessionStorage.getItem(KEY) !== null;
 }
 
-async function send(path, options = {}) {
+/** Send a request and read its answer with `read`; a connection may break until the answer's end. */
+async function send(path, read, options = {}) {
   const key = sessionStorage.getItem(KEY);
   const headers = { ...options.headers, ...(key === null ? {} : { Authorization: `Bearer ${key}` }) };
   let response;
   try {
     response = await fetch(path, { ...options, headers });
-  } catch {
-    throw new ApiError("unreachable", "The server does not answer.", "This page tries again by itself.");
+    if (response.ok) return await read(response);
+  } catch (error) {
+    const retried = "This page tries again by itself.";
+    if (error instanceof SyntaxError) throw new ApiError("unreadable", "The server's answer cannot be read.", retried);
+    throw new ApiError("unreachable", "The server does not answer.", retried);
   }
-  if (response.ok) return response;
-  const told = await response.json().catch(() => ({}));
+  const told = (await response.json().catch(() => null)) ?? {};
   throw new ApiError(told.code ?? "unknown", told.detail ?? `The server answered ${response.status}.`, told.advice);
 }
 
-const get = async (path) => (await send(path)).json();
-const post = async (path, body) =>
-  (await send(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } })).json();
+const asJson = (response) => response.json();
+const get = (path) => send(path, asJson);
+const post = (path, body) =>
+  send(path, asJson, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
 
 /** How many images every condition has. */
 export const balance = () => get("/v1/balance");
@@ -64,7 +68,7 @@ export async function show(img, path) {
     img.src = path;
     return;
   }
-  const url = URL.createObjectURL(await (await send(path)).blob());
+  const url = URL.createObjectURL(await send(path, (response) => response.blob()));
   if (img.dataset.path === path) {
     img.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
     img.src = url;

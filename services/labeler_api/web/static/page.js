@@ -171,19 +171,7 @@ function drawViewer(other) {
 }
 
 function drawFacts(image) {
-  const rounded = (value) => (Number.isInteger(value) ? value : value.toFixed(1));
-  const rows = [
-    ["Status", image.status],
-    ["Reviewed by", image.reviewer],
-    ["Reason", image.reason],
-    ["Size", `${image.width} × ${image.height}`],
-    ["Skin tone", image.skin_tone === null ? null : `${image.skin_tone} of 10 (Monk)`],
-    ["Made by", image.provider],
-    ["Quality", Object.entries(image.quality).map(([name, value]) => `${name.replaceAll("_", " ")} ${rounded(value)}`).join(", ")],
-    ["Prompt", image.prompt],
-  ];
-  const list = rows.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]);
-  find("facts").replaceChildren(...list);
+  find("facts").replaceChildren(...r.facts(image).flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
 }
 
 // Deciding
@@ -218,8 +206,7 @@ async function decide(verdict, labelsOf = null) {
     const failed = results.filter((result) => !result.ok);
     const count = results.length - failed.length;
     if (count > 0) done.push(count);
-    const labelled = reviews[0].labels ? ` as ${r.labelText(reviews[0].labels).toLowerCase()}` : "";
-    say(`${count} ${count === 1 ? "picture" : "pictures"} ${verdict}${labelled}.`);
+    say(r.decidedText(reviews, count));
     if (verdict === "rejected") find("reason").value = "";
     await refresh();
     if (failed.length > 0) {
@@ -234,7 +221,12 @@ async function undo() {
   if (busy || name === "") return;
   await working(async () => {
     let last = null;
-    for (let left = done.pop() ?? 1; left > 0; left -= 1) last = await api.undo(name);
+    let left = done.pop() ?? 1;
+    try {
+      for (; left > 0; left -= 1) last = await api.undo(name);
+    } finally {
+      if (left > 0) done.push(left); // what was not taken back can be, once the server answers again
+    }
     say(`Taken back: ${r.labelText(last.labels).toLowerCase()} is ${last.status} again.`);
     await refresh();
     if (known.has(last.id)) select(r.only(selection, last.id));
@@ -245,9 +237,12 @@ async function working(work) {
   busy = true;
   document.body.classList.add("busy");
   clearProblem();
-  await attempt(work);
-  busy = false;
-  document.body.classList.remove("busy");
+  try {
+    await attempt(work);
+  } finally {
+    busy = false;
+    document.body.classList.remove("busy");
+  }
 }
 
 // Balance and campaigns
@@ -298,15 +293,18 @@ async function refresh() {
   drawBalance(balance);
   drawCampaigns(campaigns);
   find("key-form").hidden = true;
-  if (["unreachable", "unauthorized"].includes(find("problem").dataset.code)) clearProblem();
+  if (["unreachable", "unreadable", "unauthorized"].includes(find("problem").dataset.code)) clearProblem();
   const counted = JSON.stringify([balance.images, balance.conditions]);
   if (counted !== counts) await load();
   counts = counted;
 }
 
 async function poll() {
-  if (!document.hidden && !busy) await attempt(refresh);
-  setTimeout(poll, POLL_MS);
+  try {
+    if (!document.hidden && !busy) await attempt(refresh);
+  } finally {
+    setTimeout(poll, POLL_MS);
+  }
 }
 
 // Wiring

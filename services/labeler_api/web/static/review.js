@@ -65,8 +65,8 @@ export function over(selection, ids) {
   let current = selection.current;
   if (!there.has(current)) {
     const rest = selection.ids.slice(Math.max(0, selection.ids.indexOf(current)));
-    const next = rest.find((id) => there.has(id)) ?? ids.at(current === null ? 0 : -1);
-    current = next ?? null;
+    const goesOn = selection.ids.some((id) => there.has(id)); // else it is another list: begin it at its start
+    current = rest.find((id) => there.has(id)) ?? ids.at(goesOn ? -1 : 0) ?? null;
   }
   if (chosen.size === 0 && current !== null) chosen.add(current);
   return { ids, chosen, current, anchor: there.has(selection.anchor) ? selection.anchor : current };
@@ -91,14 +91,38 @@ export function reviewOf(id, verdict, reviewer, { labels = null, reason = "" } =
   return review;
 }
 
-/** What a key asks for: [action, argument], or null. */
+/** One sentence on what was decided: of these reviews, so many were taken. */
+export function decidedText(reviews, count) {
+  const texts = new Set(reviews.map(({ labels }) => (labels ? ` as ${labelText(labels).toLowerCase()}` : "")));
+  const labelled = texts.size === 1 ? [...texts][0] : ""; // several texts: no one of them is true of all
+  return `${count} ${count === 1 ? "picture" : "pictures"} ${reviews[0].verdict}${labelled}.`;
+}
+
+/** What is known of an image, as [name, text]; what is not known is left out. */
+export function facts(image) {
+  const rounded = (value) => (Number.isInteger(value) ? value : value.toFixed(1));
+  const rows = [
+    ["Status", image.status],
+    ["Reviewed by", image.reviewer],
+    ["Reason", image.reason],
+    ["Size", `${image.width} × ${image.height}`],
+    ["Skin tone", image.skin_tone === null ? null : `${image.skin_tone} of 10 (Monk)`],
+    ["Made by", image.provider],
+    ["Quality", Object.entries(image.quality).map(([name, value]) => `${name.replaceAll("_", " ")} ${rounded(value)}`).join(", ")],
+    ["Prompt", image.prompt],
+  ];
+  return rows.filter(([, text]) => text);
+}
+
+/** What a key asks for: [action, argument], or null. Held down, a key only moves: nothing is decided unseen. */
 export function keyAction(event) {
   const command = event.ctrlKey || event.metaKey;
   if (command && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "a") return ["all"];
   if (command || event.altKey) return null;
-  if (["1", "2", "3"].includes(event.key)) return ["grade", SEVERITIES[Number(event.key) - 1]];
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   if (event.key in moves) return ["move", moves[event.key]];
+  if (event.repeat) return null;
+  if (["1", "2", "3"].includes(event.key)) return ["grade", SEVERITIES[Number(event.key) - 1]];
   const actions = { a: ["accepted"], r: ["rejected"], u: ["undo"], Escape: ["one"] };
   return actions[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? null;
 }

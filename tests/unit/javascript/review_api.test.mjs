@@ -1,0 +1,162 @@
+// The requests of the review page: what is asked, and what is said where it fails.
+
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+
+import * as api from "../../../services/labeler_api/web/static/api.js";
+import { brokenOff, fakeBrowser, json, refused } from "./browser_fakes.mjs";
+
+const UNREACHABLE = {
+  code: "unreachable",
+  message: "The server does not answer.",
+  advice: "This page tries again by itself.",
+};
+
+/** What an ApiError holds, to be compared. */
+const told = (expected) => (error) => {
+  assert.ok(error instanceof api.ApiError, String(error));
+  assert.deepEqual({ code: error.code, message: error.message, advice: error.advice }, expected);
+  return true;
+};
+
+describe("requests", () => {
+  test("what is only read is asked for with GET, its filter in the query", async () => {
+    const requests = fakeBrowser(() => json({ rebalances: ["one"] }));
+    await api.balance();
+    assert.deepEqual(await api.campaigns(3), ["one"]);
+    await api.images({ status: "pending", condition: "acne", cursor: "a&b", limit: 48 });
+    await api.image("7");
+    assert.deepEqual(requests.map(({ path }) => path), [
+      "/v1/balance",
+      "/v1/rebalances?limit=3",
+      "/v1/images?status=pending&condition=acne&cursor=a%26b&limit=48",
+      "/v1/images/7",
+    ]);
+    for (const { method, body, headers } of requests) assert.deepEqual([method, body, headers], [undefined, undefined, {}]);
+  });
+
+  test("reviews and their undoing are posted as JSON", async () => {
+    const requests = fakeBrowser(() => json({ results: [{ ok: true }], status: "pending" }));
+    const review = { image_id: "7", verdict: "accepted", reviewer: "Ada" };
+    assert.deepEqual(await api.review([review]), [{ ok: true }]);
+    assert.equal((await api.undo("Ada")).status, "pending");
+    assert.deepEqual(requests.map(({ path, body }) => [path, JSON.parse(body)]), [
+      ["/v1/reviews", { reviews: [review] }],
+      ["/v1/reviews/undo", { reviewer: "Ada" }],
+    ]);
+    for (const { method, headers } of requests) {
+      assert.deepEqual([method, headers], ["POST", { "Content-Type": "application/json" }]);
+    }
+  });
+
+  test("given no key, when one is remembered, then every request carries it", async () => {
+    const requests = fakeBrowser(() => json({}));
+    assert.equal(api.hasKey(), false);
+    await api.balance();
+    api.useKey("secret");
+    assert.equal(api.hasKey(), true);
+    await api.balance();
+    await api.undo("Ada");
+    assert.deepEqual(requests.map(({ headers }) => headers.Authorization), [undefined, "Bearer secret", "Bearer secret"]);
+    assert.equal(requests[2].headers["Content-Type"], "application/json");
+  });
+});
+
+describe("failures", () => {
+  test("a problem document is passed on as it is", async () => {
+    fakeBrowser(() => json({ code: "conflict", detail: "Somebody was first.", advice: "Review it again." }, 409));
+    await assert.rejects(api.undo("Ada"), told({ code: "conflict", message: "Somebody was first.", advice: "Review it again." }));
+  });
+
+  test("a problem without advice has an empty one", async () => {
+    fakeBrowser(() => json({ code: "not_found", detail: "No such image." }, 404));
+    await assert.rejects(api.image("7"), told({ code: "not_found", message: "No such image.", advice: "" }));
+  });
+
+  test("of an answer that is no problem document, its status is told", async () => {
+    for (const body of ["<html>Bad gateway</html>", "", "null"]) {
+      fakeBrowser(() => new Response(body, { status: 502 }));
+      await assert.rejects(api.balance(), told({ code: "unknown", message: "The server answered 502.", advice: "" }));
+    }
+  });
+
+  test("a server that cannot be reached is told as such", async () => {
+    fakeBrowser(refused);
+    await assert.rejects(api.balance(), told(UNREACHABLE));
+  });
+
+  test("so is one that is gone before the end of its answer, which the page must not take for its own fault", async () => {
+    fakeBrowser(brokenOff);
+    await assert.rejects(api.balance(), told(UNREACHABLE));
+    await assert.rejects(api.review([]), told(UNREACHABLE));
+  });
+
+  test("an answer that is not JSON cannot be read", async () => {
+    fakeBrowser(() => new Response("<html>Log in</html>"));
+    const expected = { ...UNREACHABLE, code: "unreadable", message: "The server's answer cannot be read." };
+    await assert.rejects(api.balance(), told(expected));
+  });
+});
+
+describe("pictures", () => {
+  /** An <img> as far as `show` needs one. */
+  class Picture extends EventTarget {
+    dataset = {};
+    src = "";
+  }
+
+  /** Count object URLs that were made and not given back. */
+  function countUrls() {
+    const open = new Set();
+    let made = 0;
+    URL.createObjectURL = () => {
+      made += 1;
+      open.add(`blob:${made}`);
+      return `blob:${made}`;
+    };
+    URL.revokeObjectURL = (url) => open.delete(url);
+    return open;
+  }
+
+  test("without a key the browser fetches the picture itself", async () => {
+    const requests = fakeBrowser(refused);
+    const img = new Picture();
+    await api.show(img, "/v1/images/7/content");
+    assert.deepEqual([img.src, requests], ["/v1/images/7/content", []]);
+  });
+
+  test("with a key it is fetched with that, and its memory given back once it is drawn", async () => {
+    const open = countUrls();
+    const requests = fakeBrowser(() => new Response("a picture"));
+    api.useKey("secret");
+    const img = new Picture();
+    await api.show(img, "/v1/images/7/content");
+    assert.equal(requests[0].headers.Authorization, "Bearer secret");
+    assert.deepEqual([img.src, open.size], ["blob:1", 1]);
+    img.dispatchEvent(new Event("load"));
+    assert.equal(open.size, 0);
+  });
+
+  test("given a picture is on its way, when another is wanted, then the first is thrown away", async () => {
+    const open = countUrls();
+    const waiting = new Map();
+    fakeBrowser((path) => new Promise((resolve) => waiting.set(path, resolve)));
+    api.useKey("secret");
+    const img = new Picture();
+    const first = api.show(img, "/1");
+    const second = api.show(img, "/2");
+    waiting.get("/2")(new Response("second"));
+    await second;
+    const shown = img.src;
+    waiting.get("/1")(new Response("first"));
+    await first;
+    assert.equal(img.src, shown);
+    assert.deepEqual([...open], [shown]);
+  });
+
+  test("a picture whose connection breaks off is told as a server that does not answer", async () => {
+    fakeBrowser(brokenOff);
+    api.useKey("secret");
+    await assert.rejects(api.show(new Picture(), "/1"), told(UNREACHABLE));
+  });
+});
