@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import postgres, rabbitmq
+from tests.servers import chromium, postgres, rabbitmq
 from tests.servers.process import Process, ServerFailed
 
 
@@ -40,3 +40,39 @@ def test_a_process_that_is_never_ready_is_ended(tmp_path: Path) -> None:
     with pytest.raises(ServerFailed, match="not ready after"):
         process.wait_until(lambda: False, timeout_s=0.1)
     process.stop()
+
+
+def test_where_no_browser_can_be_had_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(chromium.VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ServerFailed, match=f"apt-get install chromium.*{chromium.VARIABLE}"):
+        chromium.executable()
+
+
+@pytest.mark.parametrize("name", ["chromium", "chromium-browser", "google-chrome"])
+def test_a_browser_on_the_path_is_found(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(chromium.VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / name).touch(mode=0o755)
+    assert chromium.executable() == tmp_path / name
+
+
+def test_a_browser_that_is_named_is_taken_or_its_lack_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    named = tmp_path / "my-browser"
+    monkeypatch.setenv(chromium.VARIABLE, str(named))
+    with pytest.raises(ServerFailed, match=r"my-browser', which cannot be run\. .*apt-get install chromium"):
+        chromium.executable()
+    named.touch(mode=0o755)
+    assert chromium.executable() == named
+
+
+def test_a_browser_is_installed_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(chromium.VARIABLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(chromium, "can_apt", lambda: True)
+    monkeypatch.setattr(chromium, "apt_install", lambda name: (tmp_path / name).touch(mode=0o755))
+    assert chromium.executable() == tmp_path / "chromium"
+    monkeypatch.setattr(chromium, "apt_install", lambda name: pytest.fail("It is there already."))
+    chromium.prepare()
