@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from rich.markup import escape
 
@@ -112,20 +112,25 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _unpack(descriptor: int, into: Path) -> int:
     files = 0
+
+    def checked(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        """A file where the data filter lets it lie, under a name of its own; no directory, link or device."""
+        nonlocal files
+        if not member.isfile():
+            return None
+        kept = tarfile.data_filter(member, path)
+        if kept.name != member.name:  # it makes an absolute path a relative one
+            raise tarfile.AbsolutePathError(member)
+        if (into / kept.name).exists():
+            raise InvalidRequest(f"The export names '{kept.name[:80]}' twice.")
+        files += 1
+        return kept
+
     try:
         with os.fdopen(descriptor, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                path = PurePosixPath(member.name)
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is None:
-                    continue
-                if path.is_absolute() or ".." in path.parts:
-                    raise InvalidRequest(f"The export names '{member.name[:80]}', which lies outside of it.")
-                target = into / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as file:
-                    shutil.copyfileobj(content, file)
-                files += 1
-    except tarfile.TarError as error:
+            archive.extractall(into, filter=checked)
+    except tarfile.FilterError as error:
+        raise InvalidRequest(f"The export names '{error.tarinfo.name[:80]}', which lies outside of it.") from error
+    except (tarfile.TarError, ValueError, OverflowError) as error:  # the last two: a number or name no disk can take
         raise InvalidRequest(f"The export was cut off or damaged: {error}.") from error
     return files

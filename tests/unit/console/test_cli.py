@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -617,6 +618,64 @@ def test_a_bad_archive_leaves_nothing(run: Invoke, told: FakeServer, tmp_path: P
     ran = run("export", tmp_path / "a" / "out")
     assert ran.status == 2
     assert list((tmp_path / "a").iterdir()) == []
+
+
+def _archive(*members: tuple[str, dict[str, Any]]) -> bytes:
+    """A tar of members of three bytes each, with attributes of theirs set."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, attributes in members:
+            member = tarfile.TarInfo(name)
+            member.size = 3
+            for attribute, value in attributes.items():
+                setattr(member, attribute, value)
+            archive.addfile(member, io.BytesIO(b"abc"))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("archive", "words"),
+    [
+        (_archive(("../evil.txt", {})), "'../evil.txt', which lies outside"),
+        (_archive(("/tmp/evil.txt", {})), "'/tmp/evil.txt', which lies outside"),
+        (_archive(("a", {}), ("a", {})), "'a' twice"),
+        (_archive(("a", {"pax_headers": {"path": "a\0b"}})), "damaged"),
+        (_archive(("a", {"pax_headers": {"mtime": "1e400"}})), "damaged"),
+        (_archive(("a", {"pax_headers": {"mtime": "nan"}})), "damaged"),
+        (_archive(("a", {"pax_headers": {"size": str(2**90)}})), "damaged"),
+        (b"no tar at all", "damaged"),
+    ],
+)
+def test_a_bad_archive_is_refused_in_a_sentence(
+    run: Invoke, told: FakeServer, tmp_path: Path, archive: bytes, words: str
+) -> None:
+    told.tar = lambda: archive
+    ran = run("export", tmp_path / "a" / "out", "--json")
+    assert (ran.status, ran.json["code"]) == (2, "invalid_request")
+    assert words in ran.json["detail"]
+    assert str(tmp_path) not in ran.json["detail"]  # nor where it was unpacked for the time being
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_a_file_where_a_folder_is_needed_leaves_nothing(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    told.tar = lambda: _archive(("a", {}), ("a/b", {}))
+    ran = run("export", tmp_path / "a" / "out", "--json")
+    assert (ran.status, ran.json["code"]) == (1, "export_failed")
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_only_plain_files_are_unpacked(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    told.tar = lambda: _archive(
+        ("folder", {"type": tarfile.SYMTYPE, "linkname": str(tmp_path), "size": 0}),
+        ("folder/a.jpg", {"mode": 0o6777}),
+        ("pipe", {"type": tarfile.FIFOTYPE, "size": 0}),
+        ("copy", {"type": tarfile.LNKTYPE, "linkname": "folder/a.jpg", "size": 0}),
+    )
+    target = tmp_path / "out"
+    assert run("export", target, "--json").json["files"] == 1
+    assert [path.name for path in target.rglob("*")] == ["folder", "a.jpg"]
+    assert not (tmp_path / "a.jpg").exists()
+    assert (target / "folder" / "a.jpg").stat().st_mode & 0o7022 == 0  # nobody else writes it, nobody becomes another
 
 
 # Which service is talked to
