@@ -9,7 +9,7 @@ from typing import Any
 
 from services.console.import_folder import Labels, read_folder
 from services.demo.report.document import Report
-from services.demo.report.sections import Face
+from services.demo.report.faces import Face
 from shared.taxonomy import Condition, Severity
 
 FOLD = "balanced_test"  # the test pictures that both models are compared on: equally many per condition

@@ -100,6 +100,12 @@ class Models(Part):
     baseline_text: str = "a logistic regression on colour histograms, trained on the same pictures as the model after"
     interval_method: str = INTERVAL_METHOD
 
+    @property
+    def measured(self) -> dict[str, Evaluation]:
+        """Those that there are, by their names."""
+        found = {"before": self.before, "after": self.after, "baseline": self.baseline}
+        return {name: model for name, model in found.items() if model is not None}
+
 
 class Promotion(Part):
     """Whether the model after went live, and why."""

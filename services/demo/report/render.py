@@ -1,15 +1,21 @@
-"""The report as one HTML file: no script, nothing loaded from anywhere, readable on paper and on a phone."""
+"""The report as one HTML file: no script, nothing loaded from anywhere, readable on paper and on a phone.
+
+`templates/` has the page and its sections; what they say in sentences is in `wording.py`, what their charts draw in
+`charts.py`. All text is escaped, and a name that does not exist is an error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.demo.report import model_sections, sections
-from services.demo.report.document import Report
-from services.demo.report.markup import Markup, el
-from services.demo.report.sections import Face
-from services.demo.report.style import CSS
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from services.console import text
+from services.demo.report import charts, wording
+from services.demo.report.document import Plan, Report
+from services.demo.report.faces import Face, cards, data_uri
+from shared.taxonomy import Condition, Severity
 
 DRAWN = (
     "The faces in this run are drawn by a program, as stand-ins for trying the loop without photographs, keys or cost. "
@@ -32,49 +38,55 @@ def render(
     `drawn`: whether the pictures are drawings, which is then said before any number.
     """
     document = report if isinstance(report, Report) else Report.model_validate(report)
-    notes = ([DRAWN] if drawn else []) + [text for text in document.warnings if text != DRAWN]
+    notes = ([DRAWN] if drawn else []) + [note for note in document.warnings if note != DRAWN]
     if document.scale != 1:
         notes.append(f"This run used {document.scale:.0%} of the full dataset: intervals are wider than a full run's.")
-    body = (
-        el("header", el("h1", f"evenskin: {title[0].lower()}{title[1:]}"), el("p", _when(document), class_="soft")),
-        el(
-            "main",
-            sections.warnings(notes) if notes else None,
-            sections.summary(document),
-            sections.dataset(document),
-            sections.faces(faces) if faces else None,
-            model_sections.comparison(document.models),
-            model_sections.promotion(document.promotion) if document.promotion else None,
-            model_sections.training(document.models),
-            sections.prediction(document.prediction, picture) if document.prediction else None,
-            sections.seconds(document),
-            sections.reading(document.models),
-        ),
-        el("footer", el("p", _versions(document))),
+    return _TEMPLATES.get_template("page.html").render(
+        report=document,
+        models=document.models,
+        title=title,
+        notes=notes,
+        cards=cards(faces),
+        picture=data_uri(picture) if picture else None,
     )
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name_="color-scheme", content="light dark"),
-        el("title", f"evenskin report: {title}"),
-        el("style", Markup(CSS)),
-    )
-    return f"<!doctype html>\n{el('html', head, el('body', body), lang='en')}\n"
 
 
-def _when(report: Report) -> str:
-    parts = [
-        f"{report.date:%d %B %Y, %H:%M}".lstrip("0") if report.date else "",
-        f"seed {report.seed}" if report.seed is not None else "",
-        "every number below was measured in this run",
-    ]
-    text = "; ".join(filter(None, parts))
-    return text[0].upper() + text[1:] + "."
+def _conditions_of(named: Iterable[Iterable[str]]) -> list[str]:
+    """The conditions that are named anywhere, in the order every table keeps."""
+    found = {name for names in named for name in names}
+    return [condition.value for condition in Condition if condition in found]
 
 
-def _versions(report: Report) -> str:
-    models = {name: model.version for name in ("before", "after") if (model := getattr(report.models, name))}
-    named = [f"model {name} {version}" for name, version in models.items() if version]
-    named += [f"{name} {version}" for name, version in report.versions.items()]
-    return "Made by evenskin. " + (", ".join(named) + "." if named else "")
+def _quotas(plan: Plan) -> dict[tuple[str, str], int]:
+    """Images that each condition and severity had to get."""
+    return {(quota.condition, quota.severity): quota.count for quota in plan.quotas}
+
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("services.demo.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_TEMPLATES.filters |= {
+    "condition": text.condition_text,
+    "count": text.count,
+    "duration": text.duration,
+    "interval": text.interval,
+    "percent": text.percent,
+    "usd": text.usd,
+    "thousands": lambda number: f"{number:,.0f}",
+    "along": lambda share: f"{100 * share:.2f}%",  # a place or a length along a chart
+}
+_TEMPLATES.globals |= {
+    "NONE": text.NONE,
+    "METRIC_NAMES": text.METRIC_NAMES,
+    "SEVERITIES": [severity.label for severity in Severity],
+    "conditions_of": _conditions_of,
+    "quotas": _quotas,
+    "severity_word": text.severity_word,
+    "charts": charts,
+    "wording": wording,
+}

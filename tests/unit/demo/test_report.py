@@ -14,7 +14,6 @@ from rich.console import Console, RenderableType
 from services.console.tables import balance_table, bar, plan_table, prediction_table
 from services.console.text import count, duration, interval, overall_metrics, percent, severity_word, usd
 from services.demo.report.document import Report
-from services.demo.report.markup import Markup, el
 from services.demo.report.render import DRAWN, render
 from services.demo.tables import comparison_table
 from shared.taxonomy import Condition, Severity, split_over_severities
@@ -156,10 +155,14 @@ def test_what_others_wrote_is_escaped() -> None:
     evil = "<script>alert('x')</script>\"&"
     document = report(warnings=[evil], versions={evil: evil}, seconds={evil: 1.0})
     document["promotion"]["reason"] = document["prediction"]["model_version"] = evil
-    document["prediction"]["source"] = evil
-    shown = page(document, title=evil, picture=JPEG)
+    document["prediction"]["source"] = document["plan"]["provider"] = document["promotion"]["version"] = evil
+    document["prediction"]["warnings"] = [evil]
+    document["prediction"]["conditions"][0]["condition"] = evil
+    document["models"]["baseline_text"] = document["models"]["interval_method"] = evil
+    shown = page(document, title=evil, picture=JPEG, faces=[("acne", evil, JPEG)])
     assert "script" not in {tag for tag, _ in shown.tags}
     assert evil in shown.words
+    assert all(re.fullmatch("[a-z0-9-]+", name) for _, attributes in shown.tags for name in attributes)
 
 
 @pytest.mark.parametrize(
@@ -302,11 +305,3 @@ def test_overall_metrics_are_found_in_any_layout() -> None:
     assert overall_metrics({"overall": {"f1": 1}}) == {"f1": 1}
     assert overall_metrics({"test": {"overall": {"f1": 2}}, "balanced_test": {"overall": {"f1": 3}}}) == {"f1": 3}
     assert overall_metrics({"history": []}) == {}
-
-
-def test_elements_escape_and_leave_out() -> None:
-    assert el("p", "a<b", None, [Markup("<i>"), 3], class_="x", hidden=True, title=None, x=0) == (
-        '<p class="x" hidden x="0">a&lt;b<i>3</p>'
-    )
-    with pytest.raises(TypeError):
-        el("p", object())
