@@ -9,7 +9,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from cloudevents.core.bindings.rabbitmq import RabbitMQMessage, from_structured_event, to_structured_event
+from cloudevents.core.bindings.rabbitmq import (
+    RabbitMQMessage,
+    from_binary_event,
+    from_structured_event,
+    to_binary_event,
+    to_structured_event,
+)
+from cloudevents.core.exceptions import BaseCloudEventException
 from cloudevents.core.v1.event import CloudEvent
 
 from shared.errors import MalformedEvent
@@ -139,8 +146,8 @@ EXAMPLES: tuple[Event, ...] = (
 )
 
 
-def by_the_sdk(message: Message) -> RabbitMQMessage:
-    """The message as the CloudEvents SDK writes it."""
+def by_the_sdk(message: Message) -> CloudEvent:
+    """The message as the CloudEvents SDK has it."""
     attributes = {
         "specversion": "1.0",
         "type": message.event.name(),
@@ -151,7 +158,7 @@ def by_the_sdk(message: Message) -> RabbitMQMessage:
         "correlationid": message.correlation_id,
         "traceparent": message.traceparent,
     }
-    return to_structured_event(CloudEvent(attributes, message.event.model_dump(mode="json")))
+    return CloudEvent(attributes, message.event.model_dump(mode="json"))
 
 
 def test_every_event_has_an_example() -> None:
@@ -163,7 +170,7 @@ def test_every_event_has_an_example() -> None:
 def test_we_write_and_read_what_the_sdk_does(event: Event, offset_h: int) -> None:
     time = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=timezone(timedelta(hours=offset_h)))
     message = Message(event, 'a "source" ü', id='"id" \\', time=time, correlation_id="c-1")
-    theirs, ours = by_the_sdk(message), encode(message)
+    theirs, ours = to_structured_event(by_the_sdk(message)), encode(message)
     assert (ours.content_type, ours.headers) == (theirs.content_type, theirs.headers)
     assert json.loads(ours.body) == json.loads(theirs.body)
     assert list(json.loads(ours.body)) == list(json.loads(theirs.body))
@@ -171,6 +178,70 @@ def test_we_write_and_read_what_the_sdk_does(event: Event, offset_h: int) -> Non
     read = from_structured_event(RabbitMQMessage({}, ours.content_type, ours.body))
     assert (read.get_type(), read.get_id(), read.get_time()) == (event.name(), message.id, time)
     assert read.get_data() == event.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("offset_h", [0, 2])
+@pytest.mark.parametrize("event", EXAMPLES, ids=list(EVENTS))
+def test_we_read_binary_mode_as_the_sdk_writes_it(event: Event, offset_h: int) -> None:
+    time = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=timezone(timedelta(hours=offset_h)))
+    message = Message(event, 'a "source" ü', id='"id" \\', time=time, correlation_id="c-1")
+    theirs = to_binary_event(by_the_sdk(message))
+    assert decode(Wire(event.name(), theirs.content_type or "", theirs.headers, theirs.body)) == message
+
+
+@pytest.mark.parametrize("left_out", ["ce-id", "ce-specversion", "ce-time", "ce-correlationid"])
+def test_binary_mode_may_leave_out_what_the_sdk_lets_it(left_out: str) -> None:
+    headers = {name: value for name, value in BINARY.items() if name != left_out}
+    body = MESSAGE.event.model_dump_json().encode()
+    message = decode(Wire("ImageAugmented", "application/json", headers, body))
+    theirs = from_binary_event(RabbitMQMessage(headers, "application/json", body))
+    assert (message.event, f"/evenskin/{message.source}") == (MESSAGE.event, theirs.get_source())
+    assert message.id
+    if left_out != "ce-id":
+        assert message.id == theirs.get_id()
+    if left_out != "ce-time":
+        assert message.time == theirs.get_time()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ce-id", ""),
+        ("ce-source", None),
+        ("ce-source", ""),
+        ("ce-specversion", "0.3"),
+        ("ce-specversion", ""),
+        ("ce-type", ""),
+        ("ce-time", "yesterday"),
+        ("ce-time", ""),
+        ("ce-time", "2026-01-02T03:04:05"),
+        ("ce-time", "2026-13-02T03:04:05Z"),
+    ],
+)
+def test_binary_mode_is_malformed_where_the_sdk_says_so(name: str, value: str | None) -> None:
+    changed = {header: text for header, text in (BINARY | {name: value}).items() if text is not None}
+    body = MESSAGE.event.model_dump_json().encode()
+    with pytest.raises((BaseCloudEventException, ValueError)):
+        from_binary_event(RabbitMQMessage(changed, "application/json", body))
+    with pytest.raises(MalformedEvent):
+        decode(Wire("ImageAugmented", "application/json", changed, body))
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-01-02T03:04:05Z",
+        "2026-01-02t03:04:05z",
+        "2026-01-02T03:04:05.123456789Z",
+        "2026-01-02T03:04:05.5-07:30",
+        "2026-01-02T03:04:05-00:00",
+    ],
+)
+def test_times_are_read_as_the_sdk_reads_them(time: str) -> None:
+    body = MESSAGE.event.model_dump_json().encode()
+    theirs = from_binary_event(RabbitMQMessage(BINARY | {"ce-time": time}, "application/json", body)).get_time()
+    assert decode(Wire("ImageAugmented", "application/json", BINARY | {"ce-time": time}, body)).time == theirs
+    assert decode(structured(time=time)).time == theirs
 
 
 def test_data_may_come_as_base64() -> None:
