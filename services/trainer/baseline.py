@@ -1,7 +1,8 @@
 """The baseline every model is reported beside: logistic regression on colour histograms.
 
 It sees how much of each colour a picture has, but not where. A model that does not beat it has learnt colours, and
-nothing about skin.
+nothing about skin. It is fitted with PyTorch, which is here anyway: scikit-learn gives the same probabilities to within
+0.0002, and would add 120 MB to the trainer's image.
 """
 
 from __future__ import annotations
