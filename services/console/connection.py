@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from services.console.client import LabelerClient, ModelClient
 from shared.errors import ConfigurationError, ServiceUnreachable
@@ -110,25 +111,14 @@ async def running_on(home: Path, api_key: str | None = None) -> Where | None:
     try:
         written: Any = json.loads((home / RUN_FILE).read_bytes())
         pid, labeler_url, model_url = int(written["pid"]), written.get("labeler_url"), written.get("model_url")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        lives = psutil.pid_exists(pid)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
     url = labeler_url or model_url
-    if not isinstance(url, str) or not _lives(pid):
+    if not isinstance(url, str) or not lives:
         return None
     async with LabelerClient(url, api_key=api_key) as client:
         return Where(labeler_url, model_url, api_key) if await client.healthy() else None
-
-
-def _lives(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # it lives, and is another user's
-        return True
-    return True
 
 
 def quiet_logs(settings: Settings) -> None:
