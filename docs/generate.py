@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
-
+from docs.fields import first_sentence, table, values, without_null
 from services.console.all_in_one import SERVICES, build, settings_class
 from shared import errors
 from shared.embedded.blobs import DirectoryBlobs
 from shared.embedded.bus import InProcessBus
-from shared.events import EVENTS
+from shared.events import EVENTS, Event
 from shared.metrics import Described
-from shared.schemas import ROUTES, asyncapi, json_schema, summary
-from shared.settings import PREFIX, Settings
+from shared.schemas import ROUTES, asyncapi, example_data, example_document, json_schema
+from shared.settings import Settings, variable
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by `make docs` from the code. Do not edit. -->\n"
@@ -44,47 +40,27 @@ def _settings() -> str:
         NOTE,
         "# Settings\n",
         "Environment variables, or lines of a `.env` file in the working directory. Every one can also be given as "
-        "`…_FILE`, the name of a file that holds it.\n",
+        "`…_FILE`, the name of a file that holds it. Bounds in italics are not checked when a service starts.\n",
         "## Every service\n",
-        *_table(Settings, sorted(common)),
+        *_settings_tables(Settings, sorted(common)),
     ]
     for service in SERVICES:
         found = settings_class(service)
         own = [name for name in found.model_fields if name not in common or name == "port"]
-        parts += [f"\n## {service}\n", *_table(found, own)]
+        parts += [f"\n## {service}\n", *_settings_tables(found, own)]
     return "\n".join(parts) + "\n"
 
 
-def _table(found: type[Settings], names: list[str]) -> Iterator[str]:
-    yield "| variable | default | meaning |\n| --- | --- | --- |"
-    documentation = _attribute_docs(found)
-    for name in names:
-        field = found.model_fields[name]
-        variable = field.validation_alias if isinstance(field.validation_alias, str) else f"{PREFIX}{name.upper()}"
-        yield f"| `{variable}` | {_default(field)} | {documentation.get(name, '')} |"
-
-
-def _default(field: FieldInfo) -> str:
-    if field.default_factory is not None:
-        return "the number of cores"
-    if field.default in (None, PydanticUndefined):
-        return "none"
-    if isinstance(field.default, str | int | float | Path):
-        return f"`{field.default}`"
-    return "see its class"
-
-
-def _attribute_docs(found: type[Any]) -> dict[str, str]:
-    """The docstrings below a class's attributes, the nearest class first."""
-    documented: dict[str, str] = {}
-    for base in reversed(found.__mro__):
-        if base.__module__.startswith(("services.", "shared.")):
-            lines = inspect.getsource(base).splitlines()
-            for line, after in itertools.pairwise(lines):
-                name, text = line.strip().partition(":")[0], after.strip()
-                if text.startswith('"""') and text.endswith('"""') and name.isidentifier():
-                    documented[name] = text.strip('"')
-    return documented
+def _settings_tables(found: type[Settings], names: list[str]) -> Iterator[str]:
+    """A row for each of the settings, and a table for each that is a document of its own."""
+    schema = found.model_json_schema()
+    definitions = schema.get("$defs", {})
+    variables = {name: variable(found.model_fields[name], name) for name in names}
+    aliases = {name: found.model_fields[name].validation_alias or name for name in names}
+    properties = {variables[name]: without_null(schema["properties"][aliases[name]]) for name in names}
+    yield table({"properties": properties}, definitions)
+    for name, part in definitions.items():
+        yield f"\n### {name}\n\n{first_sentence(part)}\n\n{table(part, definitions)}"
 
 
 def _errors() -> str:
@@ -109,19 +85,47 @@ def _errors() -> str:
 
 
 def _events() -> str:
+    definitions = json_schema()["$defs"]
     parts = [
         NOTE,
         "# Events\n",
         "One durable topic exchange `evenskin`; the routing key is the event's name. Bodies are CloudEvents 1.0, "
-        "structured or binary. [JSON Schema](events.schema.json), [AsyncAPI](asyncapi.json).\n",
+        "structured or binary; for an operator's event the bare data will do. Fields that a newer sender added are "
+        "passed over, but for an operator's event, where they are an error. Bounds in italics are what senders keep "
+        "to; a message is not refused for them. For programs: [JSON Schema](events.schema.json), "
+        "[AsyncAPI](asyncapi.json).\n",
+        "An example in structured mode, as all services send; below, each event's example is its `data`.\n",
+        _json(example_document("RebalanceRequested")),
     ]
     for name, event in EVENTS.items():
         sender, receivers = ROUTES[name]
-        parts.append(f"## {name}\n\n{summary(event)} From {sender} to {', '.join(receivers)}.\n")
-        parts.append("| field | required |\n| --- | --- |")
-        parts += [f"| `{f}` | {'yes' if field.is_required() else ''} |" for f, field in event.model_fields.items()]
-        parts.append("")
+        parts += [f"## {name}\n", *_paragraphs(event), f"From {sender} to {', '.join(receivers)}.\n"]
+        parts += [table(definitions[name], definitions), "", _json(example_data(name))]
+    parts.append("## What fields are made of\n")
+    for name, part in definitions.items():
+        if name not in EVENTS:
+            told = table(part, definitions) if "properties" in part else f"One of {values(part)}."
+            parts.append(f"### {name}\n\n{first_sentence(part)}\n\n{told}\n")
     return "\n".join(parts)
+
+
+def _paragraphs(event: type[Event]) -> Iterator[str]:
+    """What the event's docstring says, a line each."""
+    for paragraph in (inspect.getdoc(event) or "").split("\n\n"):
+        yield paragraph.replace("\n", " ") + "\n"
+
+
+def _json(document: object) -> str:
+    return f"```json\n{json.dumps(document, indent=2, ensure_ascii=False)}\n```\n"
+
+
+_UNITS = {
+    "_seconds": "seconds",
+    "_usd": "US dollars",
+    "_ratio": "ratio, 0 to 1",
+    "_loss": "nats",  # mean binary cross-entropy
+    "_info": "always 1",
+}
 
 
 def metrics_of_services() -> dict[str, list[Described]]:
@@ -159,10 +163,15 @@ def _metrics() -> str:
 
 
 def _metric_table(metrics: list[Described]) -> Iterator[str]:
-    yield "| metric | type | labels | meaning |\n| --- | --- | --- | --- |"
+    yield "| metric | type | unit | labels | meaning |\n| --- | --- | --- | --- | --- |"
     for metric in metrics:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
-        yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |"
+        yield f"| `{metric.name}` | {metric.kind} | {unit_of(metric.name)} | {labels} | {metric.meaning} |"
+
+
+def unit_of(metric: str) -> str:
+    """The unit that a metric's name ends in, as Prometheus asks for; what has none is a number of things."""
+    return next((unit for end, unit in _UNITS.items() if metric.removesuffix("_total").endswith(end)), "count")
 
 
 def write(directory: Path = DOCS) -> None:

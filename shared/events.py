@@ -1,7 +1,7 @@
 """Every event, one frozen model each. The class name is the CloudEvents type and the routing key.
 
 Needs only the standard library, pydantic and our taxonomy: anybody may import it. An event carries
-keys of the object store, never a picture.
+keys of the object store, never a picture. `docs/events.md` is written from what stands here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,33 @@ from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View, pars
 
 MAX_TARGET = 100_000  # images per condition: far above any dermatology set, far below an accident with a zero too many
 
+
+def stated(*, unit: str = "", bounds: str = "") -> Any:
+    """Annotate a type with its unit, and with bounds that senders keep to. They are stated, never checked.
+
+    Both stand in the JSON Schema as `x-unit` and `x-bounds`; bounds that are checked are pydantic's own (`ge`, `le`).
+    """
+    keywords = {"x-unit": unit, "x-bounds": bounds}
+    return Field(json_schema_extra={name: text for name, text in keywords.items() if text})
+
+
 Labels = dict[
     Annotated[Condition, BeforeValidator(lambda name: parse_condition(str(name)))],
     Annotated[Severity | None, BeforeValidator(lambda value: None if value is None else parse_severity(value))],
 ]
-Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False), stated(unit="US dollars")]
+Pixels = Annotated[int, stated(unit="pixels", bounds="1 or more")]
+Images = Annotated[int, stated(unit="images", bounds="0 or more")]
+Target = Annotated[StrictInt, stated(unit="images", bounds=f"0 to {MAX_TARGET}, else RebalanceRejected")]
+Attempt = Annotated[int, stated(unit="attempts", bounds="1 to the campaign's max_attempts")]
+Epochs = Annotated[int, stated(unit="epochs", bounds="1 or more")]
+Loss = Annotated[float, stated(unit="nats", bounds="0 or more")]
+ConditionName = Annotated[str, stated(bounds="a condition or a synonym, else RebalanceRejected")]
+Key = Annotated[str, stated(bounds="a key of the object store")]
+Sha256 = Annotated[str, stated(bounds="64 hexadecimal digits, lower case")]
+RunId = Annotated[str, stated(bounds="`run-` and 12 hexadecimal digits")]
+ModelVersion = Annotated[str, stated(bounds="letters, digits, `-`, `_` and `.`")]
+DatasetVersion = Annotated[str, stated(bounds="`ds-` and 16 hexadecimal digits")]
 
 
 class ReviewPolicy(StrEnum):
@@ -54,7 +76,7 @@ class FailureReason(StrEnum):
 class Model(BaseModel):
     """Base of events and their parts: frozen; fields a newer sender added are passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), use_attribute_docstrings=True)
 
 
 class Event(Model):
@@ -73,20 +95,30 @@ class Subject(Model):
     """The person and the picture a slot asks for."""
 
     age_band: AgeBand
-    skin_tone: Annotated[int, Field(ge=1, le=10)]
+    """Age of the person in years, as a band."""
+    skin_tone: Annotated[int, Field(ge=1, le=10), stated(unit="steps of the Monk scale")]
+    """Skin tone, from 1, lightest, to 10, darkest."""
     sex: Sex
+    """Sex of the person as it shows in the picture."""
     light: Light
+    """Lighting of the picture."""
     view: View
+    """Pose of the head, seen from the camera."""
 
 
 class Variant(Model):
-    """An augmented copy in the store. Width and height in pixels, as displayed."""
+    """An augmented copy in the store."""
 
     operation: str
-    key: str
-    sha256: str
-    width: int
-    height: int
+    """What was done to the original: `hflip`, a horizontal flip."""
+    key: Key
+    """Where the copy lies: `images/<image_id>/<operation>.<ext>`."""
+    sha256: Sha256
+    """Hash of the copy's bytes."""
+    width: Pixels
+    """Width as displayed, after any EXIF rotation."""
+    height: Pixels
+    """Height as displayed, after any EXIF rotation."""
 
 
 class RebalanceRequested(Event):
@@ -100,13 +132,20 @@ class RebalanceRequested(Event):
 
     from_operator: ClassVar[bool] = True
 
-    target_per_condition: StrictInt | None = None
-    conditions: tuple[str, ...] | None = None
-    targets: dict[str, StrictInt] | None = None
+    target_per_condition: Target | None = None
+    """Accepted originals that each of `conditions` shall have."""
+    conditions: tuple[ConditionName, ...] | None = None
+    """Conditions that `target_per_condition` is for; null: all seven."""
+    targets: dict[ConditionName, Target] | None = None
+    """Accepted originals by condition; overrides `target_per_condition`."""
     campaign_id: UUID = Field(default_factory=uuid4)
+    """Id of the campaign to be; the same id again starts nothing. Absent: a fresh one."""
     max_cost_usd: Usd | None = None
-    max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    """Budget, never exceeded. A plan that costs more before any retry is rejected; null: no limit."""
+    max_attempts: Annotated[int, Field(ge=1, le=20), stated(unit="attempts")] = 3
+    """Pictures that a slot may ask for before it fails."""
     review: ReviewPolicy = ReviewPolicy.AUTO
+    """Who accepts the generated images."""
 
     def target_of(self) -> dict[Condition, int]:
         """The target of every condition that the campaign is about; `targets` overrides.
@@ -138,86 +177,131 @@ class RebalanceRejected(Event):
     announcement: ClassVar[bool] = True
 
     campaign_id: UUID | None
-    code: str
+    """Campaign that was not started."""
+    code: Annotated[str, stated(bounds="one of the codes in docs/errors.md")]
+    """What was wrong, for programs."""
     reason: str
+    """What was wrong and what to do, in sentences for people."""
 
 
 class ImageRequested(Event):
     """One slot and attempt to be generated."""
 
     campaign_id: UUID
+    """Campaign that asks."""
     slot_id: UUID
-    attempt: int
+    """Slot to be filled."""
+    attempt: Attempt
+    """Number of this attempt at the slot, from 1."""
     image_id: UUID
+    """Id of the image to be, the UUIDv5 of slot and attempt: a redelivery asks for the same image."""
     condition: Condition
+    """The one condition that the picture shall show."""
     severity: Severity
+    """How strongly the condition shall show: 1 mild, 2 moderate, 3 severe."""
     subject: Subject
+    """The person and the picture that the slot asks for."""
     earlier_rejections: tuple[str, ...] = ()
+    """Why earlier attempts at the slot were not taken, oldest first."""
 
 
 class ImageGenerated(Event):
     """An image lies in the store, paid for once."""
 
     campaign_id: UUID
+    """Campaign that asked."""
     slot_id: UUID
-    attempt: int
+    """Slot that asked."""
+    attempt: Attempt
+    """Attempt at the slot that this answers."""
     image_id: UUID
-    key: str
-    sha256: str
-    width: int
-    height: int
-    media_type: str
+    """Id of the image, as requested."""
+    key: Key
+    """Where the picture lies: `images/<image_id>/original.<png|jpg|webp>`."""
+    sha256: Sha256
+    """Hash of the picture's bytes."""
+    width: Pixels
+    """Width as stored, before any EXIF rotation."""
+    height: Pixels
+    """Height as stored, before any EXIF rotation."""
+    media_type: Annotated[str, stated(bounds="image/png, image/jpeg or image/webp")]
+    """Media type of the picture."""
     prompt: str
-    provider: str
+    """Prompt that the picture was asked for with."""
+    provider: Annotated[str, stated(bounds="procedural or openai")]
+    """Who made the picture."""
     model: str
+    """The provider's name of the model that made it."""
     provider_request_id: str | None = None
+    """The provider's id of the request; null where it gives none."""
     cost_usd: Usd
-    quality: dict[str, float] = {}
+    """What the picture cost."""
+    quality: dict[str, Annotated[float, stated(unit="each signal's own", bounds="finite")]] = {}
+    """Signals by name; `provider_calls` is how many requests were sent for the picture, failed ones too."""
 
 
 class ImageFailed(Event):
     """A slot's attempt gave no image."""
 
     campaign_id: UUID
+    """Campaign that asked."""
     slot_id: UUID
-    attempt: int
+    """Slot that asked."""
+    attempt: Attempt
+    """Attempt at the slot that failed."""
     image_id: UUID
+    """Id that the image would have had."""
     reason: FailureReason
+    """Why there is no image, for programs."""
     detail: str
+    """Why there is no image, for people."""
     cost_usd: Usd = 0.0
+    """What the attempt cost all the same."""
 
 
 class ImageLabeled(Event):
     """An image got its verdict and labels."""
 
     image_id: UUID
-    key: str
+    """Image that was reviewed."""
+    key: Key
+    """Where its original lies."""
     verdict: Verdict
+    """Whether it belongs to the dataset."""
     labels: Labels
+    """Conditions that it shows, with severity: 1 mild, 2 moderate, 3 severe, null present and not graded."""
     complete: bool = True
+    """Whether a condition that `labels` does not name is absent; else it is unknown."""
     reviewer: str
+    """Who decided: `gate`, `import`, or a person's name."""
     reason: str | None = None
+    """Why it was rejected, if it was."""
 
 
 class ImageAugmented(Event):
     """The variants of an accepted image lie in the store."""
 
     image_id: UUID
+    """Image that was augmented."""
     variants: tuple[Variant, ...]
+    """All its variants."""
 
 
 class QuotaMet(Event):
-    """A campaign's last slot was counted: a dataset version is ready to train on.
-
-    `counts` are accepted originals per condition.
-    """
+    """A campaign's last slot was counted: a dataset version is ready to train on."""
 
     campaign_id: UUID
-    dataset_version: str
-    manifest_key: str
-    counts: dict[Condition, int]
-    images: int
-    variants: int
+    """Campaign that is met."""
+    dataset_version: DatasetVersion
+    """Version of the dataset; the digits are the head of its manifest's SHA-256."""
+    manifest_key: Key
+    """Where the manifest lies: `datasets/<dataset_version>/manifest.jsonl`."""
+    counts: dict[Condition, Images]
+    """Accepted originals by condition; an image counts for every condition that it shows."""
+    images: Images
+    """Accepted originals in the manifest, those of clear skin included."""
+    variants: Annotated[int, stated(unit="variants", bounds="0 or more")]
+    """Variants in the manifest."""
 
 
 class TrainingProgressed(Event):
@@ -225,31 +309,43 @@ class TrainingProgressed(Event):
 
     announcement: ClassVar[bool] = True
 
-    run_id: str
+    run_id: RunId
+    """Training run, the same for every try at one QuotaMet."""
     campaign_id: UUID
-    epoch: int
-    epochs: int
-    train_loss: float
-    validation_loss: float
-    metrics: dict[str, float] = {}
+    """Campaign whose dataset is trained on."""
+    epoch: Epochs
+    """Number of the epoch, from 1."""
+    epochs: Epochs
+    """Epochs that the run has at most."""
+    train_loss: Loss
+    """Loss on the train fold, averaged over the epoch: mean weighted binary cross-entropy."""
+    validation_loss: Loss
+    """Loss on the validation fold after the epoch."""
+    metrics: dict[str, Annotated[float, stated(unit="ratio", bounds="0 to 1")]] = {}
+    """Scores on the validation fold: `validation_accuracy` and `validation_balanced_accuracy`."""
 
 
 class ModelTrained(Event):
-    """A model passed the parity check and lies in the store.
+    """A model passed the parity check and lies in the store."""
 
-    `comparison` holds this model's and the live one's metrics on the same test fold, or None where no
-    model was live. `promoted` says how the gate decided.
-    """
-
-    run_id: str
+    run_id: RunId
+    """Training run that made the model."""
     campaign_id: UUID
-    dataset_version: str
-    version: str
-    key: str
-    sha256: str
+    """Campaign whose dataset it was trained on."""
+    dataset_version: DatasetVersion
+    """Version of that dataset."""
+    version: ModelVersion
+    """Version of the model: `m-` and the run's digits."""
+    key: Key
+    """Where the model lies: `models/<version>/model.onnx`."""
+    sha256: Sha256
+    """Hash of the model's bytes."""
     metrics: dict[str, Any]
+    """What was measured: on the folds `test` and `balanced_test`, the `baseline`'s, the `history` of epochs."""
     comparison: dict[str, Any] | None = None
+    """This model's metrics and the live one's on the same test fold; null where no model was live."""
     promoted: bool
+    """Whether the gate lets the model go live."""
 
 
 class ModelPromoted(Event):
@@ -257,11 +353,16 @@ class ModelPromoted(Event):
 
     announcement: ClassVar[bool] = True
 
-    version: str
-    key: str
-    sha256: str
-    promoted_at: datetime
+    version: ModelVersion
+    """Version of the model."""
+    key: Key
+    """Where the model lies: `models/<version>/model.onnx`."""
+    sha256: Sha256
+    """Hash of the model's bytes."""
+    promoted_at: Annotated[datetime, stated(bounds="with an offset from UTC")]
+    """When it went live."""
     reason: str
+    """Why it went live: how the gate decided, or what an operator said."""
 
 
 EVENTS: dict[str, type[Event]] = {

@@ -1,13 +1,16 @@
-"""JSON Schema and AsyncAPI 3 documents of the events, made from their models."""
+"""JSON Schema and AsyncAPI 3 documents of the events, made from their models and examples."""
 
 from __future__ import annotations
 
 import inspect
+import json
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
 from shared.events import EVENTS, Event
+from shared.examples import example_message, examples
+from shared.message import encode
 
 OPERATOR = "operator"  # a person, whom no queue is kept for
 
@@ -42,21 +45,36 @@ def summary(event: type[Event]) -> str:
     return (inspect.getdoc(event) or "").split("\n")[0]
 
 
+def example_data(name: str) -> dict[str, Any]:
+    """The data of an event's example: all of it, but for what an operator may leave out."""
+    example = examples()[name]
+    return example.model_dump(mode="json", exclude_unset=example.from_operator)
+
+
+def example_document(name: str) -> dict[str, Any]:
+    """The example as it is sent: a structured CloudEvent."""
+    document: dict[str, Any] = json.loads(encode(example_message(examples()[name], ROUTES[name][0])).body)
+    return document | {"data": example_data(name)}
+
+
+def _schemas(ref_template: str) -> dict[str, Any]:
+    """The schema of every event's data with its example, and of their parts, by name."""
+    _, schema = models_json_schema([(event, "validation") for event in EVENTS.values()], ref_template=ref_template)
+    found: dict[str, Any] = schema["$defs"]
+    return found | {name: found[name] | {"examples": [example_data(name)]} for name in EVENTS}
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of every event's data, by its name under `$defs`."""
-    _, schema = models_json_schema(
-        [(event, "validation") for event in EVENTS.values()],
-        title="evenskin events",
-        ref_template="#/$defs/{model}",
-    )
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "evenskin events",
+        "$defs": _schemas("#/$defs/{model}"),
+    }
 
 
 def asyncapi() -> dict[str, Any]:
     """The AsyncAPI 3.0 document: the exchange, a channel per event, what each service sends and receives."""
-    _, schema = models_json_schema(
-        [(event, "validation") for event in EVENTS.values()], ref_template="#/components/schemas/{model}"
-    )
     channels, operations, messages = {}, {}, {}
     for name, event in EVENTS.items():
         sender, receivers = ROUTES[name]
@@ -65,6 +83,7 @@ def asyncapi() -> dict[str, Any]:
             "title": name,
             "summary": summary(event),
             "contentType": "application/cloudevents+json",
+            "examples": [{"name": name, "payload": example_document(name)}],
             "payload": {
                 "type": "object",
                 "required": ["specversion", "type", "source", "id", "data"],
@@ -100,5 +119,5 @@ def asyncapi() -> dict[str, Any]:
         "defaultContentType": "application/cloudevents+json",
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages, "schemas": schema["$defs"]},
+        "components": {"messages": messages, "schemas": _schemas("#/components/schemas/{model}")},
     }

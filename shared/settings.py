@@ -7,32 +7,34 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.errors import ConfigurationError
+from shared.events import stated
 from shared.message import first_problem
 
 PREFIX = "EVENSKIN_"
+
+Port = Annotated[int, stated(bounds="0 to 65535")]
+Seconds = Annotated[float, stated(unit="seconds")]
 
 
 class _FileSource(PydanticBaseSettingsSource):
     """Reads a value from the file that `<VARIABLE>_FILE` names, as container secrets are given."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        variable = _variable(field, field_name)
-        path = os.environ.get(f"{variable}_FILE")
+        name = variable(field, field_name)
+        path = os.environ.get(f"{name}_FILE")
         if not path:
             return None, field_name, False
         try:
             return Path(path).read_text().strip(), _key(field, field_name), False
         except OSError as error:
-            raise ConfigurationError(
-                f"{variable}_FILE names '{path}', which cannot be read: {error.strerror}."
-            ) from error
+            raise ConfigurationError(f"{name}_FILE names '{path}', which cannot be read: {error.strerror}.") from error
 
     def __call__(self) -> dict[str, Any]:
         found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
@@ -43,7 +45,8 @@ def _key(field: FieldInfo, name: str) -> str:
     return field.validation_alias if isinstance(field.validation_alias, str) else name
 
 
-def _variable(field: FieldInfo, name: str) -> str:
+def variable(field: FieldInfo, name: str) -> str:
+    """The environment variable of a setting."""
     return field.validation_alias if isinstance(field.validation_alias, str) else f"{PREFIX}{name.upper()}"
 
 
@@ -58,6 +61,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         populate_by_name=True,
         protected_namespaces=(),
+        use_attribute_docstrings=True,  # docs/settings.md is written from them
     )
 
     home: Path = Path("var")
@@ -72,17 +76,17 @@ class Settings(BaseSettings):
     """If set, every HTTP request but health, readiness and metrics must carry it as a bearer token."""
     host: str = "127.0.0.1"
     """Address that the HTTP server listens on."""
-    port: int = 8000
+    port: Port = 8000
     """Port of the HTTP server; 0 takes a free one."""
-    log_level: str = "INFO"
+    log_level: Annotated[str, stated(bounds="DEBUG, INFO, WARNING, ERROR or CRITICAL; another word is INFO")] = "INFO"
     """Least severe level that is logged."""
-    log_format: str = "json"
+    log_format: Annotated[str, stated(bounds="json or console")] = "json"
     """`json` for machines, `console` for people."""
-    drain_s: float = 25.0
-    """Seconds that work in hand gets to finish after SIGTERM; compose kills after 30."""
-    retry_delay_s: float = 5.0
-    """Seconds before a failed event is tried again."""
-    max_tries: int = 5
+    drain_s: Annotated[Seconds, stated(bounds="0 or more")] = 25.0
+    """Time that work in hand gets to finish after SIGTERM; compose kills after 30 seconds."""
+    retry_delay_s: Annotated[Seconds, stated(bounds="0 or more")] = 5.0
+    """Time before a failed event is tried again."""
+    max_tries: Annotated[int, stated(unit="tries", bounds="1 or more")] = 5
     """Tries of an event before it goes to the dead-letter queue."""
 
     @classmethod
@@ -106,9 +110,9 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else ""
             field = cls.model_fields.get(name)
-            variable = _variable(field, name) if field else name
+            wrong = variable(field, name) if field else name
             raise ConfigurationError(
-                f"{variable}: {first_problem(error)}.", advice=f"Correct {variable} in the environment or in .env."
+                f"{wrong}: {first_problem(error)}.", advice=f"Correct {wrong} in the environment or in .env."
             ) from error
 
     @property

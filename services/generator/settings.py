@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from shared.settings import Settings
+from shared.events import stated
+from shared.settings import Port, Settings
 
 
 class GeneratorSettings(Settings):
     """The generator's own settings, beside those that every service has."""
 
-    port: int = 8001
+    port: Port = 8001
     """Port of health and metrics; 0 takes a free one."""
     provider: Literal["procedural", "openai"] = "procedural"
     """Who makes the pictures."""
@@ -23,13 +24,15 @@ class GeneratorSettings(Settings):
     """Another endpoint that speaks the OpenAI API."""
     image_model: str = "gpt-image-2"
     """Model of the OpenAI provider."""
-    image_size: str = "1024x1024"
-    """Size asked of the OpenAI provider, in pixels."""
-    image_price_usd: float = Field(default=0.03, ge=0, le=100)
-    """Price of one generated image, in US dollars."""
-    images_per_minute: float | None = Field(default=None, gt=0)
+    image_size: Annotated[str, stated(unit="pixels", bounds="`<width>x<height>`, as the model has them")] = "1024x1024"
+    """Size asked of the OpenAI provider."""
+    image_price_usd: Annotated[float, stated(unit="US dollars")] = Field(default=0.03, ge=0, le=100)
+    """Price of one generated image."""
+    images_per_minute: Annotated[float | None, stated(unit="images a minute")] = Field(default=None, gt=0)
     """Most pictures a replica starts a minute (of three, give each a third); absent: 50 for OpenAI, else no limit."""
-    generator_concurrency: int = Field(default=32, ge=1, le=500)
+    generator_concurrency: Annotated[int, stated(unit="requests")] = Field(default=32, ge=1, le=500)
     """Most requests under way at OpenAI: 50 a minute at 30 seconds each are 25."""
-    draw_processes: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
-    """Processes that the procedural provider draws with."""
+    draw_processes: Annotated[int, stated(unit="processes")] = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, le=256
+    )
+    """Processes that the procedural provider draws with; absent: one a core."""

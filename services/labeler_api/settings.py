@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, SecretStr
 
-from shared.settings import Settings
+from shared.events import stated
+from shared.settings import Seconds, Settings
 
 
 class LabelerSettings(Settings):
@@ -12,20 +15,20 @@ class LabelerSettings(Settings):
 
     database_url: SecretStr | None = None
     """Ledger's database; absent: SQLite in `ledger.sqlite3` under home."""
-    provider: str = "procedural"
+    provider: Annotated[str, stated(bounds="procedural or openai")] = "procedural"
     """Provider named in plans."""
-    image_price_usd: float = Field(default=0.03, ge=0, le=100)
-    """Price of one generated image that plans and budgets reckon with, in US dollars."""
-    images_per_minute: float = Field(default=50.0, gt=0)
+    image_price_usd: Annotated[float, stated(unit="US dollars")] = Field(default=0.03, ge=0, le=100)
+    """Price of one generated image that plans and budgets reckon with."""
+    images_per_minute: Annotated[float, stated(unit="images a minute")] = Field(default=50.0, gt=0)
     """Pace that plans reckon with: the provider's rate limit."""
-    request_deadline_s: float = Field(default=900.0, gt=0)
-    """Seconds after which an unanswered image request is sent again."""
-    augment_deadline_s: float = Field(default=120.0, gt=0)
-    """Seconds after which an accepted image without its variants is sent again."""
-    training_deadline_s: float = Field(default=3600.0, gt=0)
-    """Seconds without news of a training after which QuotaMet is sent again."""
-    reconcile_s: float = Field(default=10.0, gt=0)
-    """Seconds between two rounds of the reconciler."""
+    request_deadline_s: Seconds = Field(default=900.0, gt=0)
+    """Time after which an unanswered image request is sent again."""
+    augment_deadline_s: Seconds = Field(default=120.0, gt=0)
+    """Time after which an accepted image without its variants is sent again."""
+    training_deadline_s: Seconds = Field(default=3600.0, gt=0)
+    """Time without news of a training after which QuotaMet is sent again."""
+    reconcile_s: Seconds = Field(default=10.0, gt=0)
+    """Time between two rounds of the reconciler."""
 
     @property
     def database(self) -> str:

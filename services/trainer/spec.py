@@ -7,33 +7,45 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.events import stated
+
 
 class TrainingConfig(BaseModel):
-    """How a network is trained. The network itself is described by `model.ModelConfig`.
+    """How a network is trained. The network itself is described by `model.ModelConfig`."""
 
-    `input_size`: pixels of the square that pictures are scaled to.
-    `images_seen`: how many pictures training shows the network in all, repeats counted. Epochs follow from
-    it (never fewer than `min_epochs`, never more than `max_epochs`), so that a dataset twice as large does
-    not cost twice the time. `patience`: epochs without a better validation loss before it stops early.
-    `ema_decay`: per step, of the averaged weights that are validated and kept. `threads`: 0 takes all cores.
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+    seed: Annotated[int, stated(bounds="any whole number")] = 7
+    """Seed of everything random: the same run gives the same weights."""
+    input_size: Annotated[int, Field(ge=32, le=512), stated(unit="pixels")] = 256
+    """Side of the square that pictures are scaled to."""
+    batch_size: Annotated[int, Field(ge=2, le=1024), stated(unit="pictures")] = 32
+    """Pictures of one step."""
+    images_seen: Annotated[int, Field(ge=1), stated(unit="pictures")] = 14_000
+    """Pictures that training shows in all, repeats counted, so that twice the images do not take twice the time.
+
+    The number of epochs follows from it, within the two bounds below.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    seed: int = 7
-    input_size: Annotated[int, Field(ge=32, le=512)] = 256
-    batch_size: Annotated[int, Field(ge=2, le=1024)] = 32
-    images_seen: Annotated[int, Field(ge=1)] = 14_000
-    min_epochs: Annotated[int, Field(ge=1)] = 6
-    max_epochs: Annotated[int, Field(ge=1)] = 40
-    patience: Annotated[int, Field(ge=1)] = 8
+    min_epochs: Annotated[int, Field(ge=1), stated(unit="epochs")] = 6
+    """Fewest epochs that are planned."""
+    max_epochs: Annotated[int, Field(ge=1), stated(unit="epochs")] = 40
+    """Most epochs that are planned."""
+    patience: Annotated[int, Field(ge=1), stated(unit="epochs")] = 8
+    """Epochs without a better validation loss before training stops early."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-2
+    """Highest learning rate, at the end of the warm-up."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1  # share of all steps
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.98
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
-    threads: Annotated[int, Field(ge=0)] = 0
-    model: dict[str, Any] = {}  # overrides of ModelConfig's other fields
+    """Decay of matrices and kernels (AdamW)."""
+    warmup: Annotated[float, Field(ge=0, lt=1), stated(unit="share of all steps")] = 0.1
+    """Steps in which the learning rate rises; it falls to zero in the others."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1), stated(unit="per step")] = 0.98
+    """Decay of the averaged weights, which are those that are validated and kept."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5), stated(unit="share")] = 0.02
+    """Share of doubt in every label."""
+    threads: Annotated[int, Field(ge=0), stated(unit="threads")] = 0
+    """Threads of PyTorch; 0 takes all cores."""
+    model: dict[str, Any] = {}
+    """Overrides of the network's own settings, by their names in `ModelConfig`."""
 
     def epochs(self, images: int) -> int:
         """Number of epochs that show `images_seen` pictures, of `images` an epoch, within the bounds."""
