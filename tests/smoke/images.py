@@ -1,4 +1,4 @@
-"""What the services' images must be: small, with the code of one service, without root, without a compiler, and PyTorch only where it trains."""
+"""What the services' images must be: small, one service's code, no root, no compiler, PyTorch only where it trains."""
 
 from __future__ import annotations
 
