@@ -4,7 +4,7 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-# The newest Python that is named by its version; 3.11.4 is the oldest that will do.
+# The newest Python that is named by its version; 3.11 is the oldest that will do.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 # Runs the tests of the pages' JavaScript; 20.19 is the oldest that takes the pages' modules as they are.
 NODE ?= node
@@ -104,6 +104,6 @@ $(VENV)/installed-%: pyproject.toml requirements.lock | $(BIN)/python
 	@touch $@
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' \
-		|| { echo 'evenskin needs Python 3.11.4 or newer; name one with PYTHON=…'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'evenskin needs Python 3.11 or newer; name one with PYTHON=…'; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -9,7 +9,8 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from rich.markup import escape
 
@@ -20,6 +21,8 @@ from services.console.progress import progress_bars
 from services.console.text import count
 from shared.errors import Conflict, EvenskinError, InvalidRequest
 
+_DATA_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""tarfile's own check of what is unpacked, where it is: Python 3.11.2, which Debian 12 has, came before it."""
 _FILES = {"labelstudio": "labelstudio.json", "coco": "coco.json", "csv": "images.csv"}
 
 
@@ -111,26 +114,24 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _unpack(descriptor: int, into: Path) -> int:
+    """Unpack a tar's files; directories are made for them, links and devices are passed over. Returns how many."""
     files = 0
-
-    def checked(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-        """A file where the data filter lets it lie, under a name of its own; no directory, link or device."""
-        nonlocal files
-        if not member.isfile():
-            return None
-        kept = tarfile.data_filter(member, path)
-        if kept.name != member.name:  # it makes an absolute path a relative one
-            raise tarfile.AbsolutePathError(member)
-        if (into / kept.name).exists():
-            raise InvalidRequest(f"The export names '{kept.name[:80]}' twice.")
-        files += 1
-        return kept
-
     try:
         with os.fdopen(descriptor, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            archive.extractall(into, filter=checked)
-    except tarfile.FilterError as error:
-        raise InvalidRequest(f"The export names '{error.tarinfo.name[:80]}', which lies outside of it.") from error
+            for member in archive:
+                if member.isfile():
+                    _check_name(member.name, into)
+                    archive.extract(member, into, set_attrs=False, **_DATA_FILTER)
+                    files += 1
     except (tarfile.TarError, ValueError, OverflowError) as error:  # the last two: a number or name no disk can take
         raise InvalidRequest(f"The export was cut off or damaged: {error}.") from error
     return files
+
+
+def _check_name(name: str, into: Path) -> None:
+    """Raise InvalidRequest for a file that would lie elsewhere, or where another one lies."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise InvalidRequest(f"The export names '{name[:80]}', which lies outside of it.")
+    if (into / path).exists():
+        raise InvalidRequest(f"The export names '{name[:80]}' twice.")
