@@ -85,6 +85,10 @@ def test_rooms_do_not_overlap_and_no_line_runs_through_one(imports: set[tuple[st
                 assert high[0] <= left or right <= low[0] or high[1] <= top or bottom <= low[1], line
 
 
+def test_nothing_is_imported_against_the_flow(imports: set[tuple[str, str]]) -> None:
+    assert not lines_of(picture(imports), "against")
+
+
 def test_an_import_against_the_flow_is_red() -> None:
     down, up = (f"{LABELER}.web", f"{LABELER}.ledger"), (f"{LABELER}.ledger", f"{LABELER}.web")
     assert not lines_of(picture([down]), "against")
