@@ -90,7 +90,8 @@ describe("selection", () => {
 describe("neighbour", () => {
   test("steps stay within the list", () => {
     const at = selected(["c"]);
-    assert.deepEqual([-9, -2, -1, 0, 1, 2, 9].map((steps) => r.neighbour(at, steps)), ["a", "a", "b", "c", "d", "e", "e"]);
+    const reached = [-9, -2, -1, 0, 1, 2, 9].map((steps) => r.neighbour(at, steps));
+    assert.deepEqual(reached, ["a", "a", "b", "c", "d", "e", "e"]);
   });
 
   test("where none is current the first one is next, and in an empty list none", () => {
@@ -153,7 +154,8 @@ describe("queue: the selection over another list", () => {
 
 describe("labels", () => {
   test("dropped on a condition that it shows, a picture is regraded and keeps its other labels", () => {
-    assert.deepEqual(r.relabelled({ acne: "mild", redness: null }, "acne", "severe"), { acne: "severe", redness: null });
+    const labels = { acne: "mild", redness: null };
+    assert.deepEqual(r.relabelled(labels, "acne", "severe"), { acne: "severe", redness: null });
   });
 
   test("dropped on one that it does not show, or on clear skin, it has that label alone", () => {
@@ -276,7 +278,8 @@ describe("keyboard", () => {
   });
 
   test("other keys ask for nothing", () => {
-    for (const key of ["b", "0", "4", "Enter", "Tab", " ", "escape", "ESCAPE", "Dead", "ä"]) assert.equal(press(key), null, key);
+    for (const key of ["b", "0", "4", "Enter", "Tab", " ", "escape", "ESCAPE", "Dead", "ä"])
+      assert.equal(press(key), null, key);
   });
 
   test("a key held down moves on and on, but decides once: no picture is judged unseen", () => {
@@ -302,7 +305,8 @@ describe("progress of a campaign", () => {
 
   test("one that runs says how far it is and what it is for", () => {
     const found = r.progress(campaign({ targets: { acne: 20, textured_skin: 5 } }));
-    assert.deepEqual(found, { state: "Running", wanted: "Acne 20, Textured skin 5", note: "2 of 8 pictures", share: 0.25 });
+    const wanted = "Acne 20, Textured skin 5";
+    assert.deepEqual(found, { state: "Running", wanted, note: "2 of 8 pictures", share: 0.25 });
   });
 
   test("with manual review it waits for people", () => {

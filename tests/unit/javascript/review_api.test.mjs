@@ -32,7 +32,8 @@ describe("requests", () => {
       "/v1/images?status=pending&condition=acne&cursor=a%26b&limit=48",
       "/v1/images/7",
     ]);
-    for (const { method, body, headers } of requests) assert.deepEqual([method, body, headers], [undefined, undefined, {}]);
+    for (const { method, body, headers } of requests)
+      assert.deepEqual([method, body, headers], [undefined, undefined, {}]);
   });
 
   test("reviews and their undoing are posted as JSON", async () => {
@@ -57,15 +58,17 @@ describe("requests", () => {
     assert.equal(api.hasKey(), true);
     await api.balance();
     await api.undo("Ada");
-    assert.deepEqual(requests.map(({ headers }) => headers.Authorization), [undefined, "Bearer secret", "Bearer secret"]);
+    const sent = requests.map(({ headers }) => headers.Authorization);
+    assert.deepEqual(sent, [undefined, "Bearer secret", "Bearer secret"]);
     assert.equal(requests[2].headers["Content-Type"], "application/json");
   });
 });
 
 describe("failures", () => {
   test("a problem document is passed on as it is", async () => {
-    fakeBrowser(() => json({ code: "conflict", detail: "Somebody was first.", advice: "Review it again." }, 409));
-    await assert.rejects(api.undo("Ada"), told({ code: "conflict", message: "Somebody was first.", advice: "Review it again." }));
+    const advice = "Review it again.";
+    fakeBrowser(() => json({ code: "conflict", detail: "Somebody was first.", advice }, 409));
+    await assert.rejects(api.undo("Ada"), told({ code: "conflict", message: "Somebody was first.", advice }));
   });
 
   test("a problem without advice has an empty one", async () => {
@@ -85,7 +88,7 @@ describe("failures", () => {
     await assert.rejects(api.balance(), told(UNREACHABLE));
   });
 
-  test("so is one that is gone before the end of its answer, which the page must not take for its own fault", async () => {
+  test("so is one that is gone before the end of its answer", async () => {
     fakeBrowser(brokenOff);
     await assert.rejects(api.balance(), told(UNREACHABLE));
     await assert.rejects(api.review([]), told(UNREACHABLE));

@@ -55,8 +55,9 @@ describe("requests", () => {
 
 describe("failures", () => {
   test("a problem document is passed on as it is", async () => {
-    fakeBrowser(() => json({ code: "image_broken", detail: "It ends too early.", advice: "Send it again." }, 422));
-    await assert.rejects(api.predict(picture()), told({ code: "image_broken", message: "It ends too early.", advice: "Send it again." }));
+    const advice = "Send it again.";
+    fakeBrowser(() => json({ code: "image_broken", detail: "It ends too early.", advice }, 422));
+    await assert.rejects(api.predict(picture()), told({ code: "image_broken", message: "It ends too early.", advice }));
   });
 
   test("of an answer that is no problem document, its status is told", async () => {
@@ -67,9 +68,10 @@ describe("failures", () => {
   });
 
   test("an answer that is not JSON cannot be read", async () => {
+    const expected = { code: "unknown", message: "The server's answer cannot be read.", advice: "" };
     for (const body of ["<html>Log in</html>", "null"]) {
       fakeBrowser(() => new Response(body));
-      await assert.rejects(api.model(), told({ code: "unknown", message: "The server's answer cannot be read.", advice: "" }));
+      await assert.rejects(api.model(), told(expected));
     }
   });
 

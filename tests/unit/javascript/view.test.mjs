@@ -16,7 +16,8 @@ describe("words", () => {
   test("the seven conditions have names for people", () => {
     assert.equal(v.CONDITION_NAMES.length, 7);
     assert.equal(new Set(v.CONDITION_NAMES).size, 7);
-    assert.deepEqual(["pore_size", "hyperpigmentation", "aging"].map(v.conditionName), ["Enlarged pores", "Dark spots", "Signs of ageing"]);
+    const names = ["pore_size", "hyperpigmentation", "aging"].map(v.conditionName);
+    assert.deepEqual(names, ["Enlarged pores", "Dark spots", "Signs of ageing"]);
   });
 
   test("a condition of a later model is shown by its own name", () => {
@@ -75,7 +76,9 @@ describe("the answer", () => {
   });
 
   test("the facts name picture, time and model", () => {
-    const answer = (format, total) => ({ image: { width: 300, height: 360, format }, timing_ms: { total }, model_version: "v7" });
+    const answer = (format, total) => {
+      return { image: { width: 300, height: 360, format }, timing_ms: { total }, model_version: "v7" };
+    };
     assert.equal(v.facts(answer("JPEG", 12.6)), "300 × 360 JPEG, answered in 13 ms by model v7.");
     assert.equal(v.facts(answer("HEIF", 0.2)), "300 × 360 HEIC, answered in 1 ms by model v7.");
     assert.equal(v.facts(answer("WEBP", 1)), "300 × 360 WebP, answered in 1 ms by model v7.");
