@@ -23,8 +23,11 @@ pillow_heif.register_heif_opener(thumbnails=False)  # tests write HEIC; the prog
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the servers' keeper once, in the main process; xdist's workers inherit its address."""
-    if not hasattr(config, "workerinput") and not config.option.collectonly:
+    """Start the servers' keeper once, in the main process; xdist's workers inherit its address.
+
+    Where the address is there before (empty: for tests without servers, as in `make mutants`), none is started.
+    """
+    if not hasattr(config, "workerinput") and not config.option.collectonly and SOCKET_VARIABLE not in os.environ:
         config.stash[_KEEPER] = keeper = Keeper()
         os.environ[SOCKET_VARIABLE] = keeper.address
 

@@ -24,7 +24,17 @@ from shared.errors import (
     ImageTooSmall,
     ImageUnsupported,
 )
-from shared.imaging import EXTENSIONS, FORMATS, MEDIA_TYPES, decode, format_of, model_input, open_checked, square
+from shared.imaging import (
+    EXTENSIONS,
+    FORMATS,
+    MEDIA_TYPES,
+    STAND_IN_COMMENT,
+    decode,
+    format_of,
+    model_input,
+    open_checked,
+    square,
+)
 from tests.fakes.pictures import encoded, noise
 from tests.unit.model_server.pictures import animated, face, oriented
 
@@ -34,6 +44,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+NO_DATA = chunk(b"IDAT", zlib.compress(b""))
+
+
 def png_of(width: int, height: int, depth: int, colour: int, *rest: bytes) -> bytes:
     """A PNG from its chunks."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
@@ -41,34 +54,81 @@ def png_of(width: int, height: int, depth: int, colour: int, *rest: bytes) -> by
 
 
 GOOD = encoded(face(), "PNG")
-BAD: dict[str, tuple[Callable[[], bytes], type[ImageError], int]] = {
-    "empty": (lambda: b"", ImageEmpty, 422),
-    "too many bytes": (lambda: GOOD + bytes(500_000), ImageTooLarge, 413),
-    "text": (lambda: b"<svg/>", ImageUnsupported, 415),
-    "gif": (lambda: encoded(face(), "GIF"), ImageUnsupported, 415),
-    "tiff": (lambda: encoded(face(), "TIFF"), ImageUnsupported, 415),
-    "bmp": (lambda: encoded(face(), "BMP"), ImageUnsupported, 415),
-    "moving webp": (lambda: animated("WEBP"), ImageAnimated, 415),
-    "moving png": (lambda: animated("PNG"), ImageAnimated, 415),
-    "cut off png": (lambda: GOOD[: len(GOOD) // 2], ImageBroken, 422),
-    "cut off jpeg": (lambda: encoded(face())[:4000], ImageBroken, 422),
-    "cut off webp": (lambda: encoded(face(), "WEBP")[:1000], ImageBroken, 422),
-    "damaged png": (lambda: GOOD[:200] + b"\xff" * 100 + GOOD[300:], ImageBroken, 422),
-    "png of nothing": (lambda: png_of(100, 100, 8, 2, chunk(b"IDAT", zlib.compress(b""))), ImageBroken, 422),
-    "narrow": (lambda: encoded(noise(1, 63, 500)), ImageTooSmall, 422),
-    "too many pixels": (lambda: encoded(Image.new("L", (1001, 1000)), compress_level=9), ImageTooManyPixels, 422),
-    "a bomb": (lambda: png_of(60_000, 60_000, 1, 0, chunk(b"IDAT", zlib.compress(b""))), ImageTooManyPixels, 422),
+UNREAD = ("The upload is not a picture in a format that is read.", "Send JPEG, PNG, WebP or HEIC.")
+MOVES = ("The picture is animated.", "Send a still picture.")
+HEADER = ("The picture's header is damaged.", "Export it again.")
+CUT_OFF = ("The picture's data is damaged or cut off.", "Send it again.")
+PIXELS = ("The picture has more than 1000000 pixels.", "Send a smaller picture.")
+BAD: dict[str, tuple[Callable[[], bytes], type[ImageError], int, tuple[str, str]]] = {
+    "empty": (lambda: b"", ImageEmpty, 422, ("The upload is empty.", "Send the bytes of a picture.")),
+    "too many bytes": (
+        lambda: GOOD + bytes(500_001 - len(GOOD)),
+        ImageTooLarge,
+        413,
+        ("The upload has 500001 bytes; at most 500000 are read.", "Send a smaller picture."),
+    ),
+    "text": (lambda: b"<svg/>", ImageUnsupported, 415, UNREAD),
+    "gif": (lambda: encoded(face(), "GIF"), ImageUnsupported, 415, UNREAD),
+    "tiff": (lambda: encoded(face(), "TIFF"), ImageUnsupported, 415, UNREAD),
+    "bmp": (lambda: encoded(face(), "BMP"), ImageUnsupported, 415, UNREAD),
+    "moving webp": (lambda: animated("WEBP"), ImageAnimated, 415, MOVES),
+    "moving png": (lambda: animated("PNG"), ImageAnimated, 415, MOVES),
+    "half a png header": (lambda: GOOD[:20], ImageBroken, 422, HEADER),
+    "half a webp header": (lambda: encoded(face(), "WEBP")[:30], ImageBroken, 422, HEADER),
+    "cut off png": (lambda: GOOD[: len(GOOD) // 2], ImageBroken, 422, CUT_OFF),
+    "cut off jpeg": (lambda: encoded(face())[:4000], ImageBroken, 422, CUT_OFF),
+    "cut off webp": (lambda: encoded(face(), "WEBP")[:1000], ImageBroken, 422, HEADER),
+    "damaged png": (lambda: GOOD[:200] + b"\xff" * 100 + GOOD[300:], ImageBroken, 422, CUT_OFF),
+    "png of nothing": (lambda: png_of(100, 100, 8, 2, NO_DATA), ImageBroken, 422, CUT_OFF),
+    "narrow": (
+        lambda: encoded(noise(1, 63, 500)),
+        ImageTooSmall,
+        422,
+        ("The picture is 63×500 pixels; its shorter side must have 64.", "Send a larger picture."),
+    ),
+    "too many pixels": (
+        lambda: encoded(Image.new("L", (1001, 1000)), compress_level=9),
+        ImageTooManyPixels,
+        422,
+        PIXELS,
+    ),
+    "a bomb": (lambda: png_of(60_000, 60_000, 1, 0, NO_DATA), ImageTooManyPixels, 422, PIXELS),
+    "a bomb that Pillow only warns of": (
+        lambda: png_of(10_000, 10_000, 1, 0, NO_DATA),
+        ImageTooManyPixels,
+        422,
+        PIXELS,
+    ),
 }
 
 
+@pytest.mark.filterwarnings("ignore")  # as in the services: which warnings are errors is for the code to say
 @pytest.mark.parametrize("kind", BAD)
 def test_every_kind_of_rubbish_has_its_error(kind: str) -> None:
-    make, error, status = BAD[kind]
+    make, error, status, (message, advice) = BAD[kind]
     with pytest.raises(ImageError) as raised:
         decode(make(), max_bytes=500_000, max_pixels=1_000_000)
     assert type(raised.value) is error
     assert raised.value.status == status
-    assert raised.value.advice
+    assert (raised.value.message, raised.value.advice) == (message, advice)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_odd_but_whole_is_read() -> None:
+    frameless = (
+        GOOD[:33] + chunk(b"acTL", bytes(8)) + GOOD[33:]
+    )  # an animation of no frames: Pillow warns, and reads on
+    assert decode(frameless).width == 300
+
+
+def test_what_is_just_within_the_limits_is_read() -> None:
+    smallest = encoded(noise(1, 64, 64))
+    decoded = decode(smallest, max_bytes=len(smallest), max_pixels=64 * 64)
+    assert (decoded.width, decoded.height) == (64, 64)
+    with pytest.raises(ImageTooLarge):
+        decode(smallest, max_bytes=len(smallest) - 1)
+    with pytest.raises(ImageTooManyPixels):
+        decode(smallest, max_pixels=64 * 64 - 1)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -89,6 +149,18 @@ def test_pictures_stand_upright(orientation: int) -> None:
     assert np.abs(np.asarray(decoded.image, dtype=int) - np.asarray(face(), dtype=int)).mean() < 3
 
 
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_an_orientation_that_there_is_not_is_none(orientation: int) -> None:
+    decoded = decode(oriented(orientation))
+    assert (decoded.width, decoded.height, decoded.orientation) == (300, 360, 1)
+
+
+def test_a_drawn_face_is_known_by_its_comment() -> None:
+    assert decode(encoded(face(), "JPEG", comment=STAND_IN_COMMENT)).is_stand_in is True
+    assert decode(encoded(face(), "JPEG", comment=b"holidays")).is_stand_in is False
+    assert decode(encoded(face(), "JPEG")).is_stand_in is False
+
+
 def test_sixteen_bits_keep_their_brightness() -> None:
     levels = np.linspace(0, 65535, 100 * 100).astype(np.uint16).reshape(100, 100)
     decoded = np.asarray(decode(encoded(Image.fromarray(levels))).image, dtype=int)
@@ -107,11 +179,15 @@ def test_transparency_is_laid_on_white() -> None:
     indexed.putpalette([0, 0, 255, 9, 9, 9])
     indexed.paste(0, (0, 0, 40, 80))
     grey = Image.merge("LA", (Image.new("L", (80, 80), 30), clear.getchannel("A")))
+    one_grey_clear = Image.new("L", (80, 80), 90)
+    one_grey_clear.paste(30, (0, 0, 40, 80))
     for data, left in (
         (encoded(clear), (0, 0, 255)),
         (encoded(clear, "WEBP", lossless=True), (0, 0, 255)),
         (encoded(indexed, transparency=1), (0, 0, 255)),
         (encoded(grey), (30, 30, 30)),
+        (encoded(clear.convert("RGB"), transparency=(255, 0, 0)), (0, 0, 255)),
+        (encoded(one_grey_clear, transparency=90), (30, 30, 30)),
     ):
         image = decode(data).image
         assert image.getpixel((60, 40)) == (255, 255, 255)
@@ -145,6 +221,46 @@ def test_colour_profiles_are_applied() -> None:
     # A profile that does not fit, or is none, says nothing about the pixels.
     for useless in (profile.tobytes(), b"not a profile"):
         assert decode(encoded(grey, icc_profile=useless)).image.getpixel((5, 5)) == (120, 120, 120)
+
+
+def fixed(*numbers: float) -> bytes:
+    """Numbers as an ICC profile has them: signed, 16 bits before the point and 16 behind."""
+    return b"".join(struct.pack(">i", round(number * 65536)) for number in numbers)
+
+
+def profile_of(kind: bytes, space: bytes, connection: bytes, tag: bytes, content: bytes) -> bytes:
+    """An ICC profile (version 2.4) of a white point (D50) and one tag (ICC.1:2001-04, chapter 6)."""
+    white, offset = b"XYZ \0\0\0\0" + fixed(0.9642, 1, 0.8249), 128 + 4 + 2 * 12
+    tags = struct.pack(">I4sII4sII", 2, b"wtpt", offset, len(white), tag, offset + len(white), len(content))
+    size = offset + len(white) + len(content)
+    header = struct.pack(">I4xI4s4s4s12x4s28x", size, 0x02400000, kind, space, connection, b"acsp")
+    return (header + fixed(0.9642, 1, 0.8249)).ljust(128, b"\0") + tags + white + content
+
+
+def test_colour_profiles_of_grey_and_of_print_are_applied() -> None:
+    linear = b"curv\0\0\0\0\0\0\0\1\1\0"
+    grey = profile_of(b"mntr", b"GRAY", b"XYZ ", b"kTRC", linear)
+    pixel = decode(encoded(Image.new("L", (80, 80), 120), icc_profile=grey)).image.getpixel((5, 5))
+    assert pixel == (182, 182, 182)  # linear light of 120 / 255 in sRGB: 255 (1.055 · 0.4706^(1 / 2.4) - 0.055)
+    # An ink's table with two nodes a channel, which looks at black alone: none of it is white, all of it is black.
+    straight = bytes(range(256))
+    nodes = bytes([255, 128, 128, 0, 128, 128]) * 8
+    identity = fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + straight * 4 + nodes + straight * 3
+    press = profile_of(b"prtr", b"CMYK", b"Lab ", b"A2B0", table)
+    inks = Image.new("CMYK", (80, 80), (10, 200, 30, 51))
+    pixel = decode(encoded(inks, "JPEG", quality=95, icc_profile=press)).image.getpixel((5, 5))
+    assert isinstance(pixel, tuple)
+    assert pixel == pytest.approx((198, 198, 198), abs=2)  # 51 of 255 of black: L* 80, which is 198 in sRGB
+
+
+def test_the_model_sees_the_middle_of_a_portrait() -> None:
+    image = Image.new("RGB", (100, 300), "red")
+    image.paste("blue", (0, 100, 100, 200))
+    assert np.array_equal(square(image, 32)[2:-2, 2:-2], np.asarray(Image.new("RGB", (28, 28), "blue")))
+    portrait = Image.merge("RGB", [Image.linear_gradient("L").resize((64, 256))] * 3)
+    rows = square(portrait, 64)[:, 32, 0].astype(int)  # brightness there is the row's number: 96 to 159 is the middle
+    assert np.abs(rows - np.arange(96, 160)).max() <= 1
 
 
 def test_the_model_sees_the_middle() -> None:
@@ -188,5 +304,6 @@ def test_the_decoder_of_heic_is_loaded_for_heic_alone(decoder: str, answer: str,
     heic, jpeg = tmp_path / "face.heic", tmp_path / "face.jpg"
     heic.write_bytes(encoded(face(), "HEIF"))
     jpeg.write_bytes(encoded(face(), "JPEG"))
+    assert decode(heic.read_bytes()).format == "HEIF"  # in this process the decoder is there and loaded
     read = subprocess.run([sys.executable, "-c", _READ, heic, jpeg, decoder], capture_output=True, text=True)
     assert (read.stdout.strip(), read.stderr) == (answer, "")

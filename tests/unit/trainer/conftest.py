@@ -23,4 +23,5 @@ def _torch_as_it_was() -> Iterator[None]:
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     yield
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:  # only then: setting it loads half of torch
+        torch.use_deterministic_algorithms(deterministic)

@@ -44,6 +44,36 @@ def test_confusion_figures_by_hand() -> None:
     assert acne["severity_mae"] == pytest.approx((0 + 1 + 2 + 0) / 4)
 
 
+def test_every_figure_has_its_own_cells() -> None:
+    # TP 5, FN 3, FP 2, TN 10: no two cells are alike, so that none can stand in for another
+    severity = labels([1] * 8 + [0] * 12)
+    scores = [0.9] * 5 + [0.1] * 3 + [0.9] * 2 + [0.1] * 10
+    acne = fold_metrics(severity, answers(scores), [0.5] * 7)["conditions"]["acne"]
+    expected = {
+        "accuracy": (15 / 20, 0.53130, 0.88814),
+        "recall": (5 / 8, 0.30574, 0.86316),
+        "specificity": (10 / 12, 0.55197, 0.95303),
+        "precision": (5 / 7, 0.35893, 0.91778),
+        "f1": (10 / 15, 0.38265, 0.86583),  # 2J / (1 + J) of J = 5 / 10, whose interval is 0.23659 to 0.76341
+        # MOVER: 35/48 - √((0.625 - 0.30574)² + (0.83333 - 0.55197)²) / 2, and so upwards
+        "balanced_accuracy": (35 / 48, 0.51639, 0.86244),
+    }
+    # Wilson's bounds by bisection: where (estimate - p)² = z² p (1 - p) / n, z = 1.959964
+    for name, (value, low, high) in expected.items():
+        assert acne[name] == pytest.approx(value)
+        assert acne["intervals"][name] == pytest.approx([low, high], abs=1e-5)
+
+
+def test_a_score_at_the_threshold_is_a_yes() -> None:
+    assert fold_metrics(labels([1]), answers([0.5]), [0.5] * 7)["conditions"]["acne"]["recall"] == 1.0
+
+
+def test_severity_misses_count_in_degrees() -> None:
+    for said, missed in ((1, (0 + 1 + 2) / 3), (2, (1 + 0 + 1) / 3), (3, (2 + 1 + 0) / 3)):
+        metrics = fold_metrics(labels([1, 2, 3]), answers([0.9] * 3, severity=said), [0.5] * 7)
+        assert metrics["conditions"]["acne"]["severity_mae"] == pytest.approx(missed)
+
+
 def test_overall_is_the_mean_over_conditions_and_leaves_out_the_undefined() -> None:
     severity = labels([1, 0])
     metrics = fold_metrics(severity, answers([0.9, 0.9]), [0.5] * 7)
@@ -97,6 +127,10 @@ def test_wilson_of_nothing_is_none() -> None:
     assert wilson(0, 0) is None
 
 
+def test_wilson_of_one_trial() -> None:
+    assert wilson(1, 1) == pytest.approx([1 / (1 + 1.959964**2), 1])  # the formula's limit at a share of 1, n = 1
+
+
 def test_every_interval_holds_its_estimate() -> None:
     random = np.random.default_rng(5)
     severity = random.integers(0, 4, (40, 7)).astype(np.int8)
@@ -108,7 +142,16 @@ def test_every_interval_holds_its_estimate() -> None:
     assert metrics == fold_metrics(severity, probabilities, [0.6] * 7)  # the bootstrap is seeded
 
 
+def test_a_resample_without_a_positive_says_nothing_of_recall() -> None:
+    # One positive of three images: a third of the resamples lack it. All others have recall 1, and so has the mean.
+    overall = fold_metrics(labels([1, 0, 0]), answers([0.9, 0.1, 0.1]), [0.5] * 7)["overall"]
+    assert overall["intervals"]["recall"] == [1.0, 1.0]
+
+
 def test_auc_by_hand() -> None:
+    # Of nine pairs five are right and one is a tie.
+    scores = np.array([0.9, 0.4, 0.3, 0.4, 0.1, 0.5])
+    assert auc(np.array([True] * 3 + [False] * 3), scores) == pytest.approx(5.5 / 9)
     present = np.array([True, True, False, False])
     assert auc(present, np.array([0.9, 0.4, 0.4, 0.1])) == 0.875  # of four pairs three are right, one is a tie
     assert auc(np.array([True]), np.array([0.9])) is None
@@ -122,12 +165,43 @@ def test_thresholds_follow_the_validation_fold() -> None:
     assert 0.15 < threshold < 0.26
 
 
+def spread(*groups: tuple[int, float]) -> list[float]:
+    """So many images with that score, for each group."""
+    return [score for count, score in groups for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "expected"),
+    [
+        # One cut, 0.2, of odds 1/4; 45 positives of 45 + 15 weigh 3/4: odds (1/4)^(3/4) = 1 / √8.
+        (spread((45, 0.3)), spread((60, 0.1)), 1 / (1 + math.sqrt(8))),
+        # Cut 0.3: recall 1, specificity 1/2. Cut 0.6: 2/3 and 1, which is better. Odds 3/2, weight 30 / 45.
+        (spread((20, 0.8), (10, 0.4)), spread((45, 0.2), (45, 0.4)), 1 / (1 + 1.5 ** (-2 / 3))),
+        # Cut 0.3: recall 1, specificity 1/2, which is better. Cut 0.6: 1/3 and 1. Odds 3/7.
+        (spread((10, 0.8), (20, 0.4)), spread((45, 0.2), (45, 0.4)), 1 / (1 + (7 / 3) ** (2 / 3))),
+        # Cut 0.1: recall 1, specificity 1/2. Cut 0.5: 1/2 and 1, as good. Between them: odds √(1/9 · 1), weight 2/3.
+        (spread((15, 0.2), (15, 0.8)), spread((15, 0.0), (15, 0.2)), 1 / (1 + 3 ** (2 / 3))),
+        # Cut 0.001: its odds are held to e⁻³, that is a threshold of 0.0474 before the weight of 45 / 60.
+        (spread((45, 0.002)), spread((45, 0.0)), 1 / (1 + math.exp(3 * 3 / 4))),
+        # Every answer alike: nothing to choose from.
+        (spread((20, 0.7)), spread((20, 0.7)), 0.5),
+    ],
+)
+def test_thresholds_by_hand(positives: list[float], negatives: list[float], expected: float) -> None:
+    severity = labels([1] * len(positives) + [0] * len(negatives))
+    assert choose_thresholds(severity, answers(positives + negatives))[0] == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_tiny_fold_hardly_moves_the_threshold() -> None:
     assert choose_thresholds(labels([1, 0]), answers([0.05, 0.01]))[0] > 0.35
     assert choose_thresholds(labels([0, 0]), answers([0.05, 0.01])) == [0.5] * 7
 
 
 def test_thresholds_stay_inside_the_unit_interval() -> None:
+    severity = labels([1] * 500 + [0] * 500)
+    barely = answers([1.0] * 1000)
+    barely[500:, 0, 0] = 1.2e-16  # halfway to the positives' score of 1, rounded, is 1: its odds are without end
+    assert choose_thresholds(severity, barely)[0] == pytest.approx(1 / (1 + math.exp(-3 * 500 / 515)))
     severity = labels([1] * 500 + [0] * 500)
     threshold = choose_thresholds(severity, answers([1.0] * 500 + [1 - 1e-7] * 500))[0]
     assert math.isfinite(threshold)

@@ -48,3 +48,28 @@ def test_the_worst_cost_is_never_above_the_budget() -> None:
         make_plan(asked, {}, price_micro_usd=100, max_attempts=4, max_cost_micro_usd=1500).worst_cost_micro_usd == 1500
     )
     assert make_plan(asked, {}, price_micro_usd=0, max_attempts=4).worst_cost_micro_usd == 0
+
+
+def test_a_plan_s_document_by_hand() -> None:
+    asked, have = {Condition.ACNE: 5, Condition.REDNESS: 2}, {Condition.ACNE: 1}
+    plan = make_plan(asked, have, price_micro_usd=1_250_000, max_attempts=4, max_cost_micro_usd=9_000_000)
+    # 6 images: at 7 a minute, 51.428… s; at 1.25 $ each, 7.50 $; four attempts at each, 30 $, but for the budget
+    assert plan.document(provider="openai", images_per_minute=7) == {
+        "targets": {"acne": 5, "redness": 2},
+        "missing": {"acne": 4, "redness": 2},
+        "quotas": [
+            {"condition": "acne", "severity": "mild", "count": 2},
+            {"condition": "acne", "severity": "moderate", "count": 1},
+            {"condition": "acne", "severity": "severe", "count": 1},
+            {"condition": "redness", "severity": "mild", "count": 1},
+            {"condition": "redness", "severity": "moderate", "count": 1},
+        ],
+        "total": 6,
+        "price_usd": 1.25,
+        "cost_usd": 7.5,
+        "worst_cost_usd": 9.0,
+        "max_attempts": 4,
+        "provider": "openai",
+        "images_per_minute": 7,
+        "duration_s": 51.4,
+    }
