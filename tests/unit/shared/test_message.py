@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from cloudevents.core.bindings.rabbitmq import (
@@ -40,8 +41,10 @@ from shared.events import (
     Variant,
     Verdict,
 )
-from shared.message import MAX_BODY_BYTES, Message, Wire, decode, encode
+from shared.message import MAX_BODY_BYTES, Message, Wire, decode, encode, sending
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View
+from shared.tracing import current_correlation_id
+from tests.fakes.spans import Spans
 
 VARIANT = Variant(operation="hflip", key="images/a/hflip.png", sha256="0" * 64, width=3, height=4)
 MESSAGE = Message(
@@ -268,7 +271,9 @@ def test_severities_cross_the_wire() -> None:
 
 
 def test_what_an_event_causes_is_on_its_trace() -> None:
-    caused = MESSAGE.caused(RebalanceRequested(target_per_condition=1), source="labeler-api")
+    event = RebalanceRequested(target_per_condition=1)
+    caused = MESSAGE.caused(event, source="labeler-api")
+    assert (caused.event, caused.source) == (event, "labeler-api")
     assert (caused.correlation_id, caused.traceparent) == (MESSAGE.correlation_id, MESSAGE.traceparent)
     assert caused.id != MESSAGE.id
     assert MESSAGE.caused(MESSAGE.event, source="x", id="mine").id == "mine"
@@ -354,6 +359,106 @@ def test_what_is_malformed_says_so(kind: str) -> None:
         decode(MALFORMED[kind])
     assert raised.value.code == "malformed_event"
     assert raised.value.message
+
+
+NO_JSON = "The message's body is not JSON: "
+REASONS: dict[str, str] = {
+    "too large": "The message has 1048577 bytes; at most 1048576 are read.",
+    "not operator's": "The message is no CloudEvent, and 'ImageAugmented' is not an operator's event.",
+    "unknown key": "The message is no CloudEvent, and 'SomethingElse' is not an operator's event.",
+    "empty": NO_JSON,
+    "structured, not json": NO_JSON,
+    "a list": "RebalanceRequested: Input should be a valid dictionary",
+    "a typo": "RebalanceRequested: target: Extra inputs are not permitted.",
+    "structured, a list": "The message is not a CloudEvent: it is no JSON object.",
+    "no source": "The message is not a CloudEvent: its source is missing or no text.",
+    "no type": "The message is not a CloudEvent: its type is missing or no text.",
+    "an empty id": "The message is not a CloudEvent: its id is missing or no text.",
+    "another type": "'SomethingElse' is not an event of evenskin.",
+    "another version": "The message is not a CloudEvent of version 1.0.",
+    "wrong data": "ImageAugmented: image_id: Input should be a valid UUID",
+    "a wrong time": "The message's time cannot be read: ",
+    "a time without offset": "The message's time has no offset from UTC.",
+    "a number as base64": "The message's data_base64 cannot be read: ",
+    "binary, wrong body": NO_JSON,
+    "binary, no id": "The message is not a CloudEvent: its source is missing or no text.",
+}
+"""Of what we say ourselves the whole sentence, of what a library adds its beginning."""
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_the_reason_says_where_and_what(kind: str) -> None:
+    with pytest.raises(MalformedEvent) as raised:
+        decode(MALFORMED[kind])
+    reason = REASONS[kind]
+    assert raised.value.message == reason if reason.endswith(".") else raised.value.message.startswith(reason)
+
+
+def test_a_field_is_named_with_the_way_to_it() -> None:
+    data = {"image_id": str(uuid4()), "variants": [VARIANT.model_dump() | {"width": "wide"}]}
+    with pytest.raises(MalformedEvent, match=r"^ImageAugmented: variants\.0\.width: Input should be a valid integer"):
+        decode(structured(data=data))
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ({"freckles": "mild"}, "ImageLabeled: 'freckles' is not a condition this dataset keeps."),
+        ({"acne": "huge"}, "ImageLabeled: 'huge' is not a severity."),
+    ],
+)
+def test_a_word_that_the_taxonomy_lacks_is_malformed(labels: dict[str, str], reason: str) -> None:
+    data = {"image_id": str(uuid4()), "key": "k", "verdict": "accepted", "reviewer": "gate", "labels": labels}
+    with pytest.raises(MalformedEvent) as raised:
+        decode(structured(type="ImageLabeled", data=data))
+    assert raised.value.message == reason
+
+
+def test_a_type_that_is_not_ours_is_told_in_80_characters() -> None:
+    with pytest.raises(MalformedEvent) as raised:
+        decode(structured(type="x" * 81))
+    assert raised.value.message == f"'{'x' * 80}' is not an event of evenskin."
+
+
+def test_a_body_of_a_mebibyte_is_read() -> None:
+    body = b'{"target_per_condition": 200}'.ljust(1024 * 1024)
+    assert decode(Wire("RebalanceRequested", "", {}, body)).source == "operator"
+
+
+@pytest.mark.parametrize("name", ["type", "specversion"])
+def test_bare_json_with_one_word_of_a_cloud_event_is_still_bare(name: str) -> None:
+    with pytest.raises(MalformedEvent, match=f"^RebalanceRequested: {name}: Extra inputs are not permitted"):
+        decode(Wire("RebalanceRequested", "", {}, body_of({"target_per_condition": 3, name: "1.0"})))
+
+
+def test_every_message_has_an_id_of_its_own() -> None:
+    first, second = Message(MESSAGE.event, "x"), Message(MESSAGE.event, "x")
+    assert UUID(first.id) != UUID(second.id)
+    headers = {name: value for name, value in BINARY.items() if name != "ce-id"}
+    wire = Wire("ImageAugmented", "application/json", headers, MESSAGE.event.model_dump_json().encode())
+    assert UUID(decode(wire).id) != UUID(decode(wire).id)
+
+
+def test_headers_that_are_not_of_cloud_events_are_passed_over() -> None:
+    headers = BINARY | {"x-death": "3", "data": "{}", "type": "Other", "id": "other"}
+    message = decode(Wire("ImageAugmented", "application/json", headers, MESSAGE.event.model_dump_json().encode()))
+    assert (message.event, message.id, message.time) == (MESSAGE.event, MESSAGE.id, MESSAGE.time)
+
+
+def test_a_message_goes_out_as_it_is_where_nothing_is_recorded() -> None:
+    with sending(MESSAGE) as sent:
+        assert sent is MESSAGE
+
+
+def test_sending_is_a_recorded_span_that_the_message_carries_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Spans()
+    monkeypatch.setattr("shared.tracing._export", recorder)
+    with sending(MESSAGE) as sent:
+        correlation_id = current_correlation_id()
+    [span] = recorder.spans
+    assert (span.name, span.kind, span.parent) == ("send ImageAugmented", "producer", MESSAGE.traceparent)
+    assert sent == replace(MESSAGE, traceparent=span.traceparent)
+    assert correlation_id == MESSAGE.correlation_id
 
 
 def test_every_event_has_its_name() -> None:

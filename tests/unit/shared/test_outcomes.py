@@ -113,11 +113,14 @@ def test_every_error_is_logged(error: Exception, line: dict[str, Any]) -> None:
 
 async def test_a_handler_works_on_the_message_s_trace() -> None:
     lines: list[dict[str, Any]] = []
+    handled: list[Message] = []
 
     async def look(message: Message) -> None:
+        handled.append(message)
         lines.append(dict(add_ids(None, "", {"traceparent": current_traceparent()})))
 
     await attempt(replace(SUBSCRIPTION, handler=look), MESSAGE, 0)
+    assert handled == [MESSAGE]
     assert lines[0].pop("traceparent") != MESSAGE.traceparent  # a span of its own
     assert lines == [
         {

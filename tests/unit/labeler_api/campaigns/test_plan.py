@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.labeler_api.campaigns.plan import make_plan
+from services.labeler_api.campaigns.plan import make_plan, plan_for
+from services.labeler_api.settings import LabelerSettings
+from shared.events import RebalanceRequested
 from shared.taxonomy import Condition
 
 STARTING = {
@@ -73,3 +75,15 @@ def test_a_plan_s_document_by_hand() -> None:
         "images_per_minute": 7,
         "duration_s": 51.4,
     }
+
+
+def test_a_request_is_planned_on_what_is_there_and_what_is_on_its_way() -> None:
+    totals = {"shows/accepted/acne": 4, "reserved/acne": 3, "shows/accepted/redness": 1, "shows/rejected/redness": 9}
+    request = RebalanceRequested(targets={"acne": 10, "redness": 5, "aging": 2}, max_attempts=4, max_cost_usd=0.5)
+    plan = plan_for(totals, request, LabelerSettings(image_price_usd=0.02))
+    assert plan.targets == {Condition.ACNE: 10, Condition.REDNESS: 5, Condition.AGING: 2}
+    missing = {condition: 0 for condition in plan.targets}
+    for quota in plan.quotas:
+        missing[quota.condition] += quota.count
+    assert missing == {Condition.ACNE: 3, Condition.REDNESS: 4, Condition.AGING: 2}
+    assert (plan.price_micro_usd, plan.max_attempts, plan.max_cost_micro_usd) == (20_000, 4, 500_000)
