@@ -14,7 +14,7 @@ TORCH_INDEX_URL ?=
 WORKERS ?= 2
 # Random moments of `make faults`: each service is killed so often, each time at another one.
 ROUNDS ?= 10
-# Extra arguments of `make demo`, `make test`, `make faults`, `make bench`, `make up` and `make down`.
+# Extra arguments of `make demo`, `make test`, `make faults`, `make bench`, `make mutants`, `make up` and `make down`.
 ARGS ?=
 # Docker compose: `docker compose`, or the older `docker-compose`.
 COMPOSE ?= docker compose
@@ -80,6 +80,10 @@ lint: $(VENV)/installed-test ## check style, types and who imports whom
 .PHONY: bench
 bench: $(VENV)/installed-test ## measure speed; ratios from one run
 	$(BIN)/python -m tests.bench $(ARGS)
+
+.PHONY: mutants
+mutants: $(VENV)/installed-mutants ## set small faults into the pure modules: their unit tests must notice 90% of each one's
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/installed-test ## write the reference pages and schemas in docs/ from the code

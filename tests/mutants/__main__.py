@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.mutants.functions import try_functions
 from tests.mutants.modules import LEAST_SHARE, MODULES
+from tests.mutants.outcome import MutationFailed, Outcome, Survivor
 from tests.mutants.survivors import FILE, named_survivors
-from tests.mutants.testing import MutationFailed, Outcome, Survivor, copy_tree, test_module
+from tests.mutants.values import try_values
 
 WORKERS = 2
 
@@ -30,13 +32,13 @@ def main(wanted: list[str]) -> int:
     started = time.monotonic()
     for module in modules:
         print(f"{module} …", file=sys.stderr, flush=True)
-        with TemporaryDirectory(prefix="evenskin-mutants-") as directory:
-            copy_tree(Path(directory))
-            try:
-                outcomes[module] = test_module(module, MODULES[module], Path(directory), workers=WORKERS)
-            except MutationFailed as error:
-                print(f"{module}: mutmut failed. {error}", file=sys.stderr)
-                return 1
+        try:
+            with TemporaryDirectory(prefix="evenskin-mutants-") as directory:
+                outcomes[module] = try_functions(module, MODULES[module], Path(directory), workers=WORKERS)
+                outcomes[module] += try_values(module, MODULES[module], Path(directory), workers=WORKERS)
+        except MutationFailed as error:
+            print(f"{module}: {error}", file=sys.stderr)
+            return 1
         _print_differences(module, outcomes[module], named.get(module, {}))
     _print_table(outcomes)
     print(f"{time.monotonic() - started:.0f} s")
@@ -46,10 +48,11 @@ def main(wanted: list[str]) -> int:
 def _print_differences(module: str, outcome: Outcome, named: Mapping[Survivor, str]) -> None:
     for survivor in outcome.survivors:
         if survivor not in named:
-            print(f"{module}: a survivor without a name, in {survivor.function}")
+            print(f"{module}: a survivor without a name, in {survivor.place}")
             print(f"  - {survivor.was}\n  + {survivor.became}")
     for survivor in named.keys() - set(outcome.survivors):
-        print(f"{module}: {FILE.name} names what does not survive, in {survivor.function}: {survivor.became}")
+        print(f"{module}: {FILE.name} names what does not survive, in {survivor.place}")
+        print(f"  - {survivor.was}\n  + {survivor.became}")
 
 
 def _print_table(outcomes: Mapping[str, Outcome]) -> None:

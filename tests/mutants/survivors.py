@@ -1,11 +1,11 @@
-"""The survivors that somebody looked at: `survivors.toml` names each, and says why no test can or need kill it."""
+"""The survivors that somebody looked at: `survivors.toml` names each, with the reason why no test kills it."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
 
-from tests.mutants.testing import Survivor
+from tests.mutants.outcome import Survivor
 
 FILE = Path(__file__).with_name("survivors.toml")
 
@@ -18,9 +18,9 @@ def named_survivors() -> dict[str, dict[Survivor, str]]:
     named: dict[str, dict[Survivor, str]] = {}
     for group in tomllib.loads(FILE.read_text())["group"]:
         survivors = named.setdefault(group["module"], {})
-        for function, was, became in group["mutants"]:
-            survivor = Survivor(function, was, became)
+        for place, was, became in group["mutants"]:
+            survivor = Survivor(place, was, became)
             if survivor in survivors:
-                raise ValueError(f"{group['module']}: {function} is named twice: {became}")
+                raise ValueError(f"{group['module']}: {place} is named twice: {was!r}, {became!r}")
             survivors[survivor] = group["reason"]
     return named
