@@ -64,9 +64,9 @@ def amqp_url() -> Iterator[str]:
     """URL of a virtual host of RabbitMQ on which there is nothing yet."""
     facts = _facts("rabbitmq")
     if "management" not in facts:
-        from tests.servers.shared_vhost import exclusively  # the driver, only where it is needed
+        from tests.servers.shared_vhost import exclusive_vhost  # the driver, only where it is needed
 
-        with exclusively(facts["url"]):
+        with exclusive_vhost(facts["url"]):
             yield facts["url"]
         return
     management = Management(facts["management"])

@@ -74,7 +74,7 @@ class TimedProvider:
         """Nothing to release."""
 
 
-class Finish:
+class TrainerStandIn:
     """Stands in for the trainer: knows when the quota is met."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ def workers(home: Path, bus: Bus, provider: TimedProvider) -> tuple[Service, Ser
     )
 
 
-async def campaign(bus: Bus, slots: int, finish: Finish) -> float:
+async def campaign(bus: Bus, slots: int, trainer: TrainerStandIn) -> float:
     """Seconds from RebalanceRequested to QuotaMet."""
     share, more = divmod(slots, len(Condition))
     targets = {condition.value: share + (number < more) for number, condition in enumerate(Condition)}
@@ -126,19 +126,19 @@ async def campaign(bus: Bus, slots: int, finish: Finish) -> float:
         except UnroutableEvent:  # labeler-api is not up yet
             await asyncio.sleep(0.1)
     async with asyncio.timeout(WITHIN_S):
-        await finish.met.wait()
+        await trainer.met.wait()
     return time.perf_counter() - began
 
 
 async def embedded(home: Path, slots: int, provider: TimedProvider) -> float:
     """All in this process: in-process bus, SQLite, a directory."""
-    bus, finish = InProcessBus(), Finish()
+    bus, trainer = InProcessBus(), TrainerStandIn()
     await bus.start()
     settings = LabelerSettings.load(_env_file=None, home=home, port=0, database_url=None)
     labeler = build_labeler(settings, bus=bus, blobs=DirectoryBlobs(home / "store"))
-    await bus.subscribe(finish.subscription())
+    await bus.subscribe(trainer.subscription())
     async with started(bus, labeler, *workers(home, bus, provider)):
-        seconds = await campaign(bus, slots, finish)
+        seconds = await campaign(bus, slots, trainer)
     await bus.close()
     return seconds
 
@@ -167,11 +167,11 @@ async def labeler_process(home: Path, amqp_url: str, database_url: str) -> Async
 
 async def remote(home: Path, slots: int, provider: TimedProvider, amqp_url: str, database_url: str) -> float:
     """labeler-api a process of its own, on RabbitMQ and PostgreSQL."""
-    bus, finish = RabbitBus(amqp_url, connection_name="bench"), Finish()
+    bus, trainer = RabbitBus(amqp_url, connection_name="bench"), TrainerStandIn()
     await bus.start()
-    await bus.subscribe(finish.subscription())
+    await bus.subscribe(trainer.subscription())
     async with labeler_process(home, amqp_url, database_url), started(bus, *workers(home, bus, provider)):
-        seconds = await campaign(bus, slots, finish)
+        seconds = await campaign(bus, slots, trainer)
     await bus.close()
     return seconds
 

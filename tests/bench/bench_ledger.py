@@ -122,8 +122,8 @@ async def new_database(server_url: str) -> str:
 
 
 @contextlib.contextmanager
-def looked_at(reports: dict[bytes, gate.GateReport]) -> Iterator[None]:
-    """The gate knows what it will find, by the pictures' marks."""
+def known_reports(reports: dict[bytes, gate.GateReport]) -> Iterator[None]:
+    """The gate returns ready-made reports, looked up by the pictures' marks."""
     with mock.patch.object(gate, "examine", lambda data: reports[data[MARK]]):
         yield
 
@@ -148,7 +148,7 @@ async def measure(server_url: str, home: Path, *, large: int, images: int, round
         await ledger.ask(next(iter(shown.values())), per_ledger)
         await ledger.round(WARM_UP)
     costs: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    with looked_at(reports):
+    with known_reports(reports):
         for number in range(rounds):
             for size in sorted(ledgers, reverse=number % 2 == 1):
                 costs[f"{size:,}"].append(await ledgers[size].round(images))

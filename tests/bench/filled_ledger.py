@@ -31,9 +31,9 @@ def hashes(count: int, like: Sequence[bytes], seed: int) -> list[bytes]:
     random = np.random.default_rng(seed)
     values = random.integers(0, 1 << 16, (count, BANDS))
     models = np.array([[band & 0xFFFF for band in bands(value)] for value in like])
-    alike = random.random((count, BANDS)) < LIKENESS / BANDS * len(like)
+    shares_band = random.random((count, BANDS)) < LIKENESS / BANDS * len(like)
     rows = random.integers(0, len(like), (count, BANDS))
-    values = np.where(alike, models[rows, np.arange(BANDS)], values)
+    values = np.where(shares_band, models[rows, np.arange(BANDS)], values)
     bits = (values[:, None, :] >> np.arange(15, -1, -1)[None, :, None]) & 1
     packed: npt.NDArray[np.uint8] = np.packbits(bits.reshape(count, -1).astype(np.uint8), axis=1)
     return [row.tobytes() for row in packed]

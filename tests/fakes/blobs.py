@@ -1,4 +1,4 @@
-"""A store that fails where it is told to, and one that costs nothing."""
+"""Directory stores that fail where a test tells them to, and a store in memory that costs nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from shared.blobs import Blob, BlobInfo
 from shared.embedded.blobs import DirectoryBlobs
-from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed
+from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed, StoreFull, StoreUnavailable
 
 
 class FailingBlobs(DirectoryBlobs):
-    """A directory whose reads and writes raise the errors that are set; `refused` counts them."""
+    """A directory store whose reads and writes raise the errors `on_get` and `on_put`. `refused` counts them."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -47,6 +47,46 @@ class FailingBlobs(DirectoryBlobs):
             for path in self.root.rglob("*")
             if path.is_file() and path.name != ".lock"
         )
+
+
+class FlakyBlobs(DirectoryBlobs):
+    """A directory store that is `down`, where every call fails, or `full`, where only a write fails."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.root = root
+        self.down = False
+        self.full = False
+        self.refused = 0  # calls that were answered with an error
+
+    def holds(self, key: str) -> bool:
+        """Whether the object is there. Always answers: it is for the test."""
+        return (self.root / key).is_file()
+
+    def _refuse(self, *, writes: bool = False) -> None:
+        if self.down or (writes and self.full):
+            self.refused += 1
+            raise StoreUnavailable("The store is down.") if self.down else StoreFull("The store is full.")
+
+    async def get(self, key: str) -> Blob:
+        self._refuse()
+        return await super().get(key)
+
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> str:
+        self._refuse(writes=True)
+        return await super().put(key, data, content_type=content_type, if_absent=if_absent, if_match=if_match)
+
+    async def check(self) -> None:
+        self._refuse()
+        await super().check()
 
 
 class MemoryBlobs:

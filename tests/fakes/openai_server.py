@@ -1,4 +1,4 @@
-"""A local server in the shape of OpenAI's images API: it answers as it is told, and remembers what it was asked."""
+"""A local server in the shape of OpenAI's images API. It answers as a test tells it, and remembers the requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A generator and an augmenter for labeler-api's tests: they answer events at once, or as they are told."""
+"""A generator and an augmenter for labeler-api's tests. They answer events at once, or as a test tells them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 from uuid import UUID
 
 from shared.blobs import Blobs
 from shared.bus import Bus, Subscription
-from shared.embedded.bus import InProcessBus
 from shared.events import (
     Event,
     FailureReason,
@@ -25,41 +23,15 @@ from shared.events import (
     Variant,
     Verdict,
 )
-from shared.message import Message, Wire
+from shared.message import Message
 from shared.taxonomy import derived_id
 from tests.fakes.pictures import SIDE, png
 
-E = TypeVar("E", bound=Event)
 Answer = bytes | FailureReason | None
 
 
-class TwiceBus(InProcessBus):
-    """Delivers every event twice, and the second time at any later moment."""
-
-    def __init__(self, seed: int = 1) -> None:
-        super().__init__()
-        self._random = random.Random(seed)
-        self._echoes: set[asyncio.Task[None]] = set()
-
-    async def publish_wire(self, wire: Wire) -> None:
-        await super().publish_wire(wire)
-        echo = asyncio.create_task(self._again(wire, self._random.uniform(0, 0.05)))
-        self._echoes.add(echo)
-        echo.add_done_callback(self._echoes.discard)
-
-    async def _again(self, wire: Wire, after_s: float) -> None:
-        await asyncio.sleep(after_s)
-        await super().publish_wire(wire)
-
-    async def close(self) -> None:
-        for echo in self._echoes:
-            echo.cancel()
-        await asyncio.gather(*self._echoes, return_exceptions=True)
-        await super().close()
-
-
 def seed_of(image_id: UUID) -> int:
-    """What an image's picture is drawn from: the same for every delivery."""
+    """The seed of an image's picture: the same for every delivery."""
     return image_id.int % 2**32
 
 
@@ -98,7 +70,7 @@ class FakeGenerator:
         )
 
     def failed(self, request: ImageRequested, reason: FailureReason) -> Event:
-        """That the provider gave nothing."""
+        """The event of a provider that gave nothing."""
         return ImageFailed(
             campaign_id=request.campaign_id,
             slot_id=request.slot_id,
@@ -110,7 +82,7 @@ class FakeGenerator:
         )
 
     async def made(self, request: ImageRequested, data: bytes) -> Event:
-        """That the picture lies in the store."""
+        """Store the picture unless it is there. Returns the event that says so."""
         key = f"images/{request.image_id}/original.png"
         if await self.blobs.head(key) is None:
             self.paid[request.image_id] += 1
@@ -162,24 +134,3 @@ class FakeAugmenter:
         augmented = ImageAugmented(image_id=event.image_id, variants=(variant,))
         identity = str(derived_id(ImageAugmented.name(), event.image_id))
         await self.bus.publish(message.caused(augmented, source="augmenter", id=identity))
-
-
-@dataclass
-class Listener:
-    """Hears events and remembers them."""
-
-    bus: Bus
-    heard: list[Message] = field(default_factory=list)
-
-    async def start(self, *kinds: type[Event]) -> None:
-        """Listen to these from now on."""
-        for kind in kinds:
-            await self.bus.subscribe(Subscription("listener", kind, self._hear))
-
-    async def _hear(self, message: Message) -> None:
-        self.heard.append(message)
-
-    def of(self, kind: type[E]) -> list[E]:
-        """The events of one kind, each happening once."""
-        once = {message.id: message.event for message in self.heard}
-        return [event for event in once.values() if isinstance(event, kind)]

@@ -11,8 +11,8 @@ import structlog
 
 from shared.logs import configure_logs
 from tests.fakes.openai_server import OpenAIServer
+from tests.faults.counting_provider import counting_provider
 from tests.faults.deployment import Deployment, Servers, deployed
-from tests.faults.provider import counting_provider
 
 ROUNDS = int(os.environ.get("EVENSKIN_TEST_FAULT_ROUNDS", "1"))
 FIRST_SEED = int(os.environ.get("EVENSKIN_TEST_FAULT_SEED", "1"))
@@ -66,5 +66,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     deployment = getattr(item, "funcargs", {}).get("deployment")
     if report.failed and isinstance(deployment, Deployment):
-        report.sections.append(("Logs of the services", deployment.tails()))
+        report.sections.append(("Logs of the services", deployment.log_tails()))
     return report

@@ -1,4 +1,4 @@
-"""The five services as processes of their own on real servers: started, killed, looked at."""
+"""Runs the five services as processes of their own on real servers: starts, kills and inspects them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ eventually = partial(tests.eventually.eventually, within_s=WITHIN_S, every_s=0.0
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the servers are that a deployment is on."""
+    """The addresses of the servers that a deployment uses."""
 
     amqp_url: str
     database_url: str
@@ -66,7 +66,7 @@ class Servers:
         return f"s3://{self.bucket}/faults"
 
     def blobs(self) -> S3Blobs:
-        """The store, for the test: never through anything that fails."""
+        """The store for the test itself, reached without the proxy that fails."""
         return S3Blobs(self.bucket, prefix="faults", endpoint_url=self.s3_endpoint_url)
 
 
@@ -87,7 +87,7 @@ class Program:
         return [line for line in _parsed(self._log.read_text(errors="replace")) if line.get("event") == event]
 
     async def url(self) -> str:
-        """Where it listens, once it has started."""
+        """Wait until the service has started, and return its URL."""
 
         async def started() -> list[dict[str, Any]]:
             assert self.process.status is None, f"{self.service} ended:\n{self.process.tail()}"
@@ -96,7 +96,7 @@ class Program:
         return f"http://127.0.0.1:{(await eventually(started, f'start of {self.service}'))[-1]['port']}"
 
     async def kill(self) -> None:
-        """`kill -9`, of this one process; what it started must end by itself."""
+        """`kill -9` this one process. The processes that it started must end by themselves."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send(signal.SIGKILL)
         await self._ended()
@@ -116,7 +116,7 @@ class Program:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Whether it is there, and no zombie that its new parent, the machine's first process, has yet to bury."""
+    """Whether a process runs. A zombie does not: its new parent, the machine's first process, has yet to reap it."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
@@ -132,7 +132,7 @@ def _parsed(text: str) -> Iterable[dict[str, Any]]:
 
 @dataclass
 class Deployment:
-    """What runs. `programs`: by name, which is the service's, and `<service> 2` of a second replica."""
+    """The running services. `programs`: by name, that of the service, or `<service> 2` of a second replica."""
 
     servers: Servers
     provider: OpenAIServer
@@ -142,7 +142,7 @@ class Deployment:
     blobs: S3Blobs
     settings: dict[str, str]
     programs: dict[str, Program] = field(default_factory=dict)
-    extra_calls: int = 0  # provider calls that a killed generator paid for in vain
+    extra_calls: int = 0  # provider calls whose outcome a killed generator did not store
 
     def spawn(self, name: str, **settings: str) -> Program:
         """Start a process without waiting for it."""
@@ -161,15 +161,15 @@ class Deployment:
             await program.url()
 
     async def kill(self, name: str) -> None:
-        """`kill -9` one process. What a generator was paying for, it may pay for once more."""
+        """`kill -9` one process. A generator may pay once more for what it was paying for."""
         await self.programs[name].kill()
         if name.startswith("generator"):
-            unsettled = self.provider.calls - await self.records()
-            assert unsettled - self.extra_calls <= CONCURRENCY, "more calls were under way than may be"
-            self.extra_calls = unsettled
+            unrecorded = self.provider.calls - await self.records()
+            assert unrecorded - self.extra_calls <= CONCURRENCY, "more calls were under way than may be"
+            self.extra_calls = unrecorded
 
     async def records(self) -> int:
-        """Images whose outcome lies in the store: nobody pays for them again."""
+        """Number of images whose outcome lies in the store: nobody pays for them again."""
         return sum([info.key.endswith("/generation.json") async for info in self.blobs.list("images/")])
 
     async def request(self, seed: int, **request: Any) -> UUID:
@@ -192,7 +192,7 @@ class Deployment:
             assert response.status == 200, await response.text()
             return await response.json(content_type=None)
 
-    async def reaches(self, counted: int) -> None:
+    async def until_counted(self, counted: int) -> None:
         """Wait until so many slots are counted."""
 
         async def there() -> bool:
@@ -200,7 +200,7 @@ class Deployment:
 
         await eventually(there, f"{counted} slots counted")
 
-    async def is_met(self) -> None:
+    async def until_met(self) -> None:
         """Wait until the dataset is there."""
 
         async def met() -> bool:
@@ -209,7 +209,7 @@ class Deployment:
 
         await eventually(met, "QuotaMet")
 
-    async def is_trained(self) -> None:
+    async def until_trained(self) -> None:
         """Wait until the campaign has its model."""
 
         async def trained() -> bool:
@@ -218,7 +218,7 @@ class Deployment:
 
         await eventually(trained, "ModelTrained")
 
-    def tails(self) -> str:
+    def log_tails(self) -> str:
         """The ends of all logs."""
         return "\n".join(f"--- {name}\n{program.process.tail()}" for name, program in self.programs.items())
 

@@ -54,9 +54,9 @@ async def check(
     `dead`: exactly the dead letters that are there; `tries`: of their bodies, those that are not given up at once.
     `also_quiet`: whether nothing moves in what the test has put between the services.
     """
-    await deployment.is_trained()
-    await eventually(lambda: is_through(deployment.ledger, deployment.blobs), "The trainer's last act")
-    await _is_quiet(deployment, also_quiet)
+    await deployment.until_trained()
+    await eventually(lambda: training_is_finished(deployment.ledger, deployment.blobs), "The trainer's last act")
+    await _until_quiet(deployment, also_quiet)
     for program in deployment.programs.values():
         assert program.process.status is None, f"{program.service} ended by itself:\n{program.process.tail()}"
     await _check_dead_letters(deployment, dead, tries or {})
@@ -92,13 +92,13 @@ async def _depths(deployment: Deployment) -> dict[str, int]:
     return found
 
 
-async def is_through(ledger: Ledger, blobs: Blobs) -> bool:
-    """Whether the trainer has noted that it told everybody of its model: until then its message is in its hand."""
+async def training_is_finished(ledger: Ledger, blobs: Blobs) -> bool:
+    """Whether the trainer has noted that its run's events are published. Until then it holds its message."""
     (model,) = await ledger.rows("models")
     return await blobs.head(f"training/{model['run_id']}/done.json") is not None
 
 
-async def _is_quiet(deployment: Deployment, also_quiet: Callable[[], Awaitable[bool]]) -> None:
+async def _until_quiet(deployment: Deployment, also_quiet: Callable[[], Awaitable[bool]]) -> None:
     looks = 0
 
     async def quiet() -> bool:

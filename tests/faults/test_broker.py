@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults import end_state
 from tests.faults.deployment import SLOTS, Deployment, Servers
-from tests.faults.private import private_broker
+from tests.faults.private_servers import private_broker
 from tests.servers.rabbitmq import Management, RabbitServer
 
 LONGEST_OUTAGE_S = 3.0
@@ -47,14 +47,14 @@ async def test_the_broker_stops_hard_and_its_connections_are_closed(
     moments = sorted(random.sample(range(SLOTS), 2))
     stop_first = random.random() < 0.5
     for counted, stop in zip(moments, (stop_first, not stop_first), strict=True):
-        await deployment.reaches(counted)
+        await deployment.until_counted(counted)
         if stop:
             await asyncio.to_thread(broker.kill)
             await asyncio.sleep(random.uniform(0, LONGEST_OUTAGE_S))
             await asyncio.to_thread(broker.restart)
         else:
             await asyncio.to_thread(_close_connections, Management(broker.facts["management"]))
-    await deployment.is_met()
+    await deployment.until_met()
     await asyncio.to_thread(_close_connections, Management(broker.facts["management"]))  # in mid-training
     await end_state.check(deployment, campaign_id)
 

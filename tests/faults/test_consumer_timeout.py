@@ -9,9 +9,9 @@ import pytest
 
 from tests.fakes.openai_server import OpenAIServer
 from tests.faults import end_state
+from tests.faults.counting_provider import counting_provider
 from tests.faults.deployment import Deployment, Servers
-from tests.faults.private import private_broker
-from tests.faults.provider import counting_provider
+from tests.faults.private_servers import private_broker
 from tests.servers.rabbitmq import RabbitServer
 
 CONSUMER_TIMEOUT_S = 2.0  # shorter than the tiny training; by default it is 30 minutes, and a real training longer
@@ -45,7 +45,7 @@ async def provider() -> AsyncIterator[OpenAIServer]:
 async def test_work_goes_on_when_the_broker_takes_its_message_away(deployment: Deployment) -> None:
     await deployment.start()
     campaign_id = await deployment.request(2)
-    await deployment.is_trained()
+    await deployment.until_trained()
     for name in ("generator", "trainer"):
         program = deployment.programs[name]
         assert program.logged("consumer_lost"), f"{name} kept its channel: nothing was tested"

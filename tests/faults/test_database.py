@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults import end_state
 from tests.faults.deployment import SLOTS, Deployment, Servers, eventually
-from tests.faults.private import private_database
+from tests.faults.private_servers import private_database
 from tests.servers.postgres import PostgresServer
 
 LONGEST_OUTAGE_S = 3.0
@@ -49,12 +49,12 @@ async def test_the_database_stops_hard_and_serialises_badly(
             lambda: deployment.programs["labeler-api"].logged("transaction_retried"), "A serialisation failure"
         )
     for counted in sorted(random.sample(range(SLOTS), STOPS)):
-        await deployment.reaches(counted)
+        await deployment.until_counted(counted)
         await asyncio.sleep(random.uniform(0, 0.3))
         await _stop_and_start(database, random)
-    await deployment.is_met()
+    await deployment.until_met()
     await _stop_and_start(database, random)  # in mid-training
-    await deployment.is_trained()
+    await deployment.until_trained()
     await end_state.check(deployment, campaign_id)
 
 
@@ -111,6 +111,6 @@ async def test_a_transaction_that_loses_a_deadlock_is_run_again(deployment: Depl
         await eventually(waited_for, "A transaction that waits for the slot")
         await rival.execute("SELECT FROM images WHERE id = $1 FOR UPDATE", slot["image_id"])
     await asyncio.gather(rival.close(), observer.close())
-    await deployment.is_trained()
+    await deployment.until_trained()
     assert deployment.programs["labeler-api"].logged("transaction_retried"), "there was no deadlock"
     await end_state.check(deployment, campaign_id)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults import end_state
 from tests.faults.deployment import SLOTS, Deployment
-from tests.faults.relay import relayed
+from tests.faults.duplicating_relay import relayed
 from tests.servers.rabbitmq import Management
 
 EVENTS_OF_A_SLOT = 4  # ImageRequested, ImageGenerated, ImageLabeled, ImageAugmented

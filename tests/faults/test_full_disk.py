@@ -120,7 +120,7 @@ async def _announced(process: Process, home: Path) -> Any:
 
 
 async def _is_idle(ledger: Ledger, blobs: DirectoryBlobs) -> bool:
-    return await end_state.is_through(ledger, blobs) and not await ledger.rows("outbox")
+    return await end_state.training_is_finished(ledger, blobs) and not await ledger.rows("outbox")
 
 
 async def _upload(session: aiohttp.ClientSession, number: int) -> str:

@@ -22,9 +22,9 @@ async def test_every_service_is_killed_once_at_a_random_moment(deployment: Deplo
     # Those that make the dataset die at a number of counted slots, the last one included: the campaign closes then.
     early = [(random.randint(0, SLOTS), name) for name in ("labeler-api", "generator", "augmenter")]
     for counted, name in sorted(early):
-        await deployment.reaches(counted)
+        await deployment.until_counted(counted)
         await _die_and_come_back(deployment, name, random, within_s=0.3)
-    await deployment.is_met()
+    await deployment.until_met()
     for name in random.sample(["trainer", "model-server"], 2):
         await _die_and_come_back(deployment, name, random, within_s=LONGEST_TRAINING_S / 2)
     await end_state.check(deployment, campaign_id)

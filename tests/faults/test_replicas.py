@@ -17,7 +17,7 @@ SHARED = ("labeler-api", "generator", "augmenter")  # the trainer has one messag
 async def test_two_replicas_of_every_service_share_the_work(deployment: Deployment, seed: int) -> None:
     await deployment.start(replicas=2, random=Random(seed))
     campaign_id = await deployment.request(seed)
-    await deployment.is_trained()
+    await deployment.until_trained()
     for service in SHARED:
         handled = [await _handled(deployment, name) for name in (service, f"{service} 2")]
         assert min(handled) > 0, f"{service}: {handled}"

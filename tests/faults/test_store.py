@@ -45,9 +45,9 @@ async def test_the_store_fails_in_every_way(deployment: Deployment, proxy: Store
     await deployment.start(random=random)
     proxy.plan.extend(storm(random, window=WINDOW, pause=PAUSE))
     campaign_id = await deployment.request(seed)
-    await deployment.is_met()
+    await deployment.until_met()
     proxy.plan.extend(storm(random, window=WINDOW // 3, pause=PAUSE // 4))  # for what the trainer does
-    await deployment.is_trained()
+    await deployment.until_trained()
     assert min(proxy.injected[fault] for fault in Fault) >= WINDOW, proxy.injected
     proxy.plan.clear()
     await end_state.check(deployment, campaign_id)

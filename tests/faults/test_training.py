@@ -37,7 +37,7 @@ async def test_a_training_killed_in_mid_epoch_ends_as_an_undisturbed_one(deploym
     deployment.settings["EVENSKIN_TRAINING"] = json.dumps(SLOW_TRAINING)
     await deployment.start()
     campaign_id = await deployment.request(seed)
-    await deployment.is_met()
+    await deployment.until_met()
     await eventually(lambda: _objects(deployment, "training/", "/checkpoint.pt"), "The first checkpoint")
     await asyncio.sleep(Random(seed).uniform(0, 0.7))
     deployment.programs["trainer"].process.stop()  # service and worker both, as when a machine dies

@@ -1,4 +1,4 @@
-"""A virtual host of a given RabbitMQ that is not ours to create, used by one test at a time."""
+"""A virtual host of a given RabbitMQ, which we may not create: one test at a time uses it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.schemas import known_queues
 
 
 @contextmanager
-def exclusively(url: str) -> Iterator[None]:
+def exclusive_vhost(url: str) -> Iterator[None]:
     """Hold the virtual host, with our queues gone from it, for as long as the block runs."""
     with (Path(tempfile.gettempdir()) / "evenskin-test-vhost.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -24,7 +24,7 @@ from shared.message import Message
 from shared.service import Service
 from shared.taxonomy import Condition, Severity
 from tests.eventually import eventually
-from tests.fakes.stores import FlakyBlobs
+from tests.fakes.blobs import FlakyBlobs
 
 
 def picture(kind: str = "PNG", *, orientation: int = 1) -> bytes:

@@ -26,6 +26,7 @@ from shared.errors import ConfigurationError
 from shared.events import FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from shared.tracing import trace_id
 from tests.eventually import eventually
+from tests.fakes.blobs import FlakyBlobs
 from tests.fakes.openai_server import (
     Answer,
     OpenAIServer,
@@ -40,7 +41,6 @@ from tests.fakes.openai_server import (
     when,
 )
 from tests.fakes.pictures import png as noise
-from tests.fakes.stores import FlakyBlobs
 from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
 
 REPOSITORY = Path(__file__).parents[3]

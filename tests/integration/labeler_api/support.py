@@ -25,8 +25,9 @@ from shared.message import Message, Wire
 from shared.service import Service
 from tests.eventually import eventually
 from tests.fakes.blobs import FailingBlobs
+from tests.fakes.bus import Listener
 from tests.fakes.pictures import png
-from tests.fakes.workers import FakeAugmenter, FakeGenerator, Listener
+from tests.fakes.workers import FakeAugmenter, FakeGenerator
 
 
 def settings_of(home: Path, **changes: Any) -> LabelerSettings:

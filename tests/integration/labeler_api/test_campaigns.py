@@ -20,8 +20,9 @@ from shared.events import (
 )
 from shared.taxonomy import Condition, Fold, Severity, fold_of, generated_image_id
 from tests.eventually import eventually
+from tests.fakes.bus import TwiceBus
 from tests.fakes.pictures import encoded, noise, png
-from tests.fakes.workers import Answer, TwiceBus, seed_of
+from tests.fakes.workers import Answer, seed_of
 from tests.integration.labeler_api.recount import assert_counters
 from tests.integration.labeler_api.support import Labeler, labeler
 
@@ -54,7 +55,7 @@ async def test_a_campaign_ends_with_exactly_its_quota(both: Labeler) -> None:
     assert balance["variants"] == 14
     await assert_counters(both)
 
-    (met,) = await eventually(lambda: both.listener.of(QuotaMet))
+    (met,) = await eventually(lambda: both.listener.events(QuotaMet))
     assert (str(met.campaign_id), met.dataset_version) == (campaign_id, done["dataset_version"])
     assert met.counts == {c: {"redness": 8, "acne": 5}.get(c, 0) for c in Condition}
     entries = await both.manifest(met.dataset_version)
@@ -85,7 +86,7 @@ async def test_every_event_twice_and_out_of_order_changes_nothing(tmp_path: Path
             else png(seed_of(request.image_id))
         )
         await running.send("RebalanceRequested", {"targets": {"redness": 7, "aging": 4}, "campaign_id": str(uuid4())})
-        met = (await eventually(lambda: running.listener.of(QuotaMet)))[0]
+        met = (await eventually(lambda: running.listener.events(QuotaMet)))[0]
         await running.settled()
         campaign = await running.campaign(str(met.campaign_id))
         assert campaign["slots"] == {"total": 11, "counted": 11, "failed": 0, "open": 0}
@@ -93,7 +94,7 @@ async def test_every_event_twice_and_out_of_order_changes_nothing(tmp_path: Path
         balance = await running.get("/v1/balance")
         assert balance["images"] == {"accepted": 11, "pending": 0, "rejected": 4}
         assert balance["variants"] == 11
-        assert len(running.listener.of(QuotaMet)) == 1
+        assert len(running.listener.events(QuotaMet)) == 1
         assert await running.bus.dead_letters() == []
         await assert_counters(running)
 
@@ -114,7 +115,7 @@ async def test_failures_reopen_the_slot_for_another_subject_until_attempts_are_u
     assert third.earlier_rejections[1].startswith("unreadable")
     assert done["spent_usd"] == pytest.approx(0.03)
     await assert_counters(both)
-    assert both.listener.of(QuotaMet) == []
+    assert both.listener.events(QuotaMet) == []
     # What it did not get is missing again, not reserved for ever.
     assert (await both.get("/v1/plan", params={"targets": "redness:1"}))["total"] == 1
 
@@ -193,11 +194,11 @@ async def test_nothing_missing_is_met_at_once(both: Labeler) -> None:
     campaign_id = await both.rebalance(target_per_condition=0)
     done = await both.reaches(campaign_id, "met")
     assert done["slots"]["total"] == 0
-    (met,) = await eventually(lambda: both.listener.of(QuotaMet))
+    (met,) = await eventually(lambda: both.listener.events(QuotaMet))
     assert (met.images, met.variants) == (2, 2)
     # The same images are the same version; an empty campaign asks for another training of it.
     await both.reaches(await both.rebalance(target_per_condition=2, conditions=["acne"]), "met")
-    assert {event.dataset_version for event in both.listener.of(QuotaMet)} == {met.dataset_version}
+    assert {event.dataset_version for event in both.listener.events(QuotaMet)} == {met.dataset_version}
     assert await both.bus.dead_letters() == []
     assert both.generator.requests == []
 
@@ -239,8 +240,8 @@ async def test_a_wrong_rebalance_is_answered(both: Labeler) -> None:
     expected = {str(uuid4()): wrong for wrong in WRONG_REBALANCES}
     for campaign_id, (request, _) in expected.items():
         await both.send("RebalanceRequested", {**request, "campaign_id": campaign_id})
-    await eventually(lambda: len(both.listener.of(RebalanceRejected)) == len(expected))
-    for rejected in both.listener.of(RebalanceRejected):
+    await eventually(lambda: len(both.listener.events(RebalanceRejected)) == len(expected))
+    for rejected in both.listener.events(RebalanceRejected):
         assert rejected.code == expected[str(rejected.campaign_id)][1]
         assert rejected.reason
         document = await both.campaign(str(rejected.campaign_id))

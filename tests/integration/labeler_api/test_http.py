@@ -24,8 +24,8 @@ from shared.imaging import MAX_BYTES
 from shared.model_card import LIVE_KEY
 from shared.taxonomy import Condition, Fold, fold_of
 from tests.eventually import eventually
+from tests.fakes.bus import Listener
 from tests.fakes.pictures import png
-from tests.fakes.workers import Listener
 from tests.integration.labeler_api.support import Labeler, labeler
 from tests.unit.model_server.tiny_model import put_model
 
@@ -261,7 +261,7 @@ async def test_models_are_promoted_and_rolled_back(one: Labeler) -> None:
         assert (answer.status, answer.json["version"], answer.json["reason"]) == (202, version, "it is better")
     assert (await one.get("/v1/models"))["live"]["version"] == "v2"
     assert (await one.call("POST", "/v1/models/rollback")).json["version"] == "v1"
-    await eventually(lambda: [event.version for event in heard.of(ModelPromoted)] == ["v1", "v2", "v1"])
+    await eventually(lambda: [event.version for event in heard.events(ModelPromoted)] == ["v1", "v2", "v1"])
 
 
 async def test_an_import_is_told_to_the_augmenter_once(one: Labeler) -> None:

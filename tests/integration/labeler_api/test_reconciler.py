@@ -12,8 +12,9 @@ from shared.embedded.bus import InProcessBus
 from shared.events import ImageLabeled, ImageRequested, ModelTrained, QuotaMet, RebalanceRequested
 from shared.tracing import trace_id
 from tests.eventually import eventually
+from tests.fakes.bus import Listener
 from tests.fakes.pictures import png
-from tests.fakes.workers import Listener, seed_of
+from tests.fakes.workers import seed_of
 from tests.integration.labeler_api.recount import assert_counters
 from tests.integration.labeler_api.support import Labeler, labeler
 
@@ -50,8 +51,8 @@ async def test_what_was_lost_is_asked_for_again(tmp_path: Path, database_url: st
         running.augmenter.silent = False
 
         await running.reaches(campaign_id, "met")
-        await eventually(lambda: len(running.listener.of(QuotaMet)) > 2, "QuotaMet again")
-        assert len({event.model_dump_json() for event in running.listener.of(QuotaMet)}) == 1
+        await eventually(lambda: len(running.listener.events(QuotaMet)) > 2, "QuotaMet again")
+        assert len({event.model_dump_json() for event in running.listener.events(QuotaMet)}) == 1
         await running.publish(trained(campaign_id))
 
         async def done() -> bool:
@@ -59,9 +60,9 @@ async def test_what_was_lost_is_asked_for_again(tmp_path: Path, database_url: st
 
         await eventually(done)
         await running.settled()
-        heard = len(running.listener.of(QuotaMet))
+        heard = len(running.listener.events(QuotaMet))
         await asyncio.sleep(0.4)  # two deadlines: nothing is overdue any more
-        assert len(running.listener.of(QuotaMet)) == heard
+        assert len(running.listener.events(QuotaMet)) == heard
         assert (await running.campaign(campaign_id))["slots"]["counted"] == 3
         await assert_counters(running)
 
@@ -102,9 +103,9 @@ async def test_a_restart_goes_on_with_what_was_under_way(tmp_path: Path, databas
         done = await running.reaches(campaign_id, "met")
         assert done["slots"] == {"total": 3, "counted": 3, "failed": 0, "open": 0}
         assert set(running.generator.paid.values()) == {1}
-        await eventually(lambda: running.listener.of(QuotaMet))
+        await eventually(lambda: running.listener.events(QuotaMet))
         await running.restart()
-        await eventually(lambda: len(running.listener.of(QuotaMet)) > 1, "QuotaMet without a model, again")
+        await eventually(lambda: len(running.listener.events(QuotaMet)) > 1, "QuotaMet without a model, again")
         await running.settled()
         await assert_counters(running)
 
@@ -140,9 +141,9 @@ async def test_replicas_share_a_campaign(tmp_path: Path, postgres_url: str) -> N
             assert (await running.reaches(campaign_id, "met"))["slots"]["failed"] == 0
         await running.settled()
         assert (await running.get("/v1/balance"))["images"]["accepted"] == 12
-        requested = [event.image_id for event in heard.of(ImageRequested)]
+        requested = [event.image_id for event in heard.events(ImageRequested)]
         assert len(requested) == len(set(requested))  # the relays shared the outbox
-        assert len(running.listener.of(QuotaMet)) == 2
+        assert len(running.listener.events(QuotaMet)) == 2
         await assert_counters(running)
 
 
@@ -153,7 +154,7 @@ async def test_the_trace_of_a_request_goes_through_to_its_end(one: Labeler) -> N
     trace = "0af7651916cd43dd8448eb211c80319c"
     await one.publish(request, correlation_id="c-1", traceparent=f"00-{trace}-b7ad6b7169203331-01")
     await one.reaches(str(request.campaign_id), "met")
-    await eventually(lambda: one.listener.of(QuotaMet))
+    await eventually(lambda: one.listener.events(QuotaMet))
     messages = heard.heard + one.listener.heard
     assert {type(message.event) for message in messages} == {ImageRequested, ImageLabeled, QuotaMet}
     assert {(m.correlation_id, trace_id(m.traceparent), m.source) for m in messages} == {("c-1", trace, "labeler-api")}

@@ -105,7 +105,7 @@ async def test_an_undone_rejection_gives_the_slot_back(both: Labeler) -> None:
     await both.review(image["id"], "accepted")
     await both.reaches(campaign_id, "met")
     assert (await both.get("/v1/balance"))["images"] == {"accepted": 1, "pending": 0, "rejected": 1}
-    (met,) = await eventually(lambda: both.listener.of(QuotaMet))
+    (met,) = await eventually(lambda: both.listener.events(QuotaMet))
     assert met.images == 1
     await assert_counters(both)
 

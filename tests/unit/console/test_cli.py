@@ -24,7 +24,7 @@ from services.console.commands.watching import Pace
 from services.console.documents import Campaign
 from services.console.tables import Look, campaign_view
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
-from tests.fakes.server import (
+from tests.fakes.evenskin_server import (
     CAMPAIGN_ID,
     FakeServer,
     campaign_document,

@@ -21,7 +21,7 @@ from shared.errors import (
     Unauthorized,
 )
 from shared.tracing import Span, current_traceparent, trace_id, valid_traceparent
-from tests.fakes.server import CAMPAIGN_ID, FakeServer, serve_in_thread
+from tests.fakes.evenskin_server import CAMPAIGN_ID, FakeServer, serve_in_thread
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from services.demo.report.document import Report
 from services.demo.report.render import DRAWN, render
 from services.demo.tables import comparison_table
 from shared.taxonomy import Condition, Severity, split_over_severities
-from tests.fakes.server import prediction_document
+from tests.fakes.evenskin_server import prediction_document
 
 JPEG = b"\xff\xd8\xff picture"
 VOID = {"meta", "img", "br"}

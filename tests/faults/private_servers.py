@@ -1,4 +1,4 @@
-"""Servers of one test alone: they may be stopped, and set up to be unkind."""
+"""Servers of one test alone, which may be stopped and set up badly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def private_broker(directory: Path, *, settings: str = "", erlang_arguments: str
 
 @contextmanager
 def private_database() -> Iterator[PostgresServer]:
-    """A database server that has on disk what it confirmed."""
+    """A database server that writes to disk before it confirms."""
     binaries = postgres.installed()
     if binaries is None:
         pytest.fail(postgres.ADVICE, pytrace=False)

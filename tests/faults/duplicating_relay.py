@@ -1,4 +1,4 @@
-"""A relay in the exchange's place: every message reaches its queues twice, both times late by any amount."""
+"""Takes the exchange's place: every message reaches its queues twice, each time up to LATEST_S late."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LATEST_S = 3.0  # of a copy
 QUEUE = "tests.everything"
 
 
-class Relay:
-    """Takes everything that is published, and hands it on in copies. `copied` and `overtaken` count them."""
+class DuplicatingRelay:
+    """Takes every message that is published, and sends copies to its queues. `copied` and `overtaken` count them."""
 
     def __init__(self, channel: AbstractChannel, routes: dict[str, list[str]], random: Random) -> None:
         self._channel = channel
@@ -32,7 +32,7 @@ class Relay:
         self.overtaken = 0  # copies that came after one of a later message
 
     async def take(self, message: AbstractIncomingMessage) -> None:
-        """A message was published."""
+        """Take a published message, and send its copies later."""
         self._taken += 1
         for queue in self._routes.get(message.routing_key or "", ()):
             # Others cannot unbind a queue that is a replica's own: it has the first copy already.
@@ -65,7 +65,7 @@ class Relay:
 
 
 @contextlib.asynccontextmanager
-async def relayed(amqp_url: str, management: Management, random: Random) -> AsyncIterator[Relay]:
+async def relayed(amqp_url: str, management: Management, random: Random) -> AsyncIterator[DuplicatingRelay]:
     """A relay between the exchange and the queues that are bound to it now."""
     vhost = unquote(urlsplit(amqp_url).path[1:])
     bindings = await asyncio.to_thread(management.call, "GET", f"exchanges/{vhost}/{EXCHANGE}/bindings/source")
@@ -80,6 +80,6 @@ async def relayed(amqp_url: str, management: Management, random: Random) -> Asyn
             for name in queues:
                 if name in known_queues():
                     await (await channel.get_queue(name)).unbind(exchange, event)
-        relay = Relay(channel, routes, random)
+        relay = DuplicatingRelay(channel, routes, random)
         await everything.consume(relay.take)
         yield relay

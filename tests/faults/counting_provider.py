@@ -1,4 +1,4 @@
-"""A provider that counts: every call is a new picture, and costs."""
+"""A provider that counts its calls. Every call gives a new picture, and costs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A small labeler-api and model-server in one, on a thread of its own: for the client and the command line.
+"""A small labeler-api and model-server in one, on a thread of its own, for tests of the client and the command line.
 
-It answers the documents that the real ones do, remembers what it was sent, and fails where it is told to.
+It answers with documents of the real services' shape, remembers what it was sent, and fails where a test tells it to.
 """
 
 from __future__ import annotations
