@@ -1,6 +1,6 @@
-"""All five services in one process, on the embedded adapters: what `evenskin demo` and `serve all` run.
+"""Runs all five services in one process, on the embedded adapters, for `evenskin demo` and `serve all`.
 
-The only module that imports several services, and it imports only those it is asked to start.
+The only module that imports several services. It imports only those that it is asked to start.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ ALL = tuple(SERVICES)
 
 
 @dataclass(frozen=True)
-class Running:
-    """Services that run in this process. A URL is None where its service was not asked for."""
+class RunningServices:
+    """The services that run in this process. A URL is None where its service was not started."""
 
     labeler_url: str | None
     model_url: str | None
@@ -56,7 +56,7 @@ def settings_class(service: str) -> type[Settings]:
 
 
 def build(service: str, settings: Settings, **adapters: Any) -> Service:
-    """Put one service together, with its own adapters unless some are given."""
+    """Put one service together, on its own adapters unless some are given."""
     built: Service = import_module(f"{SERVICES[service][0]}.app").build(settings, **adapters)
     return built
 
@@ -68,7 +68,7 @@ async def all_in_one(
     services: Collection[str] = ALL,
     ports: dict[str, int] | None = None,
     overrides: dict[str, dict[str, Any]] | None = None,
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningServices]:
     """Run services on the in-process bus, the directory store and SQLite, all below `home`.
 
     `ports`: of HTTP servers by service, a free one otherwise. `overrides`: settings by service, those under
@@ -90,7 +90,7 @@ async def all_in_one(
                 service = build(name, settings_class(name).load(**embedded, **own), bus=bus, blobs=blobs)
                 started[name] = service
                 await service.start()
-            running = Running(_url(started, "labeler-api"), _url(started, "model-server"), bus, blobs, started)
+            running = RunningServices(_url(started, "labeler-api"), _url(started, "model-server"), bus, blobs, started)
             with _announced(home, running):
                 yield running
         finally:
@@ -107,7 +107,7 @@ def _url(started: dict[str, Service], name: str) -> str | None:
 
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    """One process at a time on a home: the in-process bus is no bus between two."""
+    """Lock a home for this process: the in-process bus connects no two processes. Raises HomeInUse."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = (home / "lock").open("w")
@@ -124,7 +124,7 @@ def _locked(home: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _announced(home: Path, running: Running) -> Iterator[None]:
+def _announced(home: Path, running: RunningServices) -> Iterator[None]:
     path = home / "run.json"
     announcement = {"pid": os.getpid(), "labeler_url": running.labeler_url, "model_url": running.model_url}
     path.write_text(json.dumps(announcement))

@@ -1,4 +1,4 @@
-"""The `evenskin` command: what can be asked for. `services.console.commands` does it, loaded when it is called.
+"""The `evenskin` command: declares commands and options. `services.console.commands` carries them out, loaded on call.
 
 Results go to stdout, everything else to stderr. Exit status: 0, 1 where something failed, 2 where the user
 can mend it, 130 after Ctrl-C. An error is one line with a stable code, and an advice below it; with `--json`
@@ -107,9 +107,9 @@ def plan(
 ) -> int:
     """Show what a rebalance would generate, cost and take; change nothing."""
     from services.console.commands import dataset
-    from services.console.targets import wanted
+    from services.console.targets import rebalance_request
 
-    request = wanted(
+    request = rebalance_request(
         target=target if target is not None else target_option,
         conditions=condition or (),
         targets=targets or (),
@@ -135,9 +135,9 @@ def rebalance(
 ) -> int:
     """Bring conditions to a number of images, then train on the result."""
     from services.console.commands import campaigns
-    from services.console.targets import wanted
+    from services.console.targets import rebalance_request
 
-    request = wanted(
+    request = rebalance_request(
         target=target if target is not None else target_option,
         conditions=condition or (),
         targets=targets or (),
@@ -152,9 +152,9 @@ def rebalance(
 def train(home: Home = None, url: Url = None, json_output: Json = False) -> int:
     """Train on what there is (a rebalance to 0), and wait for the model."""
     from services.console.commands import campaigns
-    from services.console.targets import wanted
+    from services.console.targets import rebalance_request
 
-    request = wanted(target=0)
+    request = rebalance_request(target=0)
     return _run(campaigns.rebalance(request, wait=True, yes=True, home=home, url=url, json_output=json_output))
 
 
@@ -258,10 +258,10 @@ def _run(command: Coroutine[Any, Any, int]) -> int:
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit status; nothing that a user can cause ends in a traceback."""
+    """Run a command line and return its exit status. Nothing that a user can cause ends in a traceback."""
     json_output = "--json" in arguments
     try:
-        status = _guarded(lambda: app(args=list(arguments), prog_name=NAME, standalone_mode=False), json_output)
+        status = _run_guarded(lambda: app(args=list(arguments), prog_name=NAME, standalone_mode=False), json_output)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
@@ -272,7 +272,7 @@ def invoke(arguments: Sequence[str]) -> int:
     return status
 
 
-def _guarded(command: Callable[[], Any], json_output: bool) -> int:
+def _run_guarded(command: Callable[[], Any], json_output: bool) -> int:
     from shared.errors import EvenskinError
 
     try:
@@ -285,14 +285,14 @@ def _guarded(command: Callable[[], Any], json_output: bool) -> int:
         print_error(error, json_output=json_output)
         return error.exit_status
     except _UsageError as error:
-        return _told_usage(error, json_output)
+        return _print_usage_error(error, json_output)
 
 
 # Typer has carried click inside it since 0.26 and used the package before: BadParameter's parent is in both.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
-def _told_usage(error: Any, json_output: bool) -> int:
+def _print_usage_error(error: Any, json_output: bool) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":  # a group without a command: its message is its help
         sys.stderr.write(error.format_message() + "\n")
         return 2

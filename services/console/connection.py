@@ -1,7 +1,7 @@
-"""Which services a command talks to: the ones it was told of, the ones that run on its home, or its own.
+"""Connects a command to the services: those at a given URL, those that run on its home, or its own.
 
-Order: `--url` or EVENSKIN_LABELER_URL; then `run.json` in the home, if its process lives and answers; else
-just the services that the command needs are started on free ports, and stopped after it.
+The order: `--url` or EVENSKIN_LABELER_URL; then `run.json` in the home, if its process lives and answers; else the
+services that the command needs are started on free ports, and stopped after it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RUN_FILE = "run.json"
 
 
 class CommandSettings(Settings):
-    """What the command line is told beside its arguments."""
+    """The command line's own settings, beside those that every service has."""
 
     labeler_url: str | None = None
     """Address of the labeler-api that commands talk to; absent: the one that runs on home, or one of their own."""
@@ -34,8 +34,8 @@ class CommandSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Where:
-    """Addresses found for a command. `transient`: they end with it."""
+class Endpoints:
+    """The URLs of the services that a command talks to. `transient`: the services end with the command."""
 
     labeler_url: str | None
     model_url: str | None
@@ -51,41 +51,41 @@ def command_settings(home: Path | None) -> CommandSettings:
 @contextlib.asynccontextmanager
 async def labeler(
     home: Path | None, url: str | None, *, services: Collection[str] | None = (LABELER,), running_only: bool = False
-) -> AsyncIterator[tuple[LabelerClient, Where]]:
+) -> AsyncIterator[tuple[LabelerClient, Endpoints]]:
     """A client of the labeler-api.
 
     `services`: those to start where none runs (None: all); `running_only`: start none.
     """
     settings = command_settings(home)
-    async with _found(settings, url or settings.labeler_url, None, services, running_only) as where:
-        if where.labeler_url is None:
+    async with _endpoints(settings, url or settings.labeler_url, None, services, running_only) as endpoints:
+        if endpoints.labeler_url is None:
             raise _none_running(settings)
-        async with LabelerClient(where.labeler_url, api_key=where.api_key) as client:
-            yield client, where
+        async with LabelerClient(endpoints.labeler_url, api_key=endpoints.api_key) as client:
+            yield client, endpoints
 
 
 @contextlib.asynccontextmanager
 async def model_server(home: Path | None, url: str | None) -> AsyncIterator[ModelClient]:
     """A client of the model-server."""
     settings = command_settings(home)
-    async with _found(settings, None, url or settings.model_url, (MODEL_SERVER,), False) as where:
-        if where.model_url is None:
+    async with _endpoints(settings, None, url or settings.model_url, (MODEL_SERVER,), False) as endpoints:
+        if endpoints.model_url is None:
             raise _none_running(settings)
-        async with ModelClient(where.model_url, api_key=where.api_key) as client:
+        async with ModelClient(endpoints.model_url, api_key=endpoints.api_key) as client:
             yield client
 
 
 @contextlib.asynccontextmanager
-async def _found(
+async def _endpoints(
     settings: CommandSettings,
     labeler_url: str | None,
     model_url: str | None,
     services: Collection[str] | None,
     running_only: bool,
-) -> AsyncIterator[Where]:
+) -> AsyncIterator[Endpoints]:
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
     if labeler_url or model_url:
-        yield Where(labeler_url, model_url, key)
+        yield Endpoints(labeler_url, model_url, key)
         return
     running = await running_on(settings.home, key)
     if running is not None:
@@ -101,13 +101,13 @@ async def _found(
     quiet_logs(settings)
     from services.console.all_in_one import ALL, all_in_one  # services are loaded only where they are started
 
-    host = {"": {"host": "127.0.0.1"}}  # whatever the environment says: nobody else is to reach them
+    host = {"": {"host": "127.0.0.1"}}  # whatever the environment says: only this command may reach them
     async with all_in_one(settings.home, services=ALL if services is None else services, overrides=host) as own:
-        yield Where(own.labeler_url, own.model_url, key, transient=True)
+        yield Endpoints(own.labeler_url, own.model_url, key, transient=True)
 
 
-async def running_on(home: Path, api_key: str | None = None) -> Where | None:
-    """The services that run on a home, or None: a file left behind by a killed process does not count."""
+async def running_on(home: Path, api_key: str | None = None) -> Endpoints | None:
+    """The services that run on a home, or None. A file that a killed process left behind does not count."""
     try:
         written: Any = json.loads((home / RUN_FILE).read_bytes())
         pid, labeler_url, model_url = int(written["pid"]), written.get("labeler_url"), written.get("model_url")
@@ -118,11 +118,11 @@ async def running_on(home: Path, api_key: str | None = None) -> Where | None:
     if not isinstance(url, str) or not lives:
         return None
     async with LabelerClient(url, api_key=api_key) as client:
-        return Where(labeler_url, model_url, api_key) if await client.healthy() else None
+        return Endpoints(labeler_url, model_url, api_key) if await client.healthy() else None
 
 
 def quiet_logs(settings: Settings) -> None:
-    """Logs of services that a command starts: only errors, unless EVENSKIN_LOG_LEVEL asks for more."""
+    """Silence the logs of services that a command starts, unless EVENSKIN_LOG_LEVEL is set."""
     level = settings.log_level if "log_level" in settings.model_fields_set else "CRITICAL"
     configure_logs("evenskin", level=level, format="console")
 

@@ -1,6 +1,6 @@
-"""A folder tree of labelled pictures, read without sending anything.
+"""Reads the labels of a folder tree of pictures, without sending anything.
 
-`<condition>/<severity>/…`, `<condition>/…` (severity unknown) and `clear/…` (no condition); synonyms are
+Folders are `<condition>/<severity>/…`, `<condition>/…` (severity unknown) and `clear/…` (no condition); synonyms are
 understood. Deeper folders are the user's own order and mean nothing. The whole tree is checked before
 the first file is yielded, so that a typo in a folder's name imports nothing rather than half.
 """
@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.errors import InvalidRequest, UnknownCondition, UnknownSeverity
-from shared.taxonomy import Condition, Severity, parse_condition, parse_severity
+from shared.taxonomy import Condition, Severity, normal_name, parse_condition, parse_severity
 
 CLEAR = frozenset({"clear", "clear_skin", "healthy", "none"})
 UNGRADED = frozenset({"unknown", "ungraded", "not_graded"})
-READ = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif"})
-NOT_READ = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"})
-ENDINGS = READ | NOT_READ  # what is a picture but not read is sent too: its refusal is told, not passed over
+READABLE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif"})
+UNREADABLE_ENDINGS = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"})
+PICTURE_ENDINGS = (
+    READABLE_ENDINGS | UNREADABLE_ENDINGS
+)  # pictures in formats that are not read are sent too: the refusal is reported
 MAX_FILE_BYTES = 20 * 1024 * 1024  # bytes of one picture; the server reads no more either
 # Our own export names variants <image id>_<operation>: taken as originals, a face could cross folds.
 _VARIANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[a-z0-9_]+")
@@ -32,16 +34,16 @@ Labels = dict[Condition, Severity | None]
 
 @dataclass(frozen=True)
 class Picture:
-    """One file to import and what its folders say of it; `also` are further files with the same bytes."""
+    """One file to import, with the labels that its folders give it. `copies`: further files with the same bytes."""
 
     path: Path
     labels: Labels
-    also: tuple[Path, ...] = ()
+    copies: tuple[Path, ...] = ()
 
 
 @dataclass
 class Folder:
-    """What a tree holds. `passed_over` counts hidden files, other endings, variants and links out of it."""
+    """The pictures of a tree. `passed_over` counts hidden files, other endings, variants and links out of the tree."""
 
     root: Path
     pictures: list[Picture] = field(default_factory=list)
@@ -52,7 +54,7 @@ class Folder:
 
 
 def read_folder(root: Path) -> Folder:
-    """Read a tree's names (and, of files that may be copies, the bytes). Sends and changes nothing.
+    """Read a tree's names, and the bytes of files that may be copies. Sends and changes nothing.
 
     Raises InvalidRequest, UnknownCondition or UnknownSeverity, which name the folder.
     """
@@ -61,15 +63,15 @@ def read_folder(root: Path) -> Folder:
         raise InvalidRequest(f"'{root}' {what}.", advice="Name a folder that holds <condition>/<severity>/ folders.")
     folder = Folder(root)
     found: list[tuple[Path, Labels]] = []
-    for path in _files(root, folder):
+    for path in _plain_files(root, folder):
         if path.parent == root:
-            if path.suffix.lower() in ENDINGS:
+            if path.suffix.lower() in PICTURE_ENDINGS:
                 raise InvalidRequest(
                     f"'{path.name}' lies directly in '{root}', which says nothing about its condition.",
                     advice="Put it into a folder named after its condition, such as acne/mild, or clear.",
                 )
             folder.passed_over += 1
-        elif path.suffix.lower() in ENDINGS and not _VARIANT.fullmatch(path.stem):
+        elif path.suffix.lower() in PICTURE_ENDINGS and not _VARIANT.fullmatch(path.stem):
             found.append((path, _labels_of(path.relative_to(root), root)))
         else:
             folder.passed_over += 1
@@ -83,8 +85,8 @@ def read_folder(root: Path) -> Folder:
     return folder
 
 
-def _files(root: Path, folder: Folder) -> Iterator[Path]:
-    """Every plain file below the root in a stable order; what is hidden or leads out is counted, not given."""
+def _plain_files(root: Path, folder: Folder) -> Iterator[Path]:
+    """Yield every plain file below the root in a stable order. Count hidden files and links that lead out of it."""
     try:
         entries = sorted(os.scandir(root), key=lambda entry: entry.name)
     except OSError as error:
@@ -94,7 +96,7 @@ def _files(root: Path, folder: Folder) -> Iterator[Path]:
         if entry.name.startswith("."):
             folder.passed_over += 1
         elif entry.is_dir(follow_symlinks=False):
-            yield from _files(path, folder)
+            yield from _plain_files(path, folder)
         elif entry.is_symlink() and not (path.is_file() and path.resolve().is_relative_to(folder.root.resolve())):
             folder.passed_over += 1  # a link to a folder, to nothing, or out of the tree
         elif entry.is_file():
@@ -111,10 +113,6 @@ def _labels_of(relative: Path, root: Path) -> Labels:
     return {condition: _severity(relative.parts[1], root / relative.parts[0]) if graded else None}
 
 
-def _plain(name: str) -> str:
-    return name.strip().lower().replace("-", "_").replace(" ", "_")
-
-
 def _check_names(folder: Path, root: Path) -> None:
     if _condition(folder.name, root) is not None and not folder.is_symlink():
         for entry in sorted(folder.iterdir()):
@@ -123,7 +121,7 @@ def _check_names(folder: Path, root: Path) -> None:
 
 
 def _condition(name: str, root: Path) -> Condition | None:
-    if _plain(name) in CLEAR:
+    if normal_name(name) in CLEAR:
         return None
     try:
         return parse_condition(name)
@@ -134,7 +132,7 @@ def _condition(name: str, root: Path) -> Condition | None:
 
 
 def _severity(name: str, folder: Path) -> Severity | None:
-    if _plain(name) in UNGRADED:
+    if normal_name(name) in UNGRADED:
         return None
     try:
         return parse_severity(name)
@@ -145,7 +143,7 @@ def _severity(name: str, folder: Path) -> Severity | None:
 
 
 def _merged(found: list[tuple[Path, Labels]]) -> list[Picture]:
-    """One picture per content: a face that shows two conditions may lie in both folders."""
+    """Merge files with the same bytes: a face that shows two conditions may lie in both folders."""
     by_size: dict[int, list[tuple[Path, Labels]]] = defaultdict(list)
     for path, labels in found:
         by_size[path.stat().st_size].append((path, labels))
@@ -155,11 +153,11 @@ def _merged(found: list[tuple[Path, Labels]]) -> list[Picture]:
         # Only files of equal size can be copies: most are never read here.
         key: object = path if len(by_size[size]) == 1 or not 0 < size <= MAX_FILE_BYTES else _digest(path)
         first = merged.get(key)
-        merged[key] = Picture(path, labels) if first is None else _both(first, path, labels)
+        merged[key] = Picture(path, labels) if first is None else _with_copy(first, path, labels)
     return list(merged.values())
 
 
-def _both(first: Picture, path: Path, labels: Labels) -> Picture:
+def _with_copy(first: Picture, path: Path, labels: Labels) -> Picture:
     if bool(first.labels) != bool(labels):
         raise InvalidRequest(f"'{first.path}' and '{path}' are the same picture, once as clear skin and once not.")
     merged = dict(first.labels)
@@ -171,7 +169,7 @@ def _both(first: Picture, path: Path, labels: Labels) -> Picture:
                 advice="Keep the one that is right.",
             )
         merged[condition] = known if severity is None else severity
-    return Picture(first.path, merged, (*first.also, path))
+    return Picture(first.path, merged, (*first.copies, path))
 
 
 def _digest(path: Path) -> str:

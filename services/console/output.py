@@ -1,4 +1,4 @@
-"""Where commands write: results on stdout, everything else on stderr, errors as one line with an advice."""
+"""Prints what commands say: results on stdout, everything else on stderr, errors as one line with an advice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTH = 100  # characters of a table where no terminal says how wide it is
 
 
 def results() -> Console:
-    """The console of results. Piped, a table keeps a readable width instead of the 80 of a missing terminal."""
+    """The console of results. In a pipe a table is WIDTH wide, not the 80 of a missing terminal."""
     return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
@@ -24,12 +24,12 @@ def progress() -> Console:
 
 
 def print_json(document: Any) -> None:
-    """A document for scripts, on stdout."""
+    """Print a document for scripts, on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def print_error(error: EvenskinError, *, json_output: bool) -> None:
-    """The error for a person on stderr, and with `--json` also its problem document on stdout."""
+    """Print an error for people on stderr, and with `--json` also its problem document on stdout."""
     sys.stderr.write(error_lines(error))
     if json_output:
         print_json(error.problem())

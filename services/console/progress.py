@@ -1,4 +1,4 @@
-"""Progress bars on stderr; where it is no terminal, nothing flickers into a log."""
+"""Progress bars on stderr, and nothing where it is no terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from services.console.output import progress
 
 
 def progress_bars(*, unit: str = "") -> Progress:
-    """Bars with a name, a share, a count and the time; removed from the screen when they end."""
+    """Bars with a name, a share, a count and the time. They leave the screen when they end."""
     console = progress()
     counted = TextColumn("{task.completed:,.0f} " + unit) if unit else MofNCompleteColumn()
     return Progress(

@@ -1,4 +1,4 @@
-"""Numbers and names as people read them, the same on the console and on the page."""
+"""Writes numbers and names as people read them, the same on the console and in the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.taxonomy import Condition, Severity, severity_text
 
-NONE = "–"  # shown where there is no number, which is not the same as zero
+NONE = "–"  # shown where there is no number, which is not zero
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -66,6 +66,6 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def overall_metrics(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A model's overall numbers: those on the balanced test fold, where it was measured on several."""
+    """A model's overall metrics: those on the balanced test fold, where it was measured on several folds."""
     folds = (metrics, *(metrics.get(name) for name in ("balanced_test", "test")))
     return next((fold["overall"] for fold in folds if isinstance(fold, Mapping) and "overall" in fold), {})

@@ -1,8 +1,7 @@
-"""What an interrupted demo has to remember: which demo it is, the plan it showed, how long each stage took."""
+"""Remembers what an interrupted demo needs: its identity, the plan it showed, how long each stage took."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -12,11 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psutil
-
 from shared.errors import Conflict
-
-SAMPLE_S = 0.5  # seconds between looks at the memory: what grows to matter stays longer
 
 
 class Notes:
@@ -28,7 +23,7 @@ class Notes:
 
     @classmethod
     def open(cls, home: Path, scale: float) -> Notes:
-        """The notes under `home`, or new ones. Raises Conflict where another scale's demo lies there."""
+        """The notes under `home`, or new ones. Raises Conflict where a demo of another scale lies there."""
         path = home / "demo.json"
         if path.exists():
             values = json.loads(path.read_text())
@@ -44,7 +39,7 @@ class Notes:
 
     @property
     def identity(self) -> str:
-        """Tells this demo from others; what it asks for is named after it."""
+        """The id of this demo, from which the ids of its campaigns follow."""
         return str(self._values["identity"])
 
     @property
@@ -80,24 +75,3 @@ class Notes:
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(self._values, indent=1))
         os.replace(partial, self._path)
-
-
-class MemoryMeter:
-    """Peak memory of this process and all its children together, in MB, sampled while it runs.
-
-    Pages that processes share are counted in each: the true figure is somewhat lower.
-    """
-
-    def __init__(self) -> None:
-        self.peak_mb = 0.0
-
-    async def run(self) -> None:
-        """Sample for ever."""
-        process = psutil.Process()
-        while True:
-            total = 0
-            for member in (process, *process.children(recursive=True)):
-                with contextlib.suppress(psutil.Error):  # it ended meanwhile
-                    total += member.memory_info().rss
-            self.peak_mb = max(self.peak_mb, round(total / 1e6, 1))
-            await asyncio.sleep(SAMPLE_S)

@@ -1,7 +1,7 @@
-"""`evenskin demo`: the whole loop in one process, on an unbalanced dataset that is drawn for it.
+"""`evenskin demo`: runs the whole loop in one process, on an unbalanced dataset that is drawn for it.
 
-Every step is the product's own: import, rebalance, review, flips, training, promotion, prediction. Each is
-safe to repeat, so an interrupted demo goes on where it was.
+The services themselves import, rebalance, review, flip, train, promote and predict. Each step is safe to repeat,
+so an interrupted demo goes on where it was.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from services.console.all_in_one import Running, all_in_one
+from services.console.all_in_one import RunningServices, all_in_one
 from services.console.client import LabelerClient, ModelClient
 from services.console.commands.campaigns import watch
 from services.console.commands.export import write_export
@@ -32,7 +32,8 @@ from services.console.output import print_json, progress, results
 from services.console.progress import progress_bars
 from services.console.tables import plan_table, prediction_table
 from services.demo.assemble import assemble, sample_faces
-from services.demo.notes import MemoryMeter, Notes
+from services.demo.memory import MemoryMeter
+from services.demo.notes import Notes
 from services.demo.report.document import Report
 from services.demo.report.render import render
 from services.demo.starting_set import UNBALANCED, draw_starting_set
@@ -88,27 +89,27 @@ async def _run(home: Path, scale: float, json_output: bool) -> int:
     meter = MemoryMeter()
     measuring = asyncio.create_task(meter.run(), name="measure memory")
     try:
-        return await _loop(home, scale, json_output, meter)
+        return await _run_loop(home, scale, json_output, meter)
     finally:
         measuring.cancel()
         await asyncio.gather(measuring, return_exceptions=True)
 
 
-async def _loop(home: Path, scale: float, json_output: bool, meter: MemoryMeter) -> int:
+async def _run_loop(home: Path, scale: float, json_output: bool, meter: MemoryMeter) -> int:
     demo = Demo(home, scale, Notes.open(home, scale))
     console = progress()
     console.print(f"The whole loop in one process, under {escape(str(home))}. Ctrl-C stops it; again goes on.")
     with demo.notes.timed("draw"):
-        await _draw(demo)
+        await _draw_starting_set(demo)
     # Real pace and price are the plan's; the drawing itself is as quick as this machine.
     async with (
         all_in_one(home) as running,
         LabelerClient(str(running.labeler_url)) as labeler,
         ModelClient(str(running.model_url)) as model_server,
     ):
-        await _start_dataset(demo, labeler)
+        await _import_starting_set(demo, labeler)
         before = await _train_before(demo, running, labeler, model_server)
-        balance_before = await _shown_plan(demo, labeler)
+        balance_before = await _show_plan(demo, labeler)
         after = await _rebalance(demo, running, labeler, model_server)
         prediction, picture = await _predict(demo, model_server)
         await _export(demo, labeler)
@@ -130,11 +131,11 @@ async def _loop(home: Path, scale: float, json_output: bool, meter: MemoryMeter)
         scale=scale,
     )
     _write_report(home, report, faces, picture)
-    _tell(report, prediction, home, json_output=json_output)
+    _print_summary(report, prediction, home, json_output=json_output)
     return 0
 
 
-async def _draw(demo: Demo) -> None:
+async def _draw_starting_set(demo: Demo) -> None:
     with progress_bars() as bars:
         task = bars.add_task("drawing faces", total=sum(demo.counts.values()), note="to start from")
         await draw_starting_set(
@@ -146,7 +147,7 @@ async def _draw(demo: Demo) -> None:
         )
 
 
-async def _start_dataset(demo: Demo, labeler: LabelerClient) -> None:
+async def _import_starting_set(demo: Demo, labeler: LabelerClient) -> None:
     """Import what was drawn as any user's folder, and wait for its flips."""
     if not demo.notes.get("imported"):
         with demo.notes.timed("import"):
@@ -162,16 +163,18 @@ async def _start_dataset(demo: Demo, labeler: LabelerClient) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _train_before(demo: Demo, running: Running, labeler: LabelerClient, model_server: ModelClient) -> Campaign:
+async def _train_before(
+    demo: Demo, running: RunningServices, labeler: LabelerClient, model_server: ModelClient
+) -> Campaign:
     """A rebalance to target 0 lacks nothing, so it trains on what there is."""
     with demo.notes.timed("train_before"):
-        campaign = await _campaign(running, labeler, demo.request("before", target_per_condition=0))
+        campaign = await _run_campaign(running, labeler, demo.request("before", target_per_condition=0))
     await _until_served(model_server, str(campaign["model"]["version"] if campaign["model"] else ""))
     return campaign
 
 
-async def _campaign(running: Running, labeler: LabelerClient, request: RebalanceRequested) -> Campaign:
-    """Publish a rebalance as any operator would, and follow it until its model is there."""
+async def _run_campaign(running: RunningServices, labeler: LabelerClient, request: RebalanceRequested) -> Campaign:
+    """Publish a rebalance as any operator would, and watch it until its model is there."""
     await running.bus.publish(Message(request, source="operator"))
     while True:
         try:
@@ -196,7 +199,7 @@ async def _until_served(model_server: ModelClient, wanted: str) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _shown_plan(demo: Demo, labeler: LabelerClient) -> dict[str, Any]:
+async def _show_plan(demo: Demo, labeler: LabelerClient) -> dict[str, Any]:
     """Show the plan before anything is generated. Returns the balance it was made on."""
     if not demo.notes.get("plan"):
         balance = await labeler.balance()
@@ -212,8 +215,10 @@ async def _shown_plan(demo: Demo, labeler: LabelerClient) -> dict[str, Any]:
     return found
 
 
-async def _rebalance(demo: Demo, running: Running, labeler: LabelerClient, model_server: ModelClient) -> Campaign:
-    """The rebalance itself, while requests keep asking the model-server, so that a dropped one would show."""
+async def _rebalance(
+    demo: Demo, running: RunningServices, labeler: LabelerClient, model_server: ModelClient
+) -> Campaign:
+    """Run the rebalance while requests keep asking the model-server, so that a dropped one would show."""
     request = demo.request(
         "after",
         target_per_condition=demo.target,
@@ -221,7 +226,7 @@ async def _rebalance(demo: Demo, running: Running, labeler: LabelerClient, model
     )
     with demo.notes.timed("rebalance_and_train_after"):
         async with _probing(demo, model_server):
-            campaign = await _campaign(running, labeler, request)
+            campaign = await _run_campaign(running, labeler, request)
             if campaign["model"] and campaign["model"]["promoted"]:
                 await _until_served(model_server, str(campaign["model"]["version"]))
     if demo.probes["sent"] and not demo.notes.get("swap"):
@@ -231,7 +236,7 @@ async def _rebalance(demo: Demo, running: Running, labeler: LabelerClient, model
 
 
 def _split_times(demo: Demo, campaign: Mapping[str, Any]) -> None:
-    """How long the images took and how long the training, from the campaign's own times."""
+    """Split the stage's seconds into those of the images and of the training, by the campaign's own times."""
     total = demo.notes.seconds.pop("rebalance_and_train_after", None)
     if total is None or "generate_review_flip" in demo.notes.seconds:
         return
@@ -268,7 +273,7 @@ def _any_picture(directory: Path) -> bytes:
 
 
 async def _predict(demo: Demo, model_server: ModelClient) -> tuple[dict[str, Any], bytes]:
-    """Post a picture that no dataset has seen."""
+    """Draw a picture that no dataset holds, and post it. Returns the answer and the picture."""
     subject = Subject(skin_tone=4, age_band=AgeBand.ADULT, sex=Sex.FEMALE, light=Light.DAYLIGHT, view=View.FRONTAL)
     provider = ProceduralProvider(processes=1)
     ((condition, severity),) = TRUTH.items()
@@ -306,7 +311,7 @@ def _write_report(home: Path, report: Report, faces: list[Any], picture: bytes) 
         os.replace(partial, home / name)
 
 
-def _tell(report: Report, prediction: Any, home: Path, *, json_output: bool) -> None:
+def _print_summary(report: Report, prediction: Any, home: Path, *, json_output: bool) -> None:
     if json_output:
         print_json(report.model_dump(mode="json"))
         return

@@ -1,4 +1,4 @@
-"""An unbalanced dataset to start from, drawn by the procedural provider into folders that `import` reads.
+"""Draws an unbalanced dataset to start from, into folders that `import` reads.
 
 Every condition's pictures are split over the severities as evenly as can be and walk through the ten Monk
 skin tones, the ages, the sexes, the lights and the views. Drawing again draws only what is missing.
@@ -29,8 +29,8 @@ UNBALANCED: Mapping[Condition, int] = {
 """Originals per condition of the seed dataset, 654 in all: the balance that a rebalance is to mend."""
 
 
-def orders(counts: Mapping[Condition, int], seed: int) -> dict[str, Order]:
-    """What is to be drawn, by its path below the folder: `<condition>/<severity>/<number>.jpg`."""
+def starting_orders(counts: Mapping[Condition, int], seed: int) -> dict[str, Order]:
+    """The orders of all pictures, by their paths below the folder: `<condition>/<severity>/<number>.jpg`."""
     namespace: UUID = derived_id("starting-set", seed)
     found = {}
     for offset, (condition, count) in enumerate(counts.items()):
@@ -58,7 +58,7 @@ def _subject(step: int) -> Subject:
 async def draw_starting_set(
     counts: Mapping[Condition, int], directory: Path, *, seed: int, processes: int, on_drawn: Callable[[], None]
 ) -> None:
-    """Draw what is missing of the dataset below `directory`; `on_drawn` is called for every picture that is there."""
+    """Draw the pictures that `directory` lacks. Calls `on_drawn` for every picture that is there or drawn."""
     provider = ProceduralProvider(processes=processes)
     places = asyncio.Semaphore(2 * processes)
     there = await asyncio.to_thread(lambda: set(directory.rglob("*.jpg")))
@@ -72,14 +72,14 @@ async def draw_starting_set(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for name, order in orders(counts, seed).items():
+            for name, order in starting_orders(counts, seed).items():
                 group.create_task(draw_one(directory / name, order), name=f"draw {name}")
     finally:
         await provider.close()
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, so that an interrupted drawing leaves no half picture to import."""
+    """Write a file whole or not at all, so that an interrupted demo leaves no half picture to import."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_bytes(data)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from itertools import cycle
 
-from services.demo.starting_set import UNBALANCED, orders
+from services.demo.starting_set import UNBALANCED, starting_orders
 from services.generator.procedural_provider import ProceduralProvider
 from services.generator.provider import Order, unpaced
 
@@ -22,7 +22,7 @@ def rate(processes: int) -> float:
 
 
 async def _rate(processes: int) -> float:
-    wanted = list(orders(UNBALANCED, seed=1).values())[::3]
+    wanted = list(starting_orders(UNBALANCED, seed=1).values())[::3]
     provider = ProceduralProvider(processes=processes)
     # Starting a process is not what is measured.
     await asyncio.gather(*(provider.generate(order, unpaced) for order in wanted[: 4 * processes]))

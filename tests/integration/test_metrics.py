@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.console.all_in_one import ALL, Running, all_in_one
+from services.console.all_in_one import ALL, RunningServices, all_in_one
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `(evenskin_\w+)` \| (\w+) \| (.*?) \|", re.MULTILINE)
@@ -32,13 +32,13 @@ def documented() -> dict[str, dict[str, tuple[str, set[str]]]]:
 
 
 @pytest.fixture
-async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningServices]:
     monkeypatch.chdir(tmp_path)  # no `.env`
     async with all_in_one(tmp_path / "home", overrides={"": {"host": "127.0.0.1", "api_key": None}}) as services:
         yield services
 
 
-async def scrape(running: Running, service: str) -> str:
+async def scrape(running: RunningServices, service: str) -> str:
     """A service's /metrics."""
     async with (
         aiohttp.ClientSession() as session,
@@ -48,7 +48,7 @@ async def scrape(running: Running, service: str) -> str:
         return await answer.text()
 
 
-async def test_what_is_exposed_is_what_is_documented(running: Running) -> None:
+async def test_what_is_exposed_is_what_is_documented(running: RunningServices) -> None:
     pages = documented()
     for service in ALL:
         await scrape(running, service)  # so that there is a request to tell of
@@ -73,7 +73,7 @@ def test_names_follow_the_convention() -> None:
             assert not re.search(r"milli|minute|_ms\b|percent", name), name
 
 
-async def test_the_ledger_shows_its_balance_and_its_campaigns(running: Running) -> None:
+async def test_the_ledger_shows_its_balance_and_its_campaigns(running: RunningServices) -> None:
     async with aiohttp.ClientSession() as session:
         form = aiohttp.FormData()
         form.add_field("file", (ROOT / "docs/faces.jpg").read_bytes(), filename="f.jpg", content_type="image/jpeg")

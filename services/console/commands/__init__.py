@@ -1,1 +1,1 @@
-"""What the commands of `evenskin` do. `services.console.cli` declares them and loads these modules only when called."""
+"""Carries out the commands of `evenskin`. `services.console.cli` declares them, and loads these modules on call."""

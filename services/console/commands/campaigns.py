@@ -1,4 +1,4 @@
-"""`rebalance` and `train`: start a campaign, and where asked follow it until its model."""
+"""`rebalance` and `train`: start a campaign, and with `--wait` watch it until its model is there."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from services.console.documents import Campaign, DeadLetterDocument
 from services.console.output import print_json, progress, results
 from services.console.progress import progress_bars
 from services.console.tables import plan_table, quota_sums
-from services.console.targets import Wanted
+from services.console.targets import plan_query
 from services.console.text import METRIC_NAMES, condition_text, count, overall_metrics, percent, usd
 from shared.errors import OverBudget, TrainingFailed
+from shared.events import RebalanceRequested
 
 FAILED_STATES = frozenset({"exhausted", "rejected"})
 TRAINING_QUEUE = "trainer.QuotaMet"  # where a training that was given up ends as a dead letter
-LOOK_S = 5.0  # seconds between two looks for one
+LOOK_S = 5.0  # seconds between two looks for such a dead letter
 
 
 async def rebalance(
-    wanted: Wanted, *, wait: bool, yes: bool, home: Path | None, url: str | None, json_output: bool
+    request: RebalanceRequested, *, wait: bool, yes: bool, home: Path | None, url: str | None, json_output: bool
 ) -> int:
-    """Show the plan, ask where it costs, publish the campaign; with `wait` follow it to its model."""
-    async with labeler(home, url, services=None if wait else (LABELER,)) as (client, where):
-        plan = await client.plan(**wanted.query())
+    """Show the plan, ask where it costs, start the campaign; with `wait` watch it until its model is there."""
+    async with labeler(home, url, services=None if wait else (LABELER,)) as (client, endpoints):
+        plan = await client.plan(**plan_query(request))
         if not json_output:
             progress().print(plan_table(plan))
-        budget = wanted.request.max_cost_usd
+        budget = request.max_cost_usd
         if budget is not None and plan["cost_usd"] > budget:
             raise OverBudget(
                 f"The plan costs {usd(plan['cost_usd'])}; the budget is {usd(budget)}.",
@@ -46,35 +47,35 @@ async def rebalance(
             if not typer.confirm(question, err=True):
                 progress().print("Nothing was started.")
                 return 1
-        campaign = await client.rebalance(wanted.body())
+        campaign = await client.rebalance(request.model_dump(mode="json", exclude_none=True))
         if wait:
-            return await follow(client, campaign, json_output=json_output)
+            return await watch_and_report(client, campaign, json_output=json_output)
         report(campaign, json_output=json_output)
-        if where.transient:
+        if endpoints.transient:
             progress().print("It is in the ledger. `evenskin serve all` carries it out; --wait would have.")
     return exit_status(campaign)
 
 
-async def follow(client: LabelerClient, campaign: Campaign, *, json_output: bool) -> int:
-    """Show a campaign's progress until its model is there, or it has failed; then how it ended."""
+async def watch_and_report(client: LabelerClient, campaign: Campaign, *, json_output: bool) -> int:
+    """Watch a campaign to its end, then report how it ended. Returns the exit status."""
     last = await watch(client, campaign)
     report(last, json_output=json_output)
     return exit_status(last)
 
 
 async def watch(client: LabelerClient, campaign: Campaign) -> Campaign:
-    """Show a campaign's progress until its model is there, or it has failed. Returns it as it is then."""
+    """Show a campaign's progress until its model is there or it has failed. Returns the campaign as it ended."""
     last = campaign
     with progress_bars() as bars:
-        shown = _Bars(bars)
-        async with contextlib.aclosing(_until_settled(client, campaign["id"])) as documents:
+        shown = _CampaignBars(bars)
+        async with contextlib.aclosing(_updates_until_end(client, campaign["id"])) as documents:
             async for last in documents:
                 shown.update(last)
     return last
 
 
-async def _until_settled(client: LabelerClient, campaign_id: str) -> AsyncGenerator[Campaign]:
-    """The campaign at every change up to its end; looks now and then whether its training was given up."""
+async def _updates_until_end(client: LabelerClient, campaign_id: str) -> AsyncGenerator[Campaign]:
+    """Yield the campaign at every change up to its end. Raises TrainingFailed where its training was given up."""
     clock = asyncio.get_running_loop().time
     stream = client.watch_campaign(campaign_id)
     upcoming: asyncio.Task[Campaign] | None = None
@@ -103,9 +104,9 @@ async def _next(stream: AsyncGenerator[Campaign]) -> Campaign:
 
 
 def raise_if_given_up(letters: Iterable[DeadLetterDocument], campaign_id: str) -> None:
-    """A training that failed for good publishes nothing: without this look one would wait for ever.
+    """Raise TrainingFailed if a dead letter is of this campaign's training.
 
-    Raises TrainingFailed.
+    Such a training publishes nothing: without this check one would wait for ever.
     """
     for letter in letters:
         if letter["queue"] == TRAINING_QUEUE and campaign_id in letter["body"]:
@@ -115,8 +116,8 @@ def raise_if_given_up(letters: Iterable[DeadLetterDocument], campaign_id: str) -
             )
 
 
-class _Bars:
-    """Bars per condition while images come in, then one for the training; plain lines where no terminal is."""
+class _CampaignBars:
+    """A bar per condition while images come in, then one for the training. Without a terminal, plain lines."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -153,7 +154,7 @@ class _Bars:
 
 
 def report(campaign: Campaign, *, json_output: bool) -> None:
-    """How a campaign stands."""
+    """Print how a campaign stands."""
     if json_output:
         print_json(campaign)
         return
@@ -173,7 +174,7 @@ def report(campaign: Campaign, *, json_output: bool) -> None:
 
 
 def has_ended(campaign: Campaign) -> bool:
-    """Whether nothing more comes of a campaign."""
+    """Whether a campaign has come to its end."""
     return campaign["state"] in FAILED_STATES or (campaign["state"] == "met" and campaign["model"] is not None)
 
 

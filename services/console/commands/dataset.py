@@ -13,16 +13,16 @@ from services.console.client import LabelerClient
 from services.console.connection import labeler
 from services.console.output import print_json, results
 from services.console.tables import balance_table, campaigns_table, models_table, plan_table
-from services.console.targets import Wanted
+from services.console.targets import plan_query
+from shared.events import RebalanceRequested
 
 MAX_REBALANCES = 5  # shown by `status`
 
 
-async def show_plan(wanted: Wanted, *, home: Path | None, url: str | None, json_output: bool) -> int:
-    """What a rebalance would do and cost."""
-    query = wanted.query()
+async def show_plan(request: RebalanceRequested, *, home: Path | None, url: str | None, json_output: bool) -> int:
+    """Show what a rebalance would do and cost."""
     async with labeler(home, url) as (client, _):
-        plan = await client.plan(**query)
+        plan = await client.plan(**plan_query(request))
     if json_output:
         print_json(plan)
     else:
@@ -31,7 +31,7 @@ async def show_plan(wanted: Wanted, *, home: Path | None, url: str | None, json_
 
 
 async def show_status(*, home: Path | None, url: str | None, json_output: bool) -> int:
-    """Balance, rebalances and the live model."""
+    """Show the balance, the rebalances and the live model."""
     async with labeler(home, url) as (client, _):
         document = await _status(client)
     if json_output:

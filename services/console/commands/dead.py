@@ -11,7 +11,7 @@ from services.console.text import count
 
 
 async def list_dead(*, queue: str | None, home: Path | None, url: str | None, json_output: bool) -> int:
-    """Show them with their errors; they stay where they are."""
+    """Show the dead letters with their errors. They stay where they are."""
     async with labeler(home, url) as (client, _):
         letters = await client.dead_letters(queue)
     if json_output:
@@ -24,7 +24,7 @@ async def list_dead(*, queue: str | None, home: Path | None, url: str | None, js
 
 
 async def replay(*, queue: str | None, home: Path | None, url: str | None, json_output: bool) -> int:
-    """Send them back to their queues, which only running services empty: none are started for it."""
+    """Send the dead letters back to their queues. Only running services empty those, so none are started for it."""
     async with labeler(home, url, running_only=True) as (client, _):
         replayed = await client.replay(queue)
     if json_output:

@@ -1,4 +1,4 @@
-"""`export`: the dataset as files that other tools read, written whole or not at all."""
+"""`export`: writes the dataset as files that other tools read, whole or not at all."""
 
 from __future__ import annotations
 

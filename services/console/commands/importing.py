@@ -1,4 +1,4 @@
-"""`import`: a folder tree into the ledger, several pictures at a time. What is there already costs nothing."""
+"""`import`: uploads a folder tree, several pictures at a time. Pictures that are there already are not taken twice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Imported:
 async def import_folder(
     directory: Path, *, home: Path | None, url: str | None, complete: bool, json_output: bool
 ) -> int:
-    """Bring in a folder tree. Exit status 1 if the service refused some of the pictures."""
+    """Import a folder tree. Returns exit status 1 if the service refused some of the pictures."""
     folder = read_folder(directory)
     async with labeler(home, url) as (client, _):
         outcome = await upload_folder(client, folder, complete=complete)
@@ -52,13 +52,13 @@ async def import_folder(
             }
         )
     else:
-        _tell(outcome)
+        _print_outcome(outcome)
     return 1 if outcome.refused else 0
 
 
 async def upload_folder(client: LabelerClient, folder: Folder, *, complete: bool = True) -> Imported:
     """Upload every picture of a folder, several at a time, with a progress bar."""
-    outcome = Imported(copies=sum(len(picture.also) for picture in folder.pictures), passed_over=folder.passed_over)
+    outcome = Imported(copies=sum(len(picture.copies) for picture in folder.pictures), passed_over=folder.passed_over)
     try:
         await _upload_all(client, folder, outcome, complete=complete)
     except EvenskinError as error:
@@ -70,7 +70,7 @@ async def upload_folder(client: LabelerClient, folder: Folder, *, complete: bool
     return outcome
 
 
-def _tell(outcome: Imported) -> None:
+def _print_outcome(outcome: Imported) -> None:
     console = results()
     console.print(
         f"{outcome.new:,} imported, {outcome.already_there:,} already there, {len(outcome.refused):,} refused"
@@ -132,7 +132,7 @@ async def _add(
 
 
 def read_picture(path: Path) -> bytes:
-    """A file's bytes. Raises ImageTooLarge before reading what the server would not, and InvalidRequest."""
+    """Read a file. Raises ImageTooLarge, without reading, for what the server would not read; InvalidRequest."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
@@ -143,5 +143,5 @@ def read_picture(path: Path) -> bytes:
 
 
 def _is_refusal(error: EvenskinError) -> bool:
-    """Whether this picture is at fault. A wrong key or a server in trouble concerns the next one as well."""
+    """Whether this picture is at fault. A wrong key or a server in trouble would refuse the next one too."""
     return error.status in (409, 413, 415, 422)

@@ -1,4 +1,4 @@
-"""`predict`, `models list|promote|rollback`: what serves, and what it says."""
+"""`predict` and `models list|promote|rollback`: the live model's answers, and which model is live."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PREDICTIONS = 4  # on their way at a time
 
 
 async def predict(files: Sequence[Path], *, home: Path | None, url: str | None, json_output: bool) -> int:
-    """Ask the live model about pictures. A picture it cannot read does not keep it from the others."""
+    """Ask the live model about pictures. One that it cannot read does not stop the others."""
     for path in files:
         if not path.is_file():
             what = "is not a file" if path.exists() else "does not exist"
@@ -64,7 +64,7 @@ def _entry(path: Path, answer: Any) -> dict[str, Any]:
 
 
 async def list_models(*, home: Path | None, url: str | None, json_output: bool) -> int:
-    """Every version, and which one is live."""
+    """Show every version, and which one is live."""
     async with labeler(home, url) as (client, _):
         models = await client.models()
     if json_output:
@@ -79,16 +79,16 @@ async def list_models(*, home: Path | None, url: str | None, json_output: bool) 
 async def promote(version: str, *, reason: str, home: Path | None, url: str | None, json_output: bool) -> int:
     """Serve a version from now on."""
     async with labeler(home, url) as (client, _):
-        return _told(await client.promote(version, reason=reason), json_output=json_output)
+        return _print_live(await client.promote(version, reason=reason), json_output=json_output)
 
 
 async def roll_back(*, home: Path | None, url: str | None, json_output: bool) -> int:
     """Serve the version that was live before."""
     async with labeler(home, url) as (client, _):
-        return _told(await client.rollback(), json_output=json_output)
+        return _print_live(await client.rollback(), json_output=json_output)
 
 
-def _told(answer: dict[str, Any], *, json_output: bool) -> int:
+def _print_live(answer: dict[str, Any], *, json_output: bool) -> int:
     if json_output:
         print_json(answer)
     else:

@@ -1,4 +1,4 @@
-"""`serve`: one service, or all of them in this process, until SIGTERM or Ctrl-C."""
+"""`serve`: runs one service, or all of them in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_MODEL_PORT = 8080  # as model-server has it when it is a process of its 
 
 
 def serve(service: str, *, home: Path | None, host: str | None, port: int | None, model_port: int | None) -> int:
-    """Run until told to stop."""
+    """Run one service or all of them until SIGTERM or Ctrl-C. Returns the exit status."""
     given = {"home": home, "host": host, "port": port}
     overrides = {name: value for name, value in given.items() if value is not None}
     if service != "all" and service not in ALL:

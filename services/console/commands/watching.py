@@ -1,6 +1,6 @@
-"""`status --watch`: a rebalance live, from its first image to its model.
+"""`status --watch`: shows a rebalance as it goes, from its first image to its model.
 
-A terminal gets a picture that is drawn anew, a pipe gets lines, a script (`--json`) one object a line.
+On a terminal it redraws one picture; into a pipe it writes lines; with `--json` it writes one object a line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PATIENCE_S = 30.0  # seconds that the service may be away, as for a restart
 
 
 async def watch_status(*, home: Path | None, url: str | None, json_output: bool) -> int:
-    """Show the newest rebalance under way until its end; where none is, how the last one ended."""
+    """Show the newest rebalance under way until its end, or, where none is, how the last one ended."""
     async with labeler(home, url, running_only=True) as (client, _):
         campaigns = await client.campaigns()
         if not campaigns:
@@ -107,12 +107,12 @@ class Pace:
         self._noted: deque[tuple[float, int]] = deque()
 
     def note(self, now: float, counted: int) -> None:
-        """So many were counted at this moment, in seconds on any clock."""
+        """Note how many images are counted at the moment `now`, in seconds on any clock."""
         self._noted.append((now, counted))
         while now - self._noted[0][0] > PACE_S:
             self._noted.popleft()
 
     def per_minute(self) -> float | None:
-        """None until there were two looks."""
+        """Images a minute; None until there were two looks."""
         (since, before), (now, counted) = self._noted[0], self._noted[-1]
         return None if now == since else max(0.0, 60 * (counted - before) / (now - since))

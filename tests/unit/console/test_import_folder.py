@@ -126,7 +126,7 @@ def test_the_same_face_in_two_folders_is_one_picture_with_both_labels(tmp_path: 
     second = put(tmp_path, "redness/a.png", b"same")
     put(tmp_path, "redness/b.png", b"else")
     both = read_folder(tmp_path).pictures[0]
-    assert (both.path, both.also) == (first, (second,))
+    assert (both.path, both.copies) == (first, (second,))
     assert both.labels == {Condition.ACNE: Severity.MILD, Condition.REDNESS: None}
 
 
