@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.console.all_in_one import ALL, RunningServices, all_in_one
 
 ROOT = Path(__file__).parents[2]
-ROW = re.compile(r"^\| `(evenskin_\w+)` \| (\w+) \| (.*?) \|", re.MULTILINE)
+ROW = re.compile(r"^\| `(evenskin_\w+)` \| (\w+) \| [^|]+ \| (.*?) \|", re.MULTILINE)
 NAME = re.compile(r"\bevenskin_[a-z0-9_]+")
 UNITS = ("_total", "_seconds", "_ratio", "_info")
 PARTS = ("_bucket", "_sum", "_count")
