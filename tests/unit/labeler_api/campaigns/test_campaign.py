@@ -48,6 +48,15 @@ CELLS: dict[tuple[Campaign, Happening], tuple[Campaign, Effects]] = {
 """Every cell that is not here leaves the campaign as it is, and nothing follows."""
 
 
+def test_states_are_the_words_that_ledgers_keep() -> None:
+    assert list(CampaignState) == ["running", "closing", "met", "exhausted", "rejected"]
+
+
+def test_nothing_is_committed_and_nothing_follows_unless_it_is_said() -> None:
+    assert Campaign(CampaignState.RUNNING, total=4, terms=TERMS).committed_micro_usd == 0
+    assert (NOTHING.publish, NOTHING.await_model) == (False, False)
+
+
 @pytest.mark.parametrize(("campaign", "happening"), list(product(CAMPAIGNS, HAPPENINGS)), ids=str)
 def test_every_cell(campaign: Campaign, happening: Happening) -> None:
     assert decide(campaign, happening) == CELLS.get((campaign, happening), (campaign, NOTHING))

@@ -102,6 +102,15 @@ def named(value: object) -> str:
     return f"{value.state}" if isinstance(value, Slot) else repr(value).replace("UUID", "")
 
 
+def test_states_are_the_words_that_ledgers_keep() -> None:
+    assert list(SlotState) == ["open", "review", "augmenting", "counted", "failed"]
+
+
+def test_nothing_follows_unless_it_is_said() -> None:
+    assert (NOTHING.request, NOTHING.reserved, NOTHING.counted, NOTHING.failed) == (False, 0, 0, 0)
+    assert (NOTHING.committed_micro_usd, NOTHING.paid_micro_usd) == (0, 0)
+
+
 @pytest.mark.parametrize(("slot", "happening"), ALL, ids=named)
 def test_every_cell_while_the_campaign_runs(slot: Slot, happening: Happening) -> None:
     assert decide(slot, happening, CAMPAIGN) == CELLS.get((slot, happening), (slot, NOTHING))
@@ -122,7 +131,8 @@ def test_the_campaign_is_asked_for_where_it_decides_and_nowhere_else(slot: Slot,
     asked = (slot, happening) in RETRIES or (changed and slot in (COUNTED, FAILED))
     assert asks_campaign(slot, happening) is asked
     if asked:
-        with pytest.raises(ValueError, match="asks for its campaign"):
+        reason = f"^{type(happening).__name__} of a slot that is {slot.state} asks for its campaign$"
+        with pytest.raises(ValueError, match=reason):
             decide(slot, happening)
     else:
         assert decide(slot, happening) == CELLS.get((slot, happening), (slot, NOTHING))
