@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.labeler_api.campaigns.plan import make_plan, plan_for
+from services.labeler_api.campaigns.plan import PLANNED_ON, make_plan, plan_for
 from services.labeler_api.settings import LabelerSettings
 from shared.events import RebalanceRequested
 from shared.taxonomy import Condition
@@ -80,6 +80,7 @@ def test_a_plan_s_document_by_hand() -> None:
 def test_a_request_is_planned_on_what_is_there_and_what_is_on_its_way() -> None:
     totals = {"shows/accepted/acne": 4, "reserved/acne": 3, "shows/accepted/redness": 1, "shows/rejected/redness": 9}
     request = RebalanceRequested(targets={"acne": 10, "redness": 5, "aging": 2}, max_attempts=4, max_cost_usd=0.5)
+    totals = {name: total for name, total in totals.items() if name.startswith(PLANNED_ON)}  # all that is read
     plan = plan_for(totals, request, LabelerSettings(image_price_usd=0.02))
     assert plan.targets == {Condition.ACNE: 10, Condition.REDNESS: 5, Condition.AGING: 2}
     missing = {condition: 0 for condition in plan.targets}
