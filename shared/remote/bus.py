@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import aio_pika
 from aio_pika.abc import AbstractConnection
 
 from shared.bus import DeadLetter, Published, Subscription
@@ -18,7 +19,7 @@ from shared.message import Message, Wire, encode, sending
 from shared.remote import dead
 from shared.remote.consumer import Consumer
 from shared.remote.link import Link
-from shared.remote.publisher import PUBLISH_S, Outgoing, Publisher
+from shared.remote.publisher import PUBLISH_S, Publisher
 from shared.schemas import known_queues
 
 
@@ -56,10 +57,11 @@ class RabbitBus:
     async def publish_wire(self, wire: Wire, *, correlation_id: str | None = None) -> None:
         """Publish bytes as any AMQP client might. Raises UnroutableEvent, BusUnavailable."""
         self._demand_open()
-        message = Outgoing(
+        message = aio_pika.Message(
             wire.body,
             content_type=wire.content_type,
-            headers=wire.headers,
+            headers=dict(wire.headers),
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             correlation_id=correlation_id,
             type=wire.routing_key,
         )

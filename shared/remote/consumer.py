@@ -12,23 +12,21 @@ import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, HeadersType
 from aio_pika.exceptions import ChannelPreconditionFailed
-from aiormq.abc import DeliveredMessage
 
 from shared.backoff import Backoff
 from shared.bus import Subscription
 from shared.errors import BusUnavailable, ConfigurationError, EvenskinError
 from shared.message import Message, Wire
 from shared.outcomes import Dead, Done, Outcome, Retry, attempt, failed, read
-from shared.remote.acknowledgements import Acknowledgements
 from shared.remote.lifetime import Lifetime
 from shared.remote.link import BROKER_ERRORS, Link
-from shared.remote.publisher import Headers, Outgoing, Publisher
+from shared.remote.publisher import Publisher
 from shared.remote.topology import dead_name, declare_for, retry_name
 
 log = structlog.get_logger(__name__)
@@ -38,11 +36,30 @@ TRIES, ERROR, DIED_AT, QUEUE = (HEADER_PREFIX + name for name in ("tries", "erro
 _BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 
 
-class _Delivery(NamedTuple):
-    """A message as it came, and what acknowledges it on its channel."""
+@dataclass(eq=False)
+class _Delivery:
+    """A message as it came, and the lifetime of its channel. Answered once: the broker closes a channel for more."""
 
-    message: DeliveredMessage
-    acknowledgements: Acknowledgements
+    message: AbstractIncomingMessage
+    lifetime: Lifetime
+    is_answered: bool = False
+
+    async def acknowledge(self) -> None:
+        """The message is handled."""
+        await self._answer(self.message.ack())
+
+    async def give_back(self) -> None:
+        """The message is not handled: let the broker deliver it again."""
+        if not self.is_answered:
+            await self._answer(self.message.nack(requeue=True))
+
+    async def _answer(self, answering: Coroutine[Any, Any, None]) -> None:
+        self.is_answered = True
+        try:
+            await self.lifetime.within(answering)
+        except Exception as error:  # of a channel that we close meanwhile it may be any
+            # The channel is gone and its messages come again; handlers are idempotent.
+            log.info("answer_lost", routing_key=self.message.routing_key, error=f"{type(error).__name__}: {error}")
 
 
 @dataclass(eq=False)
@@ -65,7 +82,6 @@ class Consumer:
         self._queue: AbstractQueue | None = None
         self._tag: str | None = None
         self._gone = asyncio.Event()
-        self._acknowledgements: Acknowledgements | None = None
         self._draining = False
         self._by_id: dict[tuple[str, str], _Work] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -126,37 +142,35 @@ class Consumer:
         """Open a channel and consume; `_gone` is set when the channel or the consumer is gone."""
         connection = await self._link.connection()
         self._channel = connection.channel(publisher_confirms=False)
-        await self._channel.initialize()
+        await Lifetime(connection).within(self._channel.initialize())
         lifetime = Lifetime(self._channel)
         await self._channel.set_qos(self._subscription.prefetch)  # per consumer: quorum queues refuse a global one
         self._gone = gone = asyncio.Event()
         self._channel.close_callbacks.add(lambda *_: gone.set())
+        # Of a consumer that the broker ends, aio-pika tells only what lies below it: somebody deleted the queue.
         underlay = await self._channel.get_underlay_channel()
-        underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())  # somebody deleted the queue
+        underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())
         self._queue = await declare_for(self._channel, self._subscription)
-        self._acknowledgements = Acknowledgements(self._subscription.queue, lifetime)
-        received = partial(self._received, self._acknowledgements)
-        # Below aio-pika's message object, as in publisher.py, for the time it takes.
-        self._tag = (await underlay.basic_consume(self._queue.name, received)).consumer_tag
+
+        async def received(message: AbstractIncomingMessage) -> None:
+            await self._received(_Delivery(message, lifetime))
+
+        self._tag = await self._queue.consume(received)
 
     async def _close_channel(self) -> None:
         """Close the channel; the broker takes back what was not acknowledged."""
-        if self._acknowledgements is not None:
-            await self._acknowledgements.flush()
         channel, self._channel, self._queue, self._tag = self._channel, None, None, None
         if channel is not None and channel.is_initialized and not channel.is_closed:
             with contextlib.suppress(*BROKER_ERRORS):
                 await channel.close()
 
-    async def _received(self, acknowledgements: Acknowledgements, delivered: DeliveredMessage) -> None:
-        acknowledgements.delivered(delivered)
-        delivery = _Delivery(delivered, acknowledgements)
+    async def _received(self, delivery: _Delivery) -> None:
         if self._draining:
-            await acknowledgements.give_back(delivered)
+            await delivery.give_back()
             return
-        tries = _tries(headers_of(delivered))
+        tries = _tries(delivery.message.headers)
         try:
-            message = read(self._subscription, wire_of(delivered, self._subscription.event.name()))
+            message = read(self._subscription, wire_of(delivery.message, self._subscription.event.name()))
         except Exception as error:  # no message, whatever is in it, may end without an outcome
             self._spawn(self._settle(_Work([delivery]), failed(self._subscription, error, tries)))
             return
@@ -176,12 +190,10 @@ class Consumer:
 
     async def _work(self, message: Message, work: _Work, tries: int) -> None:
         try:
-            outcome = await attempt(self._subscription, message, tries)
-            await self._settle(work, outcome)
+            await self._settle(work, await attempt(self._subscription, message, tries))
         except asyncio.CancelledError:
             for delivery in work.deliveries:
-                with contextlib.suppress(*BROKER_ERRORS):
-                    await delivery.acknowledgements.give_back(delivery.message)
+                await delivery.give_back()
             raise
         finally:
             # Nothing is awaited between the last acknowledgement and this: whoever comes later must not join.
@@ -197,55 +209,52 @@ class Consumer:
             # A new channel takes all back, after a pause, and declares anew what may be missing.
             self._gone.set()
             return
-        for delivery in work.deliveries:
-            delivery.acknowledgements.acknowledge(delivery.message)
+        for delivery in work.deliveries:  # those that join meanwhile too
+            await delivery.acknowledge()
 
-    async def _keep_copy(self, delivery: DeliveredMessage, outcome: Outcome) -> None:
+    async def _keep_copy(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
         queue = self._subscription.queue
         match outcome:
             case Done():
                 pass
             case Retry(tries):
-                copy = copy_of(delivery, {TRIES: tries}, expiration_s=self._subscription.retry_delay_s)
+                copy = copy_of(message, {TRIES: tries}, expiration_s=self._subscription.retry_delay_s)
                 await self._publisher.send(copy, retry_name(queue))
             case Dead(tries, error):
-                headers: Headers = {
+                headers: HeadersType = {
                     TRIES: tries,
                     ERROR: error,
                     DIED_AT: datetime.now(UTC).isoformat(),
                     QUEUE: queue,
                 }
-                await self._publisher.send(copy_of(delivery, headers), dead_name(queue))
+                await self._publisher.send(copy_of(message, headers), dead_name(queue))
 
 
-def headers_of(delivery: DeliveredMessage) -> Headers:
-    """The message's headers, if it has any."""
-    return delivery.header.properties.headers or {}
+def wire_of(message: AbstractIncomingMessage, event: str) -> Wire:
+    """A message as both adapters know it. By way of the retry queue the routing key is a queue: `event` is given."""
+    headers = {key: _text(value) for key, value in message.headers.items()}
+    return Wire(event, message.content_type or "", headers, message.body)
 
 
-def wire_of(delivery: DeliveredMessage, event: str) -> Wire:
-    """A delivery as both adapters know it. By way of the retry queue the routing key is a queue: `event` is given."""
-    headers = {key: _text(value) for key, value in headers_of(delivery).items()}
-    return Wire(event, delivery.header.properties.content_type or "", headers, delivery.body)
-
-
-def copy_of(delivery: DeliveredMessage, headers: Headers, *, expiration_s: float | None = None) -> Outgoing:
-    """The message again, as it came but for our headers and the broker's."""
+def copy_of(
+    message: AbstractIncomingMessage, headers: HeadersType, *, expiration_s: float | None = None
+) -> aio_pika.Message:
+    """The message again, as it came but for our headers and the broker's; in a queue for so many seconds at most."""
     ours = (*_BROKER_HEADERS, HEADER_PREFIX)
     # As text: some of what clients can send cannot be sent again, and a message must never get stuck for a header.
-    kept = {key: _text(value) for key, value in headers_of(delivery).items() if not key.startswith(ours)}
-    properties = delivery.header.properties
-    return Outgoing(
-        delivery.body,
-        content_type=properties.content_type,
+    kept = {key: _text(value) for key, value in message.headers.items() if not key.startswith(ours)}
+    return aio_pika.Message(
+        message.body,
+        content_type=message.content_type,
         headers={**kept, **headers},
-        correlation_id=properties.correlation_id,
-        type=properties.message_type,
-        expiration_s=expiration_s,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        correlation_id=message.correlation_id,
+        type=message.type,
+        expiration=expiration_s,
     )
 
 
-def _tries(headers: Headers) -> int:
+def _tries(headers: HeadersType) -> int:
     value = headers.get(TRIES, 0)
     return value if isinstance(value, int) and value >= 0 else 0
 

@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-import aiormq
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
-from aiormq.abc import DeliveredMessage
 
 from shared.bus import DeadLetter
 from shared.outcomes import letter_id
-from shared.remote.consumer import DIED_AT, ERROR, TRIES, copy_of, headers_of
+from shared.remote.consumer import DIED_AT, ERROR, TRIES, copy_of
 from shared.remote.publisher import Publisher
 from shared.remote.topology import dead_name
 
@@ -43,52 +41,47 @@ async def depth(connection: AbstractConnection, queue: str) -> int:
 async def letters(connection: AbstractConnection, queue: str) -> list[DeadLetter]:
     """The dead letters of one consumer queue; they stay there."""
     async with _channel(connection) as channel:
-        deliveries = await _all(channel, queue)
-        if deliveries:
-            last = deliveries[-1]
-            await last.channel.basic_nack(
-                last.delivery_tag or 0, multiple=True
-            )  # back before we answer: whoever looks next sees them
-    return [_letter(queue, delivery) for delivery in deliveries]
+        messages = await _all(channel, queue)
+        if messages:
+            await messages[-1].nack(multiple=True)  # back before we answer: whoever looks next sees them
+    return [_letter(queue, message) for message in messages]
 
 
 async def replay(connection: AbstractConnection, publisher: Publisher, queue: str) -> int:
     """Send the dead letters of one consumer queue back to it, as new. Returns how many."""
     async with _channel(connection) as channel:
-        deliveries = await _all(channel, queue)  # first all, so that one which dies again at once is not sent for ever
-        for delivery in deliveries:
-            await publisher.send(copy_of(delivery, {}), queue)  # confirmed, and only then removed here
-            await delivery.channel.basic_ack(delivery.delivery_tag or 0)
-    return len(deliveries)
+        messages = await _all(channel, queue)  # first all, so that one which dies again at once is not sent for ever
+        for message in messages:
+            await publisher.send(copy_of(message, {}), queue)  # confirmed, and only then removed here
+            await message.ack()
+    return len(messages)
 
 
-async def _all(channel: AbstractChannel, queue: str) -> list[DeliveredMessage]:
+async def _all(channel: AbstractChannel, queue: str) -> list[AbstractIncomingMessage]:
     """Everything in a dead-letter queue, held until the channel closes. A count from the broker would lag behind."""
-    underlay = await channel.get_underlay_channel()
-    found: list[DeliveredMessage] = []
-    while True:
-        try:
-            delivery = await underlay.basic_get(dead_name(queue))
-        except ChannelNotFoundEntity:
-            return []
-        if isinstance(delivery.delivery, aiormq.spec.Basic.GetEmpty):
-            return found
-        found.append(delivery)
+    dead = await channel.get_queue(dead_name(queue), ensure=False)
+    found: list[AbstractIncomingMessage] = []
+    try:
+        while (message := await dead.get(fail=False)) is not None:
+            found.append(message)
+    except ChannelNotFoundEntity:
+        return []
+    return found
 
 
-def _letter(queue: str, delivery: DeliveredMessage) -> DeadLetter:
-    headers = headers_of(delivery)
+def _letter(queue: str, message: AbstractIncomingMessage) -> DeadLetter:
+    headers = message.headers
     tries = headers.get(TRIES, 0)
     died_at = _time(headers.get(DIED_AT)) or _died_by_broker(headers.get("x-death")) or datetime.now(UTC)
     error = headers.get(ERROR)
     return DeadLetter(
-        id=letter_id(queue, delivery.body),
+        id=letter_id(queue, message.body),
         queue=queue,
         event=queue.rpartition(".")[2],
         error=str(error) if error else "The consumer went away again and again with this message in hand.",
         tries=max(tries if isinstance(tries, int) else 0, 1),
         died_at=died_at,
-        body=delivery.body.decode(errors="replace"),
+        body=message.body.decode(errors="replace"),
     )
 
 

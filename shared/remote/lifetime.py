@@ -30,6 +30,12 @@ class Lifetime:
             self._limits.add(limit)
             try:
                 return await call
+            except asyncio.CancelledError:
+                # What waits for an answer is told of a loss in this way; a caller's cancellation is another matter.
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise TimeoutError from None
             finally:
                 self._limits.discard(limit)
 

@@ -15,11 +15,9 @@ from aio_pika.exceptions import (
     InvalidFrameError,
     ProbableAuthenticationError,
 )
-from aiormq.exceptions import ConnectionNotAllowed
 
 from shared.backoff import Backoff
 from shared.errors import BusUnavailable, ConfigurationError
-from shared.remote.transport import GatheringConnection
 
 log = structlog.get_logger(__name__)
 
@@ -104,10 +102,7 @@ class Link:
         while True:
             try:
                 return await aio_pika.connect(
-                    self._url,
-                    timeout=CONNECT_S,
-                    client_properties={"connection_name": self._name},
-                    connection_class=GatheringConnection,
+                    self._url, timeout=CONNECT_S, client_properties={"connection_name": self._name}
                 )
             except BROKER_ERRORS as error:
                 problem: BaseException = error
@@ -129,7 +124,7 @@ class Link:
 
 def _refusals(error: BaseException) -> int:
     """How much an error speaks for a wrong user, password or virtual host, in REFUSALS."""
-    if isinstance(error, AuthenticationError | ProbableAuthenticationError | ConnectionNotAllowed):
+    if isinstance(error, AuthenticationError | ProbableAuthenticationError):
         return REFUSALS
     # What the client makes of a broker that hangs up when the virtual host is opened. One that is shutting down
     # does so, too.

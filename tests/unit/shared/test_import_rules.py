@@ -10,7 +10,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[3]
-DRIVERS = {"aio_pika", "aioboto3", "aiobotocore", "aiormq", "botocore"}
+DRIVERS = {"aio_pika", "aioboto3", "aiobotocore", "botocore"}
 
 
 def imported(path: Path) -> set[str]:
@@ -45,6 +45,10 @@ def test_the_import_graph_is_not_empty(graph: grimp.ImportGraph) -> None:
 def test_drivers_are_imported_only_by_the_remote_adapters(graph: grimp.ImportGraph, driver: str) -> None:
     importers = graph.find_modules_that_directly_import(driver) if driver in graph.modules else set()
     assert all(importer.startswith("shared.remote.") for importer in importers)
+
+
+def test_nothing_below_aio_pika_is_imported(graph: grimp.ImportGraph) -> None:
+    assert not {"aiormq", "pamqp"} & graph.modules
 
 
 def test_the_remote_adapters_import_their_drivers(graph: grimp.ImportGraph) -> None:
