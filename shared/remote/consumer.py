@@ -172,7 +172,7 @@ class Consumer:
         try:
             message = read(self._subscription, wire_of(delivery.message, self._subscription.event.name()))
         except Exception as error:  # no message, whatever is in it, may end without an outcome
-            self._spawn(self._settle(_Work([delivery]), failed(self._subscription, error, tries)))
+            self._spawn(self._carry_out(_Work([delivery]), failed(self._subscription, error, tries)))
             return
         key = (message.source, message.id)
         work = self._by_id.get(key)
@@ -190,7 +190,7 @@ class Consumer:
 
     async def _work(self, message: Message, work: _Work, tries: int) -> None:
         try:
-            await self._settle(work, await attempt(self._subscription, message, tries))
+            await self._carry_out(work, await attempt(self._subscription, message, tries))
         except asyncio.CancelledError:
             for delivery in work.deliveries:
                 await delivery.give_back()
@@ -199,7 +199,7 @@ class Consumer:
             # Nothing is awaited between the last acknowledgement and this: whoever comes later must not join.
             del self._by_id[message.source, message.id]
 
-    async def _settle(self, work: _Work, outcome: Outcome) -> None:
+    async def _carry_out(self, work: _Work, outcome: Outcome) -> None:
         """Carry out an outcome for all deliveries of a message: the copy first, confirmed, then the acknowledgement."""
         try:
             await self._keep_copy(work.deliveries[0].message, outcome)
