@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
+from shared.documents.base import Document
+from shared.documents.operations import Health, Readiness
+from shared.documents.problems import Problem
 from shared.errors import EvenskinError, InvalidRequest, ServiceStarting, Unauthorized
 from shared.message import first_problem
 from shared.metrics import ServiceMetrics
@@ -27,7 +30,10 @@ from shared.tracing import (
 
 log = structlog.get_logger(__name__)
 
+M = TypeVar("M", bound=BaseModel)
+
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+MAX_NUMBER = 2**63 - 1  # in a query: what a database's integer holds
 PAGE_PREFIX = "/static/"
 """Where a service's page has its files."""
 PAGES = frozenset({"/", "/dermatologist_drag_drop_tool.html"})
@@ -38,13 +44,21 @@ _CLIENT_GONE = 499  # nginx's status of a request whose caller went away before 
 _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large"}
 
 
+def document_response(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A document as `application/json`."""
+    return web.Response(text=document.json_text(), status=status, headers=headers, content_type="application/json")
+
+
 def problem_response(error: EvenskinError) -> web.Response:
     """The error as `application/problem+json`, with Retry-After where the status is 503."""
     headers = {"Retry-After": "2"} if error.status == 503 else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return web.json_response(
-        error.problem(), status=error.status, headers=headers, content_type="application/problem+json"
+    return web.Response(
+        text=Problem(**error.problem()).json_text(),
+        status=error.status,
+        headers=headers,
+        content_type="application/problem+json",
     )
 
 
@@ -57,8 +71,6 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status >= 500:
             log.warning("request_failed", path=request.path, code=error.code, error=error.message)
         return problem_response(error)
-    except ValidationError as error:
-        return problem_response(InvalidRequest(first_problem(error) + "."))
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -160,6 +172,14 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     return body
 
 
+def parsed(kind: type[M], sent: Mapping[str, Any]) -> M:
+    """What was sent, as the model that it must fit. Raises InvalidRequest with the first field that does not."""
+    try:
+        return kind.model_validate(sent)
+    except ValidationError as error:
+        raise InvalidRequest(first_problem(error) + ".") from error
+
+
 def add_operations_routes(
     app: web.Application,
     registry: CollectorRegistry,
@@ -172,7 +192,7 @@ def add_operations_routes(
     """
 
     async def healthz(_: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+        return document_response(Health(status="ok"))
 
     async def readyz(_: web.Request) -> web.Response:
         try:
@@ -181,7 +201,7 @@ def add_operations_routes(
             unready = EvenskinError(error.message, advice=error.advice)
             unready.code, unready.status = error.code, 503
             return problem_response(unready)
-        return web.json_response({"status": "ready"})
+        return document_response(Readiness(status="ready"))
 
     async def metrics(_: web.Request) -> web.Response:
         if refresh_metrics is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import InvalidRequest
 from shared.taxonomy import Condition
@@ -25,41 +25,38 @@ SYNTHETIC_WARNING = (
 
 
 class ModelMetadata(BaseModel):
-    """JSON under METADATA_KEY in the ONNX file's metadata: all that is needed to serve it.
-
-    `thresholds`: a condition is present where 1 - P(absent) reaches its threshold. `providers`: number of
-    training originals by where they came from ("imported", "procedural", "openai").
-    """
+    """JSON under METADATA_KEY in the ONNX file's metadata: all that is needed to serve it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
     version: str
-    input_size: int
-    conditions: tuple[Condition, ...]
-    severities: tuple[str, ...]
-    thresholds: dict[Condition, float]
-    preprocessing: str
-    dataset_version: str
-    providers: dict[str, int]
-    warnings: tuple[str, ...] = ()
+    input_size: int = Field(description="Pixels of the square that it looks at, on a side.")
+    conditions: tuple[Condition, ...] = Field(description="In the order of its outputs.")
+    severities: tuple[str, ...] = Field(description="The four levels, absent first, in the order of its outputs.")
+    thresholds: dict[Condition, float] = Field(
+        description="A condition is present where 1 - P(absent), from 0 to 1, reaches its threshold."
+    )
+    preprocessing: str = Field(description="How a picture becomes its input.")
+    dataset_version: str = Field(description="What it was trained on.")
+    providers: dict[str, int] = Field(
+        description='Training originals by where they came from: "imported", "procedural" or "openai".'
+    )
+    warnings: tuple[str, ...] = Field(default=(), description="What a reader of its answers must know, in sentences.")
 
 
 class LiveModel(BaseModel):
-    """`models/live.json`: which model is served, and which was before (for a rollback).
-
-    Correlation id and trace are those of the request that it went live for.
-    """
+    """`models/live.json`: which model is served, and which was before (for a rollback)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
     version: str
-    key: str
-    sha256: str
+    key: str = Field(description="Where its ONNX file lies in the object store.")
+    sha256: str = Field(description="SHA-256 of its ONNX file, in hexadecimal.")
     promoted_at: datetime
-    reason: str
-    previous: str | None = None
-    correlation_id: str | None = None
-    traceparent: str | None = None
+    reason: str = Field(description="Why it went live.")
+    previous: str | None = Field(default=None, description="The version that was live before.")
+    correlation_id: str | None = Field(default=None, description="Of the request that it went live for.")
+    traceparent: str | None = Field(default=None, description="W3C trace context of that request.")
 
 
 class ModelCard(BaseModel):

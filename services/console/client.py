@@ -1,7 +1,7 @@
 """HTTP clients of the labeler-api and the model-server: typed answers, and our own errors.
 
 A problem document becomes the EvenskinError it was made from, with the same code, status and advice; no
-answer at all becomes ServiceUnreachable. The shapes of the documents are in `services.console.documents`.
+answer at all becomes ServiceUnreachable. The documents are those of `shared.documents`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
+from pydantic import ValidationError
 
-from services.console.documents import (
-    Balance,
-    Campaign,
-    DeadLetterDocument,
-    ImageDocument,
-    ImagePage,
-    Models,
-    Plan,
-    Prediction,
-)
+from shared.documents.balance import Balance
+from shared.documents.base import Document
+from shared.documents.dead_letters import DeadLetterDocument, DeadLetterList, Replayed
+from shared.documents.images import ImageDetail, ImagePage
+from shared.documents.models import LiveModelDocument, Models, ServedModel
+from shared.documents.operations import Health
+from shared.documents.predictions import Prediction
+from shared.documents.problems import Problem
+from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
 from shared.errors import ConfigurationError, EvenskinError, ServiceUnreachable
 from shared.tracing import Span, outgoing_headers
 
@@ -37,6 +37,7 @@ LOST_STREAMS = 5  # connections lost in a row, after which a watcher gives up
 MAX_EVENT_BYTES = 4 * 1024 * 1024  # bytes of one streamed document
 
 Query = Mapping[str, str | int | float | None]
+D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True)
@@ -102,19 +103,17 @@ class _Client:
                 advice="Start it with `evenskin serve all`, or say where it is.",
             ) from error
 
-    async def _json(self, method: str, path: str, query: Query | None = None, **options: Any) -> Any:
+    async def _document(self, kind: type[D], method: str, path: str, query: Query | None = None, **options: Any) -> D:
+        """The document that a request is answered with."""
         params = {key: str(value) for key, value in (query or {}).items() if value is not None}
         async with self._answer(method, path, params=params, **options) as response:
-            try:
-                return await response.json(content_type=None)
-            except ValueError as error:
-                raise _unexpected(response.status) from error
+            return parsed(kind, await response.read(), response.status)
 
     async def healthy(self, *, timeout_s: float = 2.0) -> bool:
         """Whether the process at this address answers at all."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._json("GET", "/healthz")
+                await self._document(Health, "GET", "/healthz")
         except (EvenskinError, TimeoutError):
             return False
         return True
@@ -127,7 +126,7 @@ class LabelerClient(_Client):
 
     async def balance(self) -> Balance:
         """How many images every condition has, by state and severity."""
-        return cast(Balance, await self._json("GET", "/v1/balance"))
+        return await self._document(Balance, "GET", "/v1/balance")
 
     async def plan(
         self,
@@ -136,7 +135,7 @@ class LabelerClient(_Client):
         conditions: tuple[str, ...] | None = None,
         targets: Mapping[str, int] | None = None,
         max_attempts: int | None = None,
-    ) -> Plan:
+    ) -> PlanDocument:
         """What a rebalance would generate and cost: a dry run."""
         query: Query = {
             "target_per_condition": target_per_condition,
@@ -144,20 +143,19 @@ class LabelerClient(_Client):
             "targets": ",".join(f"{name}:{number}" for name, number in targets.items()) if targets else None,
             "max_attempts": max_attempts,
         }
-        return cast(Plan, await self._json("GET", "/v1/plan", query))
+        return await self._document(PlanDocument, "GET", "/v1/plan", query)
 
     async def rebalance(self, request: Mapping[str, Any]) -> Campaign:
         """Start a campaign; `request` is the data of RebalanceRequested."""
-        return cast(Campaign, await self._json("POST", "/v1/rebalances", json=dict(request)))
+        return await self._document(Campaign, "POST", "/v1/rebalances", json=dict(request))
 
-    async def campaigns(self, limit: int | None = None) -> list[Campaign]:
+    async def campaigns(self, limit: int | None = None) -> tuple[Campaign, ...]:
         """The latest campaigns, the newest first, without the history of their trainings."""
-        answer = await self._json("GET", "/v1/rebalances", {"limit": limit})
-        return cast(list[Campaign], answer["rebalances"] if isinstance(answer, dict) else answer)
+        return (await self._document(CampaignList, "GET", "/v1/rebalances", {"limit": limit})).rebalances
 
     async def campaign(self, campaign_id: str) -> Campaign:
         """One campaign. Raises NotFound."""
-        return cast(Campaign, await self._json("GET", f"/v1/rebalances/{quote(campaign_id, safe='')}"))
+        return await self._document(Campaign, "GET", f"/v1/rebalances/{quote(campaign_id, safe='')}")
 
     async def stream_campaign(self, campaign_id: str) -> AsyncGenerator[Campaign]:
         """The campaign's document at every change, over one connection, until the server ends it."""
@@ -165,7 +163,7 @@ class LabelerClient(_Client):
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
         async with self._answer("GET", path, timeout=timeout, headers={"Accept": "text/event-stream"}) as response:
             async for data in server_sent_data(response.content.iter_any()):
-                yield cast(Campaign, json.loads(data))
+                yield parsed(Campaign, data, response.status)
 
     async def watch_campaign(self, campaign_id: str, *, pause_s: float = 1.0) -> AsyncGenerator[Campaign]:
         """The campaign's document at every change, for as long as the caller asks; connects again when cut off."""
@@ -190,7 +188,7 @@ class LabelerClient(_Client):
         labels: Mapping[str, str | None],
         complete: bool = True,
         skin_tone: int | None = None,
-    ) -> tuple[ImageDocument, bool]:
+    ) -> tuple[ImageDetail, bool]:
         """Bring in one picture; the second value says whether it is new. Raises the ImageError that refused it."""
         form = aiohttp.FormData()
         form.add_field("labels", json.dumps(dict(labels)))
@@ -199,7 +197,7 @@ class LabelerClient(_Client):
             form.add_field("skin_tone", str(skin_tone))
         form.add_field("file", data, filename=filename, content_type="application/octet-stream")
         async with self._answer("POST", "/v1/images", data=form) as response:
-            return cast(ImageDocument, await response.json(content_type=None)), response.status == 201
+            return parsed(ImageDetail, await response.read(), response.status), response.status == 201
 
     async def images(
         self,
@@ -218,7 +216,7 @@ class LabelerClient(_Client):
             "cursor": cursor,
             "limit": limit,
         }
-        return cast(ImagePage, await self._json("GET", "/v1/images", query))
+        return await self._document(ImagePage, "GET", "/v1/images", query)
 
     async def image_content(self, image_id: str) -> bytes:
         """The original's bytes as they came. Raises NotFound."""
@@ -236,26 +234,25 @@ class LabelerClient(_Client):
 
     async def models(self) -> Models:
         """Every model version, and which one is live."""
-        return cast(Models, await self._json("GET", "/v1/models"))
+        return await self._document(Models, "GET", "/v1/models")
 
-    async def promote(self, version: str, *, reason: str) -> dict[str, Any]:
+    async def promote(self, version: str, *, reason: str) -> LiveModelDocument:
         """Serve this version from now on. Raises NotFound."""
         path = f"/v1/models/{quote(version, safe='')}/promotions"
-        return cast(dict[str, Any], await self._json("POST", path, json={"reason": reason}))
+        return await self._document(LiveModelDocument, "POST", path, json={"reason": reason})
 
-    async def rollback(self) -> dict[str, Any]:
+    async def rollback(self) -> LiveModelDocument:
         """Serve the version that was live before. Raises Conflict where there is none."""
-        return cast(dict[str, Any], await self._json("POST", "/v1/models/rollback", json={}))
+        return await self._document(LiveModelDocument, "POST", "/v1/models/rollback", json={})
 
-    async def dead_letters(self, queue: str | None = None) -> list[DeadLetterDocument]:
+    async def dead_letters(self, queue: str | None = None) -> tuple[DeadLetterDocument, ...]:
         """What was given up, oldest first."""
-        answer = await self._json("GET", "/v1/dead-letters", {"queue": queue})
-        return cast(list[DeadLetterDocument], answer["dead_letters"])
+        return (await self._document(DeadLetterList, "GET", "/v1/dead-letters", {"queue": queue})).dead_letters
 
     async def replay(self, queue: str | None = None) -> int:
         """Send dead letters back to their queues; how many."""
-        answer = await self._json("POST", "/v1/dead-letters/replay", json={"queue": queue} if queue else {})
-        return int(answer["replayed"])
+        wanted = {"queue": queue} if queue else {}
+        return (await self._document(Replayed, "POST", "/v1/dead-letters/replay", json=wanted)).replayed
 
 
 class ModelClient(_Client):
@@ -267,13 +264,20 @@ class ModelClient(_Client):
         """What the live model sees in a picture. Raises NoModel, or the ImageError that refused the picture."""
         form = aiohttp.FormData()
         form.add_field("image", data, filename=filename, content_type="application/octet-stream")
-        return cast(
-            Prediction, await self._json("POST", "/v1/predictions", {"heatmap": 1 if heatmap else None}, data=form)
-        )
+        query: Query = {"heatmap": 1 if heatmap else None}
+        return await self._document(Prediction, "POST", "/v1/predictions", query, data=form)
 
     async def served_version(self) -> str:
         """The version of the model in service. Raises NoModel."""
-        return str((await self._json("GET", "/v1/model"))["version"])
+        return (await self._document(ServedModel, "GET", "/v1/model")).version
+
+
+def parsed(kind: type[D], body: bytes | str, status: int) -> D:
+    """The document in an answer's body. Raises EvenskinError `unexpected_answer` where it is another or none."""
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise _unexpected(status) from error
 
 
 def problem_error(status: int, body: bytes) -> EvenskinError:
@@ -286,8 +290,7 @@ def problem_error(status: int, body: bytes) -> EvenskinError:
         return _unexpected(status)
     code = str(document["code"])
     message = str(document.get("detail") or document.get("title") or code)
-    known = {"type", "title", "status", "code", "detail", "advice", "message"}
-    details = {key: value for key, value in document.items() if key not in known}
+    details = {key: value for key, value in document.items() if key not in (*Problem.model_fields, "message")}
     error = _class_of(code)(message, advice=str(document.get("advice", "")), **details)
     error.code, error.status = code, status
     return error

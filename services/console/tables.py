@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -12,7 +11,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from services.console.documents import Balance, Campaign, DeadLetterDocument, Models, Plan, Prediction
 from services.console.text import (
     METRIC_NAMES,
     NONE,
@@ -24,6 +22,11 @@ from services.console.text import (
     severity_word,
     usd,
 )
+from shared.documents.balance import Balance
+from shared.documents.dead_letters import DeadLetterDocument
+from shared.documents.models import Models
+from shared.documents.predictions import Prediction
+from shared.documents.rebalances import Campaign, PlanDocument
 from shared.taxonomy import Severity
 
 BAR = 12  # cells of the longest bar
@@ -41,44 +44,44 @@ class Look:
     @property
     def remaining_s(self) -> float | None:
         """Seconds until its images are there at this pace; None where there is none."""
-        return 60 * self.campaign["slots"]["open"] / self.per_minute if self.per_minute else None
+        return 60 * self.campaign.slots.open / self.per_minute if self.per_minute else None
 
     def document(self) -> dict[str, object]:
         """As scripts read it."""
         return {
-            "campaign": self.campaign,
+            "campaign": self.campaign.json_object(),
             "images_per_minute": self.per_minute,
             "remaining_s": self.remaining_s,
             "dead_letters": self.dead_letters,
         }
 
 
-def plan_table(plan: Plan) -> RenderableType:
+def plan_table(plan: PlanDocument) -> RenderableType:
     """What a rebalance would generate, per condition and severity, with its cost and duration."""
-    if plan["total"] == 0:
+    if plan.total == 0:
         return Text("Nothing is missing: nothing is generated, and a rebalance trains on what there is.")
     table = numbers_table("What is missing", "condition", "target", "missing", *(s.label for s in Severity), "cost")
     by_condition: dict[str, dict[str, int]] = {}
-    for quota in plan["quotas"]:
-        by_condition.setdefault(quota["condition"], {})[quota["severity"]] = quota["count"]
-    for condition, target in plan["targets"].items():
+    for quota in plan.quotas:
+        by_condition.setdefault(quota.condition, {})[quota.severity] = quota.count
+    for condition, target in plan.targets.items():
         parts = by_condition.get(condition, {})
         missing = sum(parts.values())
         table.add_row(
             condition_text(condition),
             f"{target:,}",
             *(f"{number:,}" for number in (missing, *(parts.get(severity.label, 0) for severity in Severity))),
-            usd(missing * plan["price_usd"]),
+            usd(missing * plan.price_usd),
             style="" if missing else "dim",
         )
-    table.columns[0].footer, table.columns[2].footer = "total", f"{plan['total']:,}"
-    table.columns[-1].footer = usd(plan["cost_usd"])
+    table.columns[0].footer, table.columns[2].footer = "total", f"{plan.total:,}"
+    table.columns[-1].footer = usd(plan.cost_usd)
     table.show_footer = True
-    attempts = count(plan["max_attempts"], "attempt")
+    attempts = count(plan.max_attempts, "attempt")
     summary = (
-        f"{count(plan['total'], 'image')} from {plan['provider']}: {usd(plan['cost_usd'])} at "
-        f"{usd(plan['price_usd'])} each, at most {usd(plan['worst_cost_usd'])} with {attempts} each; "
-        f"about {duration(plan['duration_s'])} at {plan['images_per_minute']:g} a minute."
+        f"{count(plan.total, 'image')} from {plan.provider}: {usd(plan.cost_usd)} at "
+        f"{usd(plan.price_usd)} each, at most {usd(plan.worst_cost_usd)} with {attempts} each; "
+        f"about {duration(plan.duration_s)} at {plan.images_per_minute:g} a minute."
     )
     return Group(table, Text(summary))
 
@@ -89,9 +92,9 @@ def balance_table(balance: Balance) -> RenderableType:
     rare = [
         (title, numbers)
         for title, numbers in (
-            ("ungraded", {c: entry["severities"]["unknown"] for c, entry in balance["conditions"].items()}),
-            ("pending", {c: entry["pending"] for c, entry in balance["conditions"].items()}),
-            ("rejected", {c: entry["rejected"] for c, entry in balance["conditions"].items()}),
+            ("ungraded", {c: entry.severities.unknown for c, entry in balance.conditions.items()}),
+            ("pending", {c: entry.pending for c, entry in balance.conditions.items()}),
+            ("rejected", {c: entry.rejected for c, entry in balance.conditions.items()}),
         )
         if any(numbers.values())
     ]
@@ -100,20 +103,19 @@ def balance_table(balance: Balance) -> RenderableType:
     )
     table.columns[2].justify = "left"
     table.columns[2].min_width = BAR
-    longest = max((entry["accepted"] for entry in balance["conditions"].values()), default=0) or 1
-    for condition, entry in balance["conditions"].items():
-        severities = cast(Mapping[str, int], entry["severities"])
+    longest = max((entry.accepted for entry in balance.conditions.values()), default=0) or 1
+    for condition, entry in balance.conditions.items():
         table.add_row(
             condition_text(condition),
-            f"{entry['accepted']:,}",
-            Text(bar(entry["accepted"] / longest), style="cyan"),
-            *(f"{severities.get(severity.label, 0):,}" for severity in Severity),
+            f"{entry.accepted:,}",
+            Text(bar(entry.accepted / longest), style="cyan"),
+            *(f"{getattr(entry.severities, severity.label):,}" for severity in Severity),
             *(f"{numbers[condition]:,}" for _, numbers in rare),
         )
-    images = balance["images"]
+    images = balance.images
     summary = (
-        f"{count(images['accepted'], 'accepted image')}, {count(balance['variants'], 'variant')}"
-        f" ({balance['unaugmented']:,} still without), {images['pending']:,} pending, {images['rejected']:,} rejected."
+        f"{count(images.accepted, 'accepted image')}, {count(balance.variants, 'variant')}"
+        f" ({balance.unaugmented:,} still without), {images.pending:,} pending, {images.rejected:,} rejected."
         " An image counts for every condition it shows."
     )
     return Group(table, Text(summary))
@@ -125,15 +127,15 @@ def campaigns_table(campaigns: Sequence[Campaign]) -> RenderableType:
     for column in (0, 1, 5, 6):
         table.columns[column].justify = "left"
     for campaign in campaigns:
-        slots, model = campaign["slots"], campaign.get("model")
+        slots, model = campaign.slots, campaign.model
         table.add_row(
-            campaign["id"][:8],
-            campaign["state"],
-            f"{slots['counted']:,}/{slots['total']:,}",
-            f"{slots['failed']:,}",
-            usd(campaign["spent_usd"]),
-            NONE if not model else escape(model["version"]) + (" (live)" if model["promoted"] else ""),
-            escape(campaign.get("reason") or ""),
+            campaign.id[:8],
+            campaign.state,
+            f"{slots.counted:,}/{slots.total:,}",
+            f"{slots.failed:,}",
+            usd(campaign.spent_usd),
+            NONE if model is None else escape(model.version) + (" (live)" if model.promoted else ""),
+            escape(campaign.reason or ""),
         )
     return table
 
@@ -141,19 +143,20 @@ def campaigns_table(campaigns: Sequence[Campaign]) -> RenderableType:
 def campaign_view(look: Look) -> RenderableType:
     """A campaign while it runs: its quotas, pace and cost, the training's curve, the model, what was given up."""
     campaign = look.campaign
-    table = numbers_table(f"Rebalance {campaign['id'][:8]}", "condition", "", "counted", "of", "failed")
+    table = numbers_table(f"Rebalance {campaign.id[:8]}", "condition", "", "counted", "of", "failed")
     table.columns[1].justify = "left"
     table.columns[1].min_width = BAR
     for condition, (wanted, counted, failed) in quota_sums(campaign).items():
         share = Text(bar(counted / wanted if wanted else 1.0), style="green" if counted == wanted else "cyan")
         table.add_row(condition_text(condition), share, f"{counted:,}", f"{wanted:,}", f"{failed:,}" if failed else "")
     parts: list[RenderableType] = [table, Text(look_line(look))]
-    training = campaign["training"]
+    training = campaign.training
     if training is not None:
-        history = training.get("history", [])
-        for name, key in (("train", "train_loss"), ("validation", "validation_loss")):
-            losses = [cast(Mapping[str, float], epoch)[key] for epoch in history]
-            last = cast(Mapping[str, float], training)[key]
+        history = training.history or ()
+        for name, losses, last in (
+            ("train", [epoch.train_loss for epoch in history], training.train_loss),
+            ("validation", [epoch.validation_loss for epoch in history], training.validation_loss),
+        ):
             parts.append(Text(f"{name + ' loss':<16} {curve(losses)} {last:.3f}", style="cyan"))
     if look.dead_letters:
         parts.append(Text(f"{count(look.dead_letters, 'dead letter')}: see `evenskin dead list`.", style="bold red"))
@@ -162,34 +165,33 @@ def campaign_view(look: Look) -> RenderableType:
 
 def look_line(look: Look) -> str:
     """The same in one line."""
-    campaign, training, model = look.campaign, look.campaign["training"], look.campaign["model"]
-    slots = campaign["slots"]
-    parts = [f"{slots['counted']:,} of {count(slots['total'], 'image')}"]
-    if slots["failed"]:
-        parts.append(f"{slots['failed']:,} failed")
-    if slots["open"] and look.per_minute is not None:
+    campaign, training, model = look.campaign, look.campaign.training, look.campaign.model
+    slots = campaign.slots
+    parts = [f"{slots.counted:,} of {count(slots.total, 'image')}"]
+    if slots.failed:
+        parts.append(f"{slots.failed:,} failed")
+    if slots.open and look.per_minute is not None:
         parts.append(f"{look.per_minute:.1f} a minute")
         if look.remaining_s is not None:
             parts.append(f"about {duration(look.remaining_s)} left")
-    parts.append(f"{usd(campaign['spent_usd'])} spent")
+    parts.append(f"{usd(campaign.spent_usd)} spent")
     if model is not None:
-        parts.append(f"model {model['version']} " + ("is live" if model["promoted"] else "was not promoted"))
+        parts.append(f"model {model.version} " + ("is live" if model.promoted else "was not promoted"))
     elif training is not None:
-        parts.append(f"training: epoch {training['epoch']} of {training['epochs']}")
-    elif campaign["state"] == "met":
+        parts.append(f"training: epoch {training.epoch} of {training.epochs}")
+    elif campaign.state == "met":
         parts.append("training starts")
     if look.dead_letters:
         parts.append(count(look.dead_letters, "dead letter"))
-    return f"{campaign['state']}: {', '.join(parts)}"
+    return f"{campaign.state}: {', '.join(parts)}"
 
 
 def quota_sums(campaign: Campaign) -> dict[str, tuple[int, int, int]]:
     """Images asked for, counted and failed, by condition over its severities."""
     sums: dict[str, tuple[int, int, int]] = {}
-    for quota in campaign["quotas"]:
-        before = sums.get(quota["condition"], (0, 0, 0))
-        numbers = (quota["count"], quota.get("counted", 0), quota.get("failed", 0))
-        sums[quota["condition"]] = (before[0] + numbers[0], before[1] + numbers[1], before[2] + numbers[2])
+    for quota in campaign.quotas:
+        wanted, counted, failed = sums.get(quota.condition, (0, 0, 0))
+        sums[quota.condition] = (wanted + quota.count, counted + quota.counted, failed + quota.failed)
     return sums
 
 
@@ -204,14 +206,14 @@ def models_table(models: Models) -> RenderableType:
     """Model versions, and which one is live."""
     table = numbers_table("Models", "version", "made", "live", *(f"{name} %" for name in METRIC_NAMES.values()))
     table.columns[1].justify = table.columns[2].justify = "left"
-    for model in models["models"]:
-        overall = overall_metrics(model.get("metrics") or {})
+    for model in models.models:
+        overall = overall_metrics(model.metrics)
         table.add_row(
-            escape(model["version"]),
-            str(model["created_at"])[:16].replace("T", " "),
-            "live" if model["live"] else "",
+            escape(model.version),
+            f"{model.created_at:%Y-%m-%d %H:%M}",
+            "live" if model.live else "",
             *(percent(_number(overall.get(name))) for name in METRIC_NAMES),
-            style="bold" if model["live"] else "",
+            style="bold" if model.live else "",
         )
     return table
 
@@ -222,8 +224,8 @@ def dead_letters_table(letters: Iterable[DeadLetterDocument]) -> RenderableType:
     for column in (1, 3):
         table.columns[column].justify = "left"
     for letter in letters:
-        died = str(letter["died_at"])[:19].replace("T", " ")
-        table.add_row(escape(letter["queue"]), died, str(letter["tries"]), escape(letter["error"]))
+        died = f"{letter.died_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(escape(letter.queue), died, str(letter.tries), escape(letter.error))
     return table
 
 
@@ -232,19 +234,19 @@ def prediction_table(prediction: Prediction, *, title: str) -> RenderableType:
     table = numbers_table(title, "condition", "present", "probability", "", "severity", *(s.label for s in Severity))
     for column in (1, 3, 4):
         table.columns[column].justify = "left"
-    for entry in prediction["conditions"]:
-        present, probabilities = entry["present"], entry["severity_probabilities"]
+    for entry in prediction.conditions:
+        present, probabilities = entry.present, entry.severity_probabilities
         table.add_row(
-            condition_text(entry["condition"]),
+            condition_text(entry.condition),
             "yes" if present else "no",
-            f"{percent(entry['probability'])} %",
-            Text(bar(entry["probability"]), style="cyan" if present else "dim"),
-            severity_word(entry["condition"], entry["severity"]) if present else NONE,
-            *(percent(probabilities.get(severity.label)) for severity in Severity),
+            f"{percent(entry.probability)} %",
+            Text(bar(entry.probability), style="cyan" if present else "dim"),
+            severity_word(entry.condition, entry.severity) if present else NONE,
+            *(percent(getattr(probabilities, severity.label)) for severity in Severity),
             style="" if present else "dim",
         )
-    notes = [Text(f"Model {prediction['model_version']}.", style="dim")]
-    return Group(table, *notes, *(Text(f"! {warning}", style="yellow") for warning in prediction["warnings"]))
+    notes = [Text(f"Model {prediction.model_version}.", style="dim")]
+    return Group(table, *notes, *(Text(f"! {warning}", style="yellow") for warning in prediction.warnings))
 
 
 def bar(share: float, cells: int = BAR) -> str:

@@ -10,18 +10,26 @@ from typing import Any
 from services.console.import_folder import Labels, read_folder
 from services.demo.report.document import Report
 from services.demo.report.faces import Face
+from shared.documents.balance import Balance
+from shared.documents.rebalances import Campaign, PlanDocument, TrainedModel
 from shared.taxonomy import Condition, Severity
 
 FOLD = "balanced_test"  # the test pictures that both models are compared on: equally many per condition
 
 
+class TrainedCampaign(Campaign):
+    """A campaign that has its model."""
+
+    model: TrainedModel
+
+
 def assemble(
     *,
-    plan: Mapping[str, Any],
-    balance_before: Mapping[str, Any],
-    balance_after: Mapping[str, Any],
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
+    plan: PlanDocument,
+    balance_before: Balance,
+    balance_after: Balance,
+    before: TrainedCampaign,
+    after: TrainedCampaign,
     prediction: Mapping[str, Any],
     seconds: Mapping[str, float],
     peak_memory_mb: float,
@@ -31,26 +39,26 @@ def assemble(
     scale: float,
 ) -> Report:
     """The report. `before` and `after` are the two campaigns, `swap` the requests sent while models changed."""
-    model = after["model"]
-    comparison = model["comparison"] or {}
+    model = after.model
+    comparison = model.comparison or {}
     return Report.model_validate(
         {
-            "plan": plan,
+            "plan": plan.json_object(),
             "dataset": {
                 "before": _originals(balance_before),
                 "after": _originals(balance_after),
-                "originals": balance_after["images"]["accepted"],
-                "variants": balance_after["variants"],
+                "originals": balance_after.images.accepted,
+                "variants": balance_after.variants,
             },
             "models": {
                 "before": _evaluation(comparison.get("live"), before),
-                "after": _evaluation(comparison.get("candidate") or model["metrics"][FOLD], after),
-                "baseline": model["metrics"]["baseline"].get(FOLD),
+                "after": _evaluation(comparison.get("candidate") or model.metrics[FOLD], after),
+                "baseline": model.metrics["baseline"].get(FOLD),
             },
             "promotion": {
-                "promoted": model["promoted"],
-                "version": model["version"],
-                "reason": _reason(model, before["model"]["version"]),
+                "promoted": model.promoted,
+                "version": model.version,
+                "reason": _reason(model, before.model.version),
             },
             "prediction": prediction,
             "seconds": seconds,
@@ -64,20 +72,21 @@ def assemble(
     )
 
 
-def _originals(balance: Mapping[str, Any]) -> dict[str, int]:
-    return {condition.value: balance["conditions"][condition.value]["accepted"] for condition in Condition}
+def _originals(balance: Balance) -> dict[str, int]:
+    return {condition.value: balance.conditions[condition].accepted for condition in Condition}
 
 
-def _evaluation(metrics: Mapping[str, Any] | None, campaign: Mapping[str, Any]) -> dict[str, Any] | None:
+def _evaluation(metrics: Mapping[str, Any] | None, campaign: TrainedCampaign) -> dict[str, Any] | None:
     if metrics is None:
         return None
-    training = campaign["training"] or {}
-    return {**metrics, "version": campaign["model"]["version"], "training": training.get("history", [])}
+    history = campaign.training.history if campaign.training else None
+    epochs = [epoch.json_object() for epoch in history or ()]
+    return {**metrics, "version": campaign.model.version, "training": epochs}
 
 
-def _reason(model: Mapping[str, Any], earlier: str) -> str:
-    fate = "went live in place of" if model["promoted"] else "was not better on the same test pictures than"
-    return f"{model['version']} {fate} {earlier}."
+def _reason(model: TrainedModel, earlier: str) -> str:
+    fate = "went live in place of" if model.promoted else "was not better on the same test pictures than"
+    return f"{model.version} {fate} {earlier}."
 
 
 def sample_faces(dataset: Path) -> list[Face]:

@@ -11,9 +11,8 @@ import contextlib
 import os
 import platform
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,11 @@ from services.console.commands.campaigns import watch
 from services.console.commands.export import write_export
 from services.console.commands.importing import upload_folder
 from services.console.connection import quiet_logs
-from services.console.documents import Campaign
 from services.console.import_folder import read_folder
 from services.console.output import print_json, progress, results
 from services.console.progress import progress_bars
 from services.console.tables import plan_table, prediction_table
-from services.demo.assemble import assemble, sample_faces
+from services.demo.assemble import TrainedCampaign, assemble, sample_faces
 from services.demo.memory import MemoryMeter
 from services.demo.notes import Notes
 from services.demo.report.document import Report
@@ -40,6 +38,9 @@ from services.demo.starting_set import UNBALANCED, draw_starting_set
 from services.demo.tables import comparison_table
 from services.generator.procedural_provider import ProceduralProvider
 from services.generator.provider import Order, unpaced
+from shared.documents.balance import Balance
+from shared.documents.predictions import Prediction
+from shared.documents.rebalances import PlanDocument
 from shared.errors import EvenskinError, InvalidRequest, TrainingFailed
 from shared.events import RebalanceRequested, Subject
 from shared.message import Message
@@ -117,12 +118,16 @@ async def _run_loop(home: Path, scale: float, json_output: bool, meter: MemoryMe
     faces = await asyncio.to_thread(sample_faces, home / "dataset")
     demo.notes.set("peak_memory_mb", max(meter.peak_mb, demo.notes.get("peak_memory_mb", 0.0)))
     report = assemble(
-        plan=demo.notes.get("plan"),
+        plan=_noted_plan(demo),
         balance_before=balance_before,
-        balance_after=dict(balance),
-        before=dict(before),
-        after=dict(after),
-        prediction={**prediction, "truth": {c.value: s.label for c, s in TRUTH.items()}, "source": "prediction.jpg"},
+        balance_after=balance,
+        before=before,
+        after=after,
+        prediction={
+            **prediction.json_object(),
+            "truth": {c.value: s.label for c, s in TRUTH.items()},
+            "source": "prediction.jpg",
+        },
         seconds=demo.notes.seconds,
         peak_memory_mb=demo.notes.get("peak_memory_mb"),
         swap=demo.notes.get("swap") or demo.probes,
@@ -158,22 +163,24 @@ async def _import_starting_set(demo: Demo, labeler: LabelerClient) -> None:
         demo.notes.set("imported", outcome.new + outcome.already_there)
     with demo.notes.timed("flip"), progress_bars() as bars:
         task = bars.add_task("flipping", total=demo.notes.get("imported"), note="")
-        while unaugmented := (await labeler.balance())["unaugmented"]:
+        while unaugmented := (await labeler.balance()).unaugmented:
             bars.update(task, completed=demo.notes.get("imported") - unaugmented)
             await asyncio.sleep(0.1)
 
 
 async def _train_before(
     demo: Demo, running: RunningServices, labeler: LabelerClient, model_server: ModelClient
-) -> Campaign:
+) -> TrainedCampaign:
     """A rebalance to target 0 lacks nothing, so it trains on what there is."""
     with demo.notes.timed("train_before"):
         campaign = await _run_campaign(running, labeler, demo.request("before", target_per_condition=0))
-    await _until_served(model_server, str(campaign["model"]["version"] if campaign["model"] else ""))
+    await _until_served(model_server, campaign.model.version)
     return campaign
 
 
-async def _run_campaign(running: RunningServices, labeler: LabelerClient, request: RebalanceRequested) -> Campaign:
+async def _run_campaign(
+    running: RunningServices, labeler: LabelerClient, request: RebalanceRequested
+) -> TrainedCampaign:
     """Publish a rebalance as any operator would, and watch it until its model is there."""
     await running.bus.publish(Message(request, source="operator"))
     while True:
@@ -185,9 +192,9 @@ async def _run_campaign(running: RunningServices, labeler: LabelerClient, reques
                 raise
             await asyncio.sleep(0.05)  # published, not handled yet
     campaign = await watch(labeler, campaign)
-    if campaign["model"] is None:
-        raise TrainingFailed(f"The rebalance ended as {campaign['state']}: {campaign['reason']}.")
-    return campaign
+    if campaign.model is None:
+        raise TrainingFailed(f"The rebalance ended as {campaign.state}: {campaign.reason}.")
+    return TrainedCampaign(**dict(campaign))
 
 
 async def _until_served(model_server: ModelClient, wanted: str) -> None:
@@ -199,25 +206,28 @@ async def _until_served(model_server: ModelClient, wanted: str) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _show_plan(demo: Demo, labeler: LabelerClient) -> dict[str, Any]:
+async def _show_plan(demo: Demo, labeler: LabelerClient) -> Balance:
     """Show the plan before anything is generated. Returns the balance it was made on."""
     if not demo.notes.get("plan"):
         balance = await labeler.balance()
         plan = await labeler.plan(
             target_per_condition=demo.target, conditions=tuple(condition.value for condition in REBALANCED)
         )
-        demo.notes.set("balance_before", dict(balance))
-        demo.notes.set("plan", dict(plan))
+        demo.notes.set("balance_before", balance.json_object())
+        demo.notes.set("plan", plan.json_object())
     console = progress()
-    console.print(plan_table(demo.notes.get("plan")))
+    console.print(plan_table(_noted_plan(demo)))
     console.print("The procedural provider draws them here, for nothing and as fast as this machine can.", style="dim")
-    found: dict[str, Any] = demo.notes.get("balance_before")
-    return found
+    return Balance.model_validate(demo.notes.get("balance_before"))
+
+
+def _noted_plan(demo: Demo) -> PlanDocument:
+    return PlanDocument.model_validate(demo.notes.get("plan"))
 
 
 async def _rebalance(
     demo: Demo, running: RunningServices, labeler: LabelerClient, model_server: ModelClient
-) -> Campaign:
+) -> TrainedCampaign:
     """Run the rebalance while requests keep asking the model-server, so that a dropped one would show."""
     request = demo.request(
         "after",
@@ -227,21 +237,20 @@ async def _rebalance(
     with demo.notes.timed("rebalance_and_train_after"):
         async with _probing(demo, model_server):
             campaign = await _run_campaign(running, labeler, request)
-            if campaign["model"] and campaign["model"]["promoted"]:
-                await _until_served(model_server, str(campaign["model"]["version"]))
+            if campaign.model.promoted:
+                await _until_served(model_server, campaign.model.version)
     if demo.probes["sent"] and not demo.notes.get("swap"):
         demo.notes.set("swap", dict(demo.probes))
     _split_times(demo, campaign)
     return campaign
 
 
-def _split_times(demo: Demo, campaign: Mapping[str, Any]) -> None:
+def _split_times(demo: Demo, campaign: TrainedCampaign) -> None:
     """Split the stage's seconds into those of the images and of the training, by the campaign's own times."""
     total = demo.notes.seconds.pop("rebalance_and_train_after", None)
-    if total is None or "generate_review_flip" in demo.notes.seconds:
+    if total is None or campaign.met_at is None or "generate_review_flip" in demo.notes.seconds:
         return
-    created, met = (datetime.fromisoformat(campaign[name]) for name in ("created_at", "met_at"))
-    images = min(total, (met - created).total_seconds())
+    images = min(total, (campaign.met_at - campaign.created_at).total_seconds())
     demo.notes.add_seconds("generate_review_flip", images)
     demo.notes.add_seconds("train_after", total - images)
 
@@ -272,7 +281,7 @@ def _any_picture(directory: Path) -> bytes:
     return min(directory.rglob("*.jpg")).read_bytes()
 
 
-async def _predict(demo: Demo, model_server: ModelClient) -> tuple[dict[str, Any], bytes]:
+async def _predict(demo: Demo, model_server: ModelClient) -> tuple[Prediction, bytes]:
     """Draw a picture that no dataset holds, and post it. Returns the answer and the picture."""
     subject = Subject(skin_tone=4, age_band=AgeBand.ADULT, sex=Sex.FEMALE, light=Light.DAYLIGHT, view=View.FRONTAL)
     provider = ProceduralProvider(processes=1)
@@ -284,7 +293,7 @@ async def _predict(demo: Demo, model_server: ModelClient) -> tuple[dict[str, Any
         await provider.close()
     with demo.notes.timed("predict"):
         answer = await model_server.predict(picture)
-    return dict(answer), picture
+    return answer, picture
 
 
 async def _export(demo: Demo, labeler: LabelerClient) -> None:
@@ -311,7 +320,7 @@ def _write_report(home: Path, report: Report, faces: list[Any], picture: bytes) 
         os.replace(partial, home / name)
 
 
-def _print_summary(report: Report, prediction: Any, home: Path, *, json_output: bool) -> None:
+def _print_summary(report: Report, prediction: Prediction, home: Path, *, json_output: bool) -> None:
     if json_output:
         print_json(report.model_dump(mode="json"))
         return

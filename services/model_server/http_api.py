@@ -9,7 +9,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from services.model_server.answers import CardSummary, ModelAnswer
 from services.model_server.inference_protocol import InferenceProtocol
 from services.model_server.metrics import ServerMetrics
 from services.model_server.models import ModelHolder
@@ -18,7 +17,10 @@ from services.model_server.pool import PredictionPool
 from services.model_server.prediction import Limits, answer_picture
 from services.model_server.settings import ModelServerSettings
 from services.model_server.uploads import read_picture
+from shared.documents.models import CardSummary, ServedModel
 from shared.errors import EvenskinError, InvalidRequest
+from shared.http import document_response
+from shared.model_card import ModelMetadata
 
 STATIC = Path(__file__).parent / "static"
 
@@ -29,6 +31,7 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",  # asked for again each time, and mostly answered 304
 }
+_PRIVATE = {"Cache-Control": "no-store"}
 _TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"", "0", "false", "no"})
 
 
@@ -74,9 +77,7 @@ class HttpApi:
             )
         for stage, milliseconds in answer.timing_ms:
             self._metrics.seconds.labels(stage).observe(milliseconds / 1000)
-        # Without heatmaps the field is left out rather than null.
-        hidden = None if heatmap else {"conditions": {"__all__": {"heatmap"}}}
-        return _json(answer.model_dump_json(exclude=hidden))
+        return document_response(answer, headers=_PRIVATE)
 
     async def _counted(self, work: Awaitable[web.Response]) -> web.Response:
         outcome = "internal_error"
@@ -97,18 +98,18 @@ class HttpApi:
         """`GET /v1/model`: the model in service and what its card says."""
         served = self._models.served
         card = served.card
-        answer = ModelAnswer(
+        answer = ServedModel(
             version=served.live.version,
             sha256=served.live.sha256,
             promoted_at=served.live.promoted_at,
             reason=served.live.reason,
             loaded_at=served.loaded_at,
-            metadata=served.predictor.metadata,
+            metadata=ModelMetadata(**dict(served.predictor.metadata)),  # every field, also what was left out
             card=None
             if card is None
             else CardSummary(**{name: getattr(card, name) for name in CardSummary.model_fields}),
         )
-        return _json(answer.model_dump_json())
+        return document_response(answer, headers=_PRIVATE)
 
     async def openapi(self, _: web.Request) -> web.Response:
         """`GET /openapi.json`."""
@@ -125,10 +126,6 @@ def flag(request: web.Request, name: str) -> bool:
     if value not in _TRUE | _FALSE:
         raise InvalidRequest(f"'{name}' is '{value[:40]}'.", advice=f"Use {name}=1 or {name}=0.")
     return value in _TRUE
-
-
-def _json(body: str) -> web.Response:
-    return web.Response(text=body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:

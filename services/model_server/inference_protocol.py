@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from services.model_server.metrics import ServerMetrics
 from services.model_server.models import ModelHolder
@@ -21,7 +20,20 @@ from services.model_server.pool import PredictionPool
 from services.model_server.predictor import Predictor
 from services.model_server.settings import ModelServerSettings
 from services.model_server.uploads import read_body
+from shared.documents.inference import (
+    InferAnswer,
+    InferRequest,
+    InputTensor,
+    ModelDescription,
+    ModelReady,
+    OutputTensor,
+    ServerDescription,
+    ServerLive,
+    ServerReady,
+    TensorDescription,
+)
 from shared.errors import EvenskinError, InvalidRequest, NotFound
+from shared.http import document_response
 from shared.imaging import Pixels
 from shared.message import first_problem
 from shared.model_card import INPUT_NAME, OUTPUT_NAMES
@@ -32,35 +44,6 @@ BYTES_PER_NUMBER = 8  # of JSON text for one uint8: three digits, comma, space, 
 ENVELOPE_BYTES = 64 * 1024  # of JSON text around the numbers
 
 View = Callable[[web.Request], Awaitable[web.Response]]
-
-
-class InputTensor(BaseModel):
-    """A tensor of the request: `data` flat in row-major order, or nested."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any]
-
-
-class OutputName(BaseModel):
-    """An output that is asked for."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    name: str
-
-
-class InferRequest(BaseModel):
-    """`POST /v2/models/evenskin/infer`."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    id: str | None = None
-    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
-    outputs: list[OutputName] | None = None
 
 
 class InferenceProtocol:
@@ -87,35 +70,40 @@ class InferenceProtocol:
 
     async def server(self, _: web.Request) -> web.Response:
         """Who answers, and which extensions of the protocol it speaks: none."""
-        return web.json_response({"name": SERVER_NAME, "version": "2", "extensions": []})
+        return document_response(ServerDescription(name=SERVER_NAME, version="2", extensions=()))
 
     async def live(self, _: web.Request) -> web.Response:
         """The process answers."""
-        return web.json_response({"live": True})
+        return document_response(ServerLive(live=True))
 
     async def ready(self, _: web.Request) -> web.Response:
         """A model is in service. Raises NoModel."""
-        return web.json_response({"ready": self._models.served is not None})
+        await self._models.check()
+        return document_response(ServerReady(ready=True))
 
     async def model_ready(self, request: web.Request) -> web.Response:
         """This model is in service. Raises NotFound, NoModel."""
-        return web.json_response({"name": MODEL_NAME, "ready": self._predictor_of(request) is not None})
+        self._predictor_of(request)
+        return document_response(ModelReady(name=MODEL_NAME, ready=True))
 
     async def model(self, request: web.Request) -> web.Response:
         """The tensors the model takes and gives. Raises NotFound, NoModel."""
         predictor = self._predictor_of(request)
         conditions = len(predictor.metadata.conditions)
-        return web.json_response(
-            {
-                "name": MODEL_NAME,
-                "versions": [predictor.metadata.version],
-                "platform": "onnxruntime_onnx",
-                "inputs": [{"name": INPUT_NAME, "datatype": "UINT8", "shape": [-1, *predictor.input_shape]}],
-                "outputs": [
-                    {"name": OUTPUT_NAMES[0], "datatype": "FP32", "shape": [-1, conditions, 4]},
-                    {"name": OUTPUT_NAMES[1], "datatype": "FP32", "shape": [-1, conditions, -1, -1]},
-                ],
-            }
+        taken = TensorDescription(name=INPUT_NAME, datatype="UINT8", shape=(-1, *predictor.input_shape))
+        shapes = ((-1, conditions, 4), (-1, conditions, -1, -1))
+        given = (
+            TensorDescription(name=name, datatype="FP32", shape=shape)
+            for name, shape in zip(OUTPUT_NAMES, shapes, strict=True)
+        )
+        return document_response(
+            ModelDescription(
+                name=MODEL_NAME,
+                versions=(predictor.metadata.version,),
+                platform="onnxruntime_onnx",
+                inputs=(taken,),
+                outputs=tuple(given),
+            )
         )
 
     async def infer(self, request: web.Request) -> web.Response:
@@ -127,7 +115,7 @@ class InferenceProtocol:
             predictor = self._predictor_of(request)
             answer, pictures = await self._pool.run(partial(_infer, predictor, body, self._max_batch))
         self._metrics.batch.observe(pictures)
-        return web.Response(body=answer, content_type="application/json")
+        return web.Response(text=answer, content_type="application/json")
 
     def _predictor_of(self, request: web.Request) -> Predictor:
         """The predictor of the model and version that the path names. Raises NotFound, NoModel."""
@@ -155,7 +143,7 @@ def _with_error_member(view: View) -> View:
     return answered
 
 
-def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[bytes, int]:
+def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[str, int]:
     """Answer a request's JSON. Returns the answer's JSON and the number of pictures.
 
     Runs on a worker's thread: a full batch is megabytes of text.
@@ -177,17 +165,17 @@ def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[bytes, in
         )
     prediction = predictor.predict(_tensor(request.inputs[0], predictor, max_batch))
     arrays = dict(zip(OUTPUT_NAMES, (prediction.probabilities, prediction.activation), strict=True))
-    answer: dict[str, Any] = {
-        "model_name": MODEL_NAME,
-        "model_version": predictor.metadata.version,
-        "outputs": [
-            {"name": n, "datatype": "FP32", "shape": list(arrays[n].shape), "data": arrays[n].ravel().tolist()}
-            for n in names
-        ],
-    }
-    if request.id is not None:
-        answer["id"] = request.id
-    return json.dumps(answer).encode(), len(prediction.probabilities)
+    outputs = (
+        OutputTensor(name=n, datatype="FP32", shape=arrays[n].shape, data=tuple(arrays[n].ravel().tolist()))
+        for n in names
+    )
+    answer = InferAnswer(
+        model_name=MODEL_NAME,
+        model_version=predictor.metadata.version,
+        outputs=tuple(outputs),
+        **({} if request.id is None else {"id": request.id}),
+    )
+    return answer.json_text(), len(prediction.probabilities)
 
 
 def _tensor(sent: InputTensor, predictor: Predictor, max_batch: int) -> Pixels:

@@ -11,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from services.model_server.answers import (
-    ConditionAnswer,
+from services.model_server.predictor import LEVELS, Predictor
+from services.model_server.predictor import Prediction as Output
+from shared.documents.predictions import (
+    ConditionPrediction,
     Crop,
-    ImageAnswer,
-    PredictionAnswer,
+    PictureRead,
+    Prediction,
     SeverityProbabilities,
     Timing,
 )
-from services.model_server.predictor import LEVELS, Prediction, Predictor
 from shared.errors import EvenskinError, ModelInvalid
 from shared.imaging import Decoded, decode, square
 
@@ -36,9 +37,7 @@ class Limits:
     heatmap_max_side: int
 
 
-def answer_picture(
-    predictor: Predictor, data: bytes, *, limits: Limits, heatmap: bool, arrived: float
-) -> PredictionAnswer:
+def answer_picture(predictor: Predictor, data: bytes, *, limits: Limits, heatmap: bool, arrived: float) -> Prediction:
     """Decode an encoded picture, predict, and put the answer together.
 
     `arrived`: `time.perf_counter()` at the request's arrival. Raises the ImageErrors of `shared.imaging.decode`.
@@ -48,18 +47,18 @@ def answer_picture(
     batch = square(decoded.image, predictor.metadata.input_size)[np.newaxis]
     read = time.perf_counter()
     try:
-        prediction = predictor.predict(batch)
+        output = predictor.predict(batch)
     except ModelInvalid as error:  # after its warm-up: our fault, not the picture's
         raise EvenskinError(f"The model gave no usable answer: {error.message}") from error
     predicted = time.perf_counter()
-    conditions = [
-        _condition(predictor, prediction, index, limits.heatmap_max_side if heatmap else None)
+    conditions = (
+        _condition(predictor, output, index, limits.heatmap_max_side if heatmap else None)
         for index in range(len(predictor.metadata.conditions))
-    ]
-    return PredictionAnswer(
+    )
+    return Prediction(
         model_version=predictor.metadata.version,
-        conditions=conditions,
-        image=ImageAnswer.model_validate(
+        conditions=tuple(conditions),
+        image=PictureRead.model_validate(
             {
                 "width": decoded.width,
                 "height": decoded.height,
@@ -68,7 +67,7 @@ def answer_picture(
                 "crop": crop_of(decoded.width, decoded.height),
             }
         ),
-        warnings=[*predictor.metadata.warnings, *picture_warnings(decoded, predictor.metadata.input_size)],
+        warnings=(*predictor.metadata.warnings, *picture_warnings(decoded, predictor.metadata.input_size)),
         timing_ms=Timing(
             decode=_milliseconds(read - started),
             inference=_milliseconds(predicted - read),
@@ -81,22 +80,22 @@ def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 2)
 
 
-def _condition(predictor: Predictor, prediction: Prediction, index: int, heatmap_side: int | None) -> ConditionAnswer:
+def _condition(predictor: Predictor, output: Output, index: int, heatmap_side: int | None) -> ConditionPrediction:
     condition = predictor.metadata.conditions[index]
-    levels = prediction.probabilities[0, index].astype(float)
+    levels = output.probabilities[0, index].astype(float)
     probability = float(np.clip(1 - levels[0], 0, 1))
     present = probability >= predictor.metadata.thresholds[condition]
     rounded = {name: round(float(level), DIGITS) for name, level in zip(LEVELS, levels, strict=True)}
-    return ConditionAnswer.model_validate(
-        {
-            "condition": condition,
-            "present": present,
-            "probability": round(probability, DIGITS),
-            "severity": LEVELS[1 + int(levels[1:].argmax())] if present else None,
-            "severity_probabilities": SeverityProbabilities(**rounded),
-            "heatmap": None if heatmap_side is None else heatmap_png(prediction.activation[0, index], heatmap_side),
-        }
-    )
+    found = {
+        "condition": condition,
+        "present": present,
+        "probability": round(probability, DIGITS),
+        "severity": LEVELS[1 + int(levels[1:].argmax())] if present else None,
+        "severity_probabilities": SeverityProbabilities(**rounded),
+    }
+    if heatmap_side is not None:
+        found["heatmap"] = heatmap_png(output.activation[0, index], heatmap_side)
+    return ConditionPrediction.model_validate(found)
 
 
 def crop_of(width: int, height: int) -> Crop:

@@ -44,9 +44,11 @@ def campaign_document(**changes: Any) -> dict[str, Any]:
             for s, n in split_over_severities(4).items()
         ],
         "slots": {"total": 4, "counted": 0, "failed": 0, "open": 4},
+        "correlation_id": "c-1",
         "spent_usd": 0.0,
         "worst_cost_usd": 0.36,
-        "created_at": "2026-01-01T00:00:00Z",
+        "max_attempts": 3,
+        "created_at": "2026-01-01T00:00:00+00:00",
         "met_at": None,
         "dataset_version": None,
         "review": "auto",
@@ -75,6 +77,60 @@ def finished_campaign() -> list[dict[str, Any]]:
         campaign_document(state="met", slots=counted, training=training),
         campaign_document(state="met", slots=counted, training=training, model=model, spent_usd=0.12),
     ]
+
+
+def model_document(version: str, *, live: bool, **changes: Any) -> dict[str, Any]:
+    """A model version of a list."""
+    return {
+        "version": version,
+        "created_at": "2026-01-01T12:00:00+00:00",
+        "dataset_version": "ds-1",
+        "promoted": True,
+        "sha256": "0" * 64,
+        "metrics": {},
+        "live": live,
+        **changes,
+    }
+
+
+def live_document(version: str) -> dict[str, Any]:
+    """The live model."""
+    return {
+        "version": version,
+        "key": f"models/{version}/model.onnx",
+        "sha256": "0" * 64,
+        "promoted_at": "2026-01-01T12:00:00Z",
+        "reason": "it is better",
+        "previous": None,
+        "correlation_id": None,
+        "traceparent": None,
+    }
+
+
+def image_document(digest: str, labels: dict[str, Any], *, complete: bool) -> dict[str, Any]:
+    """An image that was brought in."""
+    return {
+        "id": digest,
+        "status": "accepted",
+        "labels": labels,
+        "labels_text": {name: severity or "unknown" for name, severity in labels.items()},
+        "complete": complete,
+        "skin_tone": None,
+        "fold": "train",
+        "sha256": digest,
+        "media_type": "image/jpeg",
+        "width": 512,
+        "height": 512,
+        "provider": None,
+        "cost_usd": 0.0,
+        "quality": {},
+        "reviewer": "import",
+        "reason": None,
+        "augmented": False,
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "prompt": None,
+        "variants": [],
+    }
 
 
 @dataclass
@@ -221,7 +277,7 @@ class FakeServer:
         digest = hashlib.sha256(data).hexdigest()
         known = digest in self.images
         labels, complete = json.loads(str(form["labels"])), form["complete"] == "true"
-        self.images.setdefault(digest, {"id": digest, "status": "accepted", "labels": labels, "complete": complete})
+        self.images.setdefault(digest, image_document(digest, labels, complete=complete))
         return web.json_response(self.images[digest], status=200 if known else 201)
 
     async def _images(self, request: web.Request) -> web.Response:
@@ -239,7 +295,7 @@ class FakeServer:
         return web.Response(text="file,condition\n", content_type="text/csv")
 
     async def _models(self, _: web.Request) -> web.Response:
-        live = next((model for model in self.models if model["live"]), None)
+        live = next((live_document(model["version"]) for model in self.models if model["live"]), None)
         return web.json_response({"live": live, "models": self.models})
 
     async def _promote(self, request: web.Request) -> web.Response:
@@ -247,10 +303,10 @@ class FakeServer:
         if version not in [model["version"] for model in self.models]:
             raise NotFound(f"No model has the version '{version}'.")
         self.promotions.append({"version": version, **await request.json()})
-        return web.json_response({"version": version})
+        return web.json_response(live_document(version))
 
     async def _rollback(self, _: web.Request) -> web.Response:
-        return web.json_response({"version": "v0"})
+        return web.json_response(live_document("v0"))
 
     async def _dead_letters(self, request: web.Request) -> web.Response:
         queue = request.query.get("queue")
@@ -280,13 +336,19 @@ def prediction_document() -> dict[str, Any]:
                 "present": c is Condition.REDNESS,
                 "probability": 0.9 if c is Condition.REDNESS else 0.1,
                 "severity": "moderate" if c is Condition.REDNESS else None,
-                "severity_probabilities": {s.label: 0.3 for s in Severity},
+                "severity_probabilities": {"absent": 0.1, **{s.label: 0.3 for s in Severity}},
             }
             for c in Condition
         ],
-        "image": {"width": 512, "height": 512, "format": "JPEG", "orientation": 1},
+        "image": {
+            "width": 512,
+            "height": 512,
+            "format": "JPEG",
+            "orientation": 1,
+            "crop": {"left": 0.0, "top": 0.0, "width": 512.0, "height": 512.0},
+        },
         "warnings": ["This model was trained on drawn faces."],
-        "timing_ms": {"total": 12.0},
+        "timing_ms": {"decode": 4.0, "inference": 7.0, "total": 12.0},
     }
 
 

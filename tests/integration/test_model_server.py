@@ -116,9 +116,9 @@ async def test_the_documents_paths_are_the_routes_and_its_schemas_hold(server: R
     def check(body: Any, schema: str) -> None:
         jsonschema.Draft202012Validator({**document, "$ref": f"#/components/schemas/{schema}"}).validate(body)
 
-    check((await server.predict(encoded(face()), query="?heatmap=1")).json, "PredictionAnswer")
-    check((await server.predict(encoded(face()))).json, "PredictionAnswer")
-    check((await server.ask("GET", "/v1/model")).json, "ModelAnswer")
+    check((await server.predict(encoded(face()), query="?heatmap=1")).json, "Prediction")
+    check((await server.predict(encoded(face()))).json, "Prediction")
+    check((await server.ask("GET", "/v1/model")).json, "ServedModel")
     check((await server.predict(b"")).json, "Problem")
 
 

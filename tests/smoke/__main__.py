@@ -18,7 +18,7 @@ from uuid import uuid4
 import aio_pika
 
 from services.console.client import LabelerClient, ModelClient
-from services.console.documents import Campaign
+from shared.documents.rebalances import Campaign
 from shared.errors import EvenskinError
 from shared.taxonomy import Condition
 from tests.smoke.compose import Compose, SmokeFailed
@@ -81,11 +81,11 @@ async def campaign_until(labeler: LabelerClient, campaign_id: str, *, counted: i
         except EvenskinError:  # not there yet, or the ledger is being restarted
             await asyncio.sleep(POLL_S)
             continue
-        if counted is not None and document["slots"]["counted"] >= counted:
+        if counted is not None and document.slots.counted >= counted:
             return document
-        if counted is None and document["model"] is not None:
+        if counted is None and document.model is not None:
             return document
-        if document["state"] in ("rejected", "exhausted"):
+        if document.state in ("rejected", "exhausted"):
             break
         await asyncio.sleep(POLL_S)
     raise SmokeFailed(f"Campaign {campaign_id} did not come to its end: {document}")
@@ -110,23 +110,23 @@ async def check_end(labeler: LabelerClient, models: ModelClient, campaign: Campa
     """The end state, exactly: quotas, variants, cost, dead letters, pictures, and a prediction of the live model."""
     balance = await labeler.balance()
     for condition in Condition:
-        accepted = balance["conditions"][condition.value]["accepted"]
+        accepted = balance.conditions[condition].accepted
         if accepted != target:
             raise SmokeFailed(f"{condition.value} has {accepted} images instead of {target}.")
-    accepted = balance["images"]["accepted"]
-    if (balance["variants"], balance["unaugmented"]) != (accepted, 0):
-        raise SmokeFailed(f"{accepted} images have {balance['variants']} variants, {balance['unaugmented']} none.")
-    slots = campaign["slots"]
-    if (slots["counted"], slots["open"], slots["failed"]) != (slots["total"], 0, 0):
+    accepted = balance.images.accepted
+    if (balance.variants, balance.unaugmented) != (accepted, 0):
+        raise SmokeFailed(f"{accepted} images have {balance.variants} variants, {balance.unaugmented} none.")
+    slots = campaign.slots
+    if (slots.counted, slots.open, slots.failed) != (slots.total, 0, 0):
         raise SmokeFailed(f"The campaign's slots are {slots}.")
     if letters := await labeler.dead_letters():
         raise SmokeFailed(f"There are dead letters: {letters}")
     page = await labeler.images(status="accepted", limit=5)
-    pictures = [await labeler.image_content(image["id"]) for image in page["images"]]
-    live = next(model["version"] for model in (await labeler.models())["models"] if model["live"])
+    pictures = [await labeler.image_content(image.id) for image in page.images]
+    live = next(model.version for model in (await labeler.models()).models if model.live)
     await served(models, live)
     prediction = await models.predict(pictures[0])
-    if prediction["model_version"] != live or len(prediction["conditions"]) != len(Condition):
+    if prediction.model_version != live or len(prediction.conditions) != len(Condition):
         raise SmokeFailed(f"The prediction is not the live model's: {prediction}")
 
 
@@ -147,7 +147,7 @@ async def run(compose: Compose) -> None:
         say(f"{FIRST} images per condition, published over AMQP")
         campaign = await campaign_until(labeler, await publish(compose, FIRST))
         await check_end(labeler, models, campaign, FIRST)
-        say(f"{campaign['slots']['counted']} images, a model that is served, no dead letters")
+        say(f"{campaign.slots.counted} images, a model that is served, no dead letters")
 
         say(f"{SECOND} per condition, on three generators and two augmenters; one generator is killed,")
         compose.environment["EVENSKIN_IMAGES_PER_MINUTE"] = SLOWLY
@@ -162,7 +162,7 @@ async def run(compose: Compose) -> None:
         await check_end(labeler, models, campaign, SECOND)
         if not compose.restarts(crashed):
             raise SmokeFailed("The generator that was killed was not started again.")
-        say(f"{campaign['slots']['counted']} images more, a model that is served, no dead letters")
+        say(f"{campaign.slots.counted} images more, a model that is served, no dead letters")
 
     compose("stop", *SERVICES)
     for service in SERVICES:

@@ -14,12 +14,13 @@ from rich.progress import Progress, TaskID
 
 from services.console.client import LabelerClient
 from services.console.connection import LABELER, labeler
-from services.console.documents import Campaign, DeadLetterDocument
 from services.console.output import print_json, progress, results
 from services.console.progress import progress_bars
 from services.console.tables import plan_table, quota_sums
 from services.console.targets import plan_query
 from services.console.text import METRIC_NAMES, condition_text, count, overall_metrics, percent, usd
+from shared.documents.dead_letters import DeadLetterDocument
+from shared.documents.rebalances import Campaign
 from shared.errors import OverBudget, TrainingFailed
 from shared.events import RebalanceRequested
 
@@ -37,13 +38,13 @@ async def rebalance(
         if not json_output:
             progress().print(plan_table(plan))
         budget = request.max_cost_usd
-        if budget is not None and plan["cost_usd"] > budget:
+        if budget is not None and plan.cost_usd > budget:
             raise OverBudget(
-                f"The plan costs {usd(plan['cost_usd'])}; the budget is {usd(budget)}.",
+                f"The plan costs {usd(plan.cost_usd)}; the budget is {usd(budget)}.",
                 advice="Raise --max-cost, or lower the target.",
             )
-        if plan["cost_usd"] > 0 and not yes and sys.stdin.isatty() and sys.stderr.isatty():
-            question = f"Generate {count(plan['total'], 'image')} for {usd(plan['cost_usd'])}?"
+        if plan.cost_usd > 0 and not yes and sys.stdin.isatty() and sys.stderr.isatty():
+            question = f"Generate {count(plan.total, 'image')} for {usd(plan.cost_usd)}?"
             if not typer.confirm(question, err=True):
                 progress().print("Nothing was started.")
                 return 1
@@ -68,7 +69,7 @@ async def watch(client: LabelerClient, campaign: Campaign) -> Campaign:
     last = campaign
     with progress_bars() as bars:
         shown = _CampaignBars(bars)
-        async with contextlib.aclosing(_updates_until_end(client, campaign["id"])) as documents:
+        async with contextlib.aclosing(_updates_until_end(client, campaign.id)) as documents:
             async for last in documents:
                 shown.update(last)
     return last
@@ -109,9 +110,9 @@ def raise_if_given_up(letters: Iterable[DeadLetterDocument], campaign_id: str) -
     Such a training publishes nothing: without this check one would wait for ever.
     """
     for letter in letters:
-        if letter["queue"] == TRAINING_QUEUE and campaign_id in letter["body"]:
+        if letter.queue == TRAINING_QUEUE and campaign_id in letter.body:
             raise TrainingFailed(
-                f"The training was given up: {letter['error']}",
+                f"The training was given up: {letter.error}",
                 advice="When the cause is mended, `evenskin dead replay` tries it again.",
             )
 
@@ -130,11 +131,11 @@ class _CampaignBars:
             return
         for condition, (wanted, counted, failed) in quota_sums(campaign).items():
             self._show(condition_text(condition), counted, wanted, f"{failed} failed" if failed else "")
-        training = campaign["training"]
+        training = campaign.training
         if training is not None:
-            losses = f"loss {training['train_loss']:.3f}, validation {training['validation_loss']:.3f}"
-            self._show("training", training["epoch"], training["epochs"], losses)
-        elif campaign["state"] == "met" and not campaign["model"]:
+            losses = f"loss {training.train_loss:.3f}, validation {training.validation_loss:.3f}"
+            self._show("training", training.epoch, training.epochs, losses)
+        elif campaign.state == "met" and not campaign.model:
             self._show("training", 0, None, "starting")
 
     def _show(self, name: str, done: int, total: int | None, note: str) -> None:
@@ -143,41 +144,41 @@ class _CampaignBars:
         self._bars.update(self._tasks[name], completed=done, total=total, note=note)
 
     def _tell(self, campaign: Campaign) -> None:
-        slots, training = campaign["slots"], campaign["training"]
-        tenth = 10 * slots["counted"] // slots["total"] if slots["total"] else 10
-        line = f"{tenth * 10} % of {count(slots['total'], 'image')}"
+        slots, training = campaign.slots, campaign.training
+        tenth = 10 * slots.counted // slots.total if slots.total else 10
+        line = f"{tenth * 10} % of {count(slots.total, 'image')}"
         if training is not None:
-            line = f"training: epoch {training['epoch']} of {training['epochs']}"
+            line = f"training: epoch {training.epoch} of {training.epochs}"
         if line != self._told:
             self._told = line
-            progress().print(f"{campaign['state']}: {line}")
+            progress().print(f"{campaign.state}: {line}")
 
 
 def report(campaign: Campaign, *, json_output: bool) -> None:
     """Print how a campaign stands."""
     if json_output:
-        print_json(campaign)
+        print_json(campaign.json_object())
         return
-    console, slots, model = results(), campaign["slots"], campaign["model"]
+    console, slots, model = results(), campaign.slots, campaign.model
     console.print(
-        f"Rebalance {campaign['id']} is {campaign['state']}: {slots['counted']:,} of {count(slots['total'], 'image')},"
-        f" {usd(campaign['spent_usd'])} spent.",
+        f"Rebalance {campaign.id} is {campaign.state}: {slots.counted:,} of {count(slots.total, 'image')},"
+        f" {usd(campaign.spent_usd)} spent.",
         soft_wrap=True,
     )
-    if campaign["reason"]:
-        console.print(escape(campaign["reason"]), soft_wrap=True)
+    if campaign.reason:
+        console.print(escape(campaign.reason), soft_wrap=True)
     if model is not None:
-        overall = overall_metrics(model["metrics"])
+        overall = overall_metrics(model.metrics)
         numbers = [f"{text} {percent(overall[name])} %" for name, text in METRIC_NAMES.items() if overall.get(name)]
-        fate = "is live" if model["promoted"] else "was not promoted: it is not better than the live one"
-        console.print(f"Model {escape(model['version'])} {fate}. {', '.join(numbers)}", soft_wrap=True)
+        fate = "is live" if model.promoted else "was not promoted: it is not better than the live one"
+        console.print(f"Model {escape(model.version)} {fate}. {', '.join(numbers)}", soft_wrap=True)
 
 
 def has_ended(campaign: Campaign) -> bool:
     """Whether a campaign has come to its end."""
-    return campaign["state"] in FAILED_STATES or (campaign["state"] == "met" and campaign["model"] is not None)
+    return campaign.state in FAILED_STATES or (campaign.state == "met" and campaign.model is not None)
 
 
 def exit_status(campaign: Campaign) -> int:
     """1 where the campaign did not get what was asked."""
-    return 1 if campaign["state"] in FAILED_STATES else 0
+    return 1 if campaign.state in FAILED_STATES else 0

@@ -15,7 +15,7 @@ async def list_dead(*, queue: str | None, home: Path | None, url: str | None, js
     async with labeler(home, url) as (client, _):
         letters = await client.dead_letters(queue)
     if json_output:
-        print_json({"dead_letters": letters})
+        print_json({"dead_letters": [letter.json_object() for letter in letters]})
     elif letters:
         results().print(dead_letters_table(letters))
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
@@ -15,6 +14,7 @@ from services.console.import_folder import MAX_FILE_BYTES, Folder, Picture, read
 from services.console.output import print_json, results
 from services.console.progress import progress_bars
 from services.console.text import count
+from shared.documents.images import ImageDetail
 from shared.errors import EvenskinError, ImageTooLarge, InvalidRequest, first_error
 
 UPLOADS = 8  # pictures on their way at a time: keeps the server's cores busy, and little memory
@@ -120,7 +120,7 @@ async def _upload(client: LabelerClient, picture: Picture, root: Path, outcome: 
 
 async def _add(
     client: LabelerClient, data: bytes, name: str, labels: dict[str, str | None], complete: bool
-) -> tuple[Any, bool]:
+) -> tuple[ImageDetail, bool]:
     for left in reversed(range(UPLOAD_TRIES)):
         try:
             return await client.add_image(data, filename=name, labels=labels, complete=complete)

@@ -14,6 +14,8 @@ from services.console.commands.importing import read_picture
 from services.console.connection import labeler, model_server
 from services.console.output import error_lines, print_json, progress, results
 from services.console.tables import models_table, prediction_table
+from shared.documents.models import LiveModelDocument
+from shared.documents.predictions import Prediction
 from shared.errors import EvenskinError, InvalidRequest
 
 PREDICTIONS = 4  # on their way at a time
@@ -43,7 +45,7 @@ async def predict(files: Sequence[Path], *, home: Path | None, url: str | None, 
     return 1 if any(failure.exit_status == 1 for failure in failures) else 2
 
 
-async def _predict(client: ModelClient, path: Path, places: asyncio.Semaphore) -> Any:
+async def _predict(client: ModelClient, path: Path, places: asyncio.Semaphore) -> Prediction | EvenskinError:
     async with places:
         try:
             data = await asyncio.to_thread(read_picture, path)
@@ -57,10 +59,10 @@ async def _predict(client: ModelClient, path: Path, places: asyncio.Semaphore) -
             raise
 
 
-def _entry(path: Path, answer: Any) -> dict[str, Any]:
+def _entry(path: Path, answer: Prediction | EvenskinError) -> dict[str, Any]:
     if isinstance(answer, EvenskinError):
         return {"file": str(path), "error": answer.problem()}
-    return {"file": str(path), **answer}
+    return {"file": str(path), **answer.json_object()}
 
 
 async def list_models(*, home: Path | None, url: str | None, json_output: bool) -> int:
@@ -68,8 +70,8 @@ async def list_models(*, home: Path | None, url: str | None, json_output: bool) 
     async with labeler(home, url) as (client, _):
         models = await client.models()
     if json_output:
-        print_json(models)
-    elif models["models"]:
+        print_json(models.json_object())
+    elif models.models:
         results().print(models_table(models))
     else:
         results().print("No model yet: `evenskin train` makes one of what there is.")
@@ -88,9 +90,9 @@ async def roll_back(*, home: Path | None, url: str | None, json_output: bool) ->
         return _print_live(await client.rollback(), json_output=json_output)
 
 
-def _print_live(answer: dict[str, Any], *, json_output: bool) -> int:
+def _print_live(live: LiveModelDocument, *, json_output: bool) -> int:
     if json_output:
-        print_json(answer)
+        print_json(live.json_object())
     else:
-        results().print(f"Model {escape(str(answer.get('version')))} is live.")
+        results().print(f"Model {escape(live.version)} is live.")
     return 0

@@ -17,9 +17,10 @@ from rich.live import Live
 from services.console.client import LabelerClient
 from services.console.commands.campaigns import exit_status, has_ended, raise_if_given_up, report
 from services.console.connection import labeler
-from services.console.documents import Campaign, DeadLetterDocument
 from services.console.output import results
 from services.console.tables import Look, campaign_view, look_line
+from shared.documents.dead_letters import DeadLetterDocument
+from shared.documents.rebalances import Campaign
 from shared.errors import ServiceUnreachable
 
 LOOK_S = 2.0  # seconds between two looks
@@ -37,7 +38,7 @@ async def watch_status(*, home: Path | None, url: str | None, json_output: bool)
             results().print("No rebalance was started yet: `evenskin rebalance` starts one.")
             return 0
         chosen = next((campaign for campaign in campaigns if not has_ended(campaign)), campaigns[0])
-        looks = _looks(client, chosen["id"])
+        looks = _looks(client, chosen.id)
         if json_output:
             last = await _tell_json(looks)
         elif results().is_terminal:
@@ -59,8 +60,8 @@ async def _draw(looks: AsyncIterator[Look]) -> Campaign:
 async def _tell_lines(looks: AsyncIterator[Look]) -> Campaign:
     told, told_at = None, 0.0
     async for look in looks:
-        training = look.campaign["training"]
-        news = (look.campaign["state"], training and training["epoch"], look.dead_letters, look.campaign["model"])
+        training = look.campaign.training
+        news = (look.campaign.state, training and training.epoch, look.dead_letters, look.campaign.model)
         line = look_line(look)
         if news != told or time.monotonic() - told_at >= LINE_S:
             results().print(line, soft_wrap=True)
@@ -77,7 +78,7 @@ async def _tell_json(looks: AsyncIterator[Look]) -> Campaign:
 async def _looks(client: LabelerClient, campaign_id: str) -> AsyncIterator[Look]:
     """The campaign every LOOK_S, up to its end. Raises TrainingFailed where its training was given up."""
     pace = Pace()
-    letters: list[DeadLetterDocument] = []
+    letters: tuple[DeadLetterDocument, ...] = ()
     seen_letters, seen = -DEAD_LETTERS_S, time.monotonic()
     while True:
         now = time.monotonic()
@@ -92,7 +93,7 @@ async def _looks(client: LabelerClient, campaign_id: str) -> AsyncIterator[Look]
             await asyncio.sleep(LOOK_S)
             continue
         seen = now
-        pace.note(now, campaign["slots"]["counted"])
+        pace.note(now, campaign.slots.counted)
         yield Look(campaign, pace.per_minute(), len(letters))
         if ended:
             return

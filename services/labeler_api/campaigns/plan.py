@@ -8,6 +8,7 @@ from typing import Any
 
 from services.labeler_api.campaigns.prices import budget_micro_usd, first_cost, micro_usd, usd, worst_cost
 from services.labeler_api.settings import LabelerSettings
+from shared.documents.rebalances import PlanDocument, QuotaDocument
 from shared.events import RebalanceRequested
 from shared.taxonomy import Condition, Severity, split_over_severities
 
@@ -25,7 +26,7 @@ class Quota:
     count: int
 
     def document(self) -> dict[str, Any]:
-        """As it stands in HTTP answers."""
+        """As it is kept with its campaign."""
         return {"condition": self.condition.value, "severity": self.severity.label, "count": self.count}
 
 
@@ -54,24 +55,24 @@ class Plan:
         """Cost if every attempt is used up, or the budget, if that is less: it is never exceeded."""
         return worst_cost(self.total, self.price_micro_usd, self.max_attempts, self.max_cost_micro_usd)
 
-    def document(self, *, provider: str, images_per_minute: float) -> dict[str, Any]:
-        """As `GET /v1/plan` answers. Duration in seconds, at the provider's pace, without retries."""
-        missing: dict[str, int] = {condition.value: 0 for condition in self.targets}
+    def document(self, *, provider: str, images_per_minute: float) -> PlanDocument:
+        """As `GET /v1/plan` answers, at the provider's pace in images a minute."""
+        missing = dict.fromkeys(self.targets, 0)
         for quota in self.quotas:
-            missing[quota.condition.value] += quota.count
-        return {
-            "targets": {condition.value: target for condition, target in self.targets.items()},
-            "missing": missing,
-            "quotas": [quota.document() for quota in self.quotas],
-            "total": self.total,
-            "price_usd": usd(self.price_micro_usd),
-            "cost_usd": usd(self.cost_micro_usd),
-            "worst_cost_usd": usd(self.worst_cost_micro_usd),
-            "max_attempts": self.max_attempts,
-            "provider": provider,
-            "images_per_minute": images_per_minute,
-            "duration_s": round(self.total * 60 / images_per_minute, 1),
-        }
+            missing[quota.condition] += quota.count
+        return PlanDocument(
+            targets=dict(self.targets),
+            missing=missing,
+            quotas=tuple(QuotaDocument(**quota.document()) for quota in self.quotas),
+            total=self.total,
+            price_usd=usd(self.price_micro_usd),
+            cost_usd=usd(self.cost_micro_usd),
+            worst_cost_usd=usd(self.worst_cost_micro_usd),
+            max_attempts=self.max_attempts,
+            provider=provider,
+            images_per_minute=images_per_minute,
+            duration_s=round(self.total * 60 / images_per_minute, 1),
+        )
 
 
 def plan_for(totals: Mapping[str, int], request: RebalanceRequested, settings: LabelerSettings) -> Plan:

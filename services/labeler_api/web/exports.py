@@ -80,7 +80,7 @@ async def table(database: Database) -> AsyncIterator[bytes]:
     writer.writerow([*_CSV_FIELDS, *Condition])
     async for row in accepted(database):
         absent: int | str = 0 if row["complete"] else ""
-        values = {**row, "image_id": row["id"], "created_at": moment(row["created_at"])}
+        values = {**row, "image_id": row["id"], "created_at": moment(row["created_at"]).isoformat()}
         labels = [row["labels"].get(c.value, absent) for c in Condition]
         writer.writerow(
             [*(values[name] for name in _CSV_FIELDS), *(UNGRADED if label is None else label for label in labels)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
@@ -14,7 +13,6 @@ from uuid import UUID
 
 import structlog
 from aiohttp import web
-from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.campaigns import reviews, starting
@@ -27,9 +25,15 @@ from services.labeler_api.pictures import intake as uploads
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.pictures.thumbnail import thumbnail
 from services.labeler_api.web import exports, views
-from services.labeler_api.web.openapi import openapi
+from services.labeler_api.web.openapi import EXPORTS, MAX_BATCH, MAX_PAGE, PAGE, openapi
 from shared.blobs import Blobs
 from shared.bus import Bus
+from shared.documents.base import Document
+from shared.documents.dead_letters import DeadLetterDocument, DeadLetterList, Replayed
+from shared.documents.images import ReviewResult, ReviewResults
+from shared.documents.problems import Problem
+from shared.documents.rebalances import Campaign, PlanDocument
+from shared.documents.requests import PromotionRequest, ReplayRequest, UndoRequest
 from shared.errors import (
     BlobNotFound,
     DatabaseUnavailable,
@@ -40,9 +44,9 @@ from shared.errors import (
     StoreUnavailable,
 )
 from shared.events import ModelPromoted, RebalanceRequested
-from shared.http import json_body
+from shared.http import MAX_NUMBER, document_response, json_body, parsed
 from shared.live_model import make_live, read_live
-from shared.message import Message, first_problem
+from shared.message import Message
 from shared.model_card import ModelCard, card_key
 from shared.schemas import known_queues
 from shared.taxonomy import parse_condition, parse_severity
@@ -50,9 +54,6 @@ from shared.taxonomy import parse_condition, parse_severity
 log = structlog.get_logger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-PAGE, MAX_PAGE = 50, 200  # images or campaigns of one list answer, where no limit is given, and at most
-MAX_BATCH = 500  # reviews of one request
-MAX_NUMBER = 2**63 - 1  # in a query: what a database's integer holds
 STREAM_S = 0.5  # seconds between looks at a campaign that is being watched
 HEARTBEAT_S = 15.0  # seconds of silence on a stream, after which a comment is sent: proxies cut silent ones off
 
@@ -110,11 +111,11 @@ class LabelerHttp:
 
     async def openapi(self, _: web.Request) -> web.Response:
         """The API's description."""
-        return web.json_response(openapi())
+        return web.json_response(openapi(secured=self._ledger.settings.api_key is not None))
 
-    async def _answer(self, view: Callable[[AsyncConnection], Awaitable[Any]], status: int = 200) -> web.Response:
+    async def _answer(self, view: Callable[[AsyncConnection], Awaitable[Document]], status: int = 200) -> web.Response:
         async with self._ledger.database.reading() as connection:
-            return web.json_response(await view(connection), status=status, dumps=views.dumps)
+            return document_response(await view(connection), status)
 
     async def balance(self, _: web.Request) -> web.Response:
         """How many images every condition has."""
@@ -125,18 +126,15 @@ class LabelerHttp:
         asked = _rebalance_of_query(request)
         settings = self._ledger.settings
 
-        async def view(connection: AsyncConnection) -> dict[str, Any]:
-            plan = plan_for(await counters.totals(connection, *PLANNED_ON), asked, settings)
-            return plan.document(provider=settings.provider, images_per_minute=settings.images_per_minute)
+        async def view(connection: AsyncConnection) -> PlanDocument:
+            planned = plan_for(await counters.totals(connection, *PLANNED_ON), asked, settings)
+            return planned.document(provider=settings.provider, images_per_minute=settings.images_per_minute)
 
         return await self._answer(view)
 
     async def start_rebalance(self, request: web.Request) -> web.Response:
         """Start a campaign, or say why not."""
-        try:
-            asked = RebalanceRequested.model_validate(await json_body(request))
-        except ValidationError as error:
-            raise InvalidRequest(first_problem(error) + ".") from error
+        asked = parsed(RebalanceRequested, await json_body(request))
         message = Message(asked, source="operator")
 
         async def start(transaction: Transaction) -> None:
@@ -148,11 +146,7 @@ class LabelerHttp:
     async def list_rebalances(self, request: web.Request) -> web.Response:
         """The latest campaigns, without the history of their trainings."""
         limit = _limit(request)
-
-        async def view(connection: AsyncConnection) -> dict[str, Any]:
-            return {"rebalances": await views.campaign_list(connection, limit)}
-
-        return await self._answer(view)
+        return await self._answer(lambda connection: views.campaign_list(connection, limit))
 
     async def show_rebalance(self, request: web.Request) -> web.Response:
         """One campaign."""
@@ -171,19 +165,19 @@ class LabelerHttp:
             await response.write_eof()
         return response
 
-    async def _stream(self, response: web.StreamResponse, document: dict[str, Any], campaign_id: UUID) -> None:
+    async def _stream(self, response: web.StreamResponse, document: Campaign, campaign_id: UUID) -> None:
         sent, sent_at = "", 0.0
         while True:
-            text = views.dumps(document)
+            text = document.json_text()
             if text != sent:
                 await response.write(f"event: campaign\ndata: {text}\n\n".encode())
                 sent, sent_at = text, time.monotonic()
             elif time.monotonic() - sent_at > HEARTBEAT_S:
                 await response.write(b":\n\n")
                 sent_at = time.monotonic()
-            if document["state"] not in (*ACTIVE, CampaignState.MET):
+            if document.state not in (*ACTIVE, CampaignState.MET):
                 return
-            if document["state"] == CampaignState.MET and document["model"] is not None:
+            if document.state == CampaignState.MET and document.model is not None:
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STREAM_S):
@@ -249,7 +243,7 @@ class LabelerHttp:
         return await self._answer(lambda connection: views.image(connection, image_id), status=201)
 
     async def _review(self, image_id: UUID, body: dict[str, Any]) -> None:
-        said = reviews.Review.model_validate(body)
+        said = parsed(reviews.Review, body)
 
         async def apply(transaction: Transaction) -> None:
             await reviews.review(transaction, image_id, said, None, self._ledger.settings)
@@ -263,29 +257,24 @@ class LabelerHttp:
         if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
             raise InvalidRequest(f"'reviews' must be a list of 1 to {MAX_BATCH} reviews.")
         results = [await self._review_item(item) for item in items]
-        status = 201 if all(result["ok"] for result in results) else 207
-        return web.json_response({"results": results}, status=status)
+        status = 201 if all(result.ok for result in results) else 207
+        return document_response(ReviewResults(results=tuple(results)), status)
 
-    async def _review_item(self, item: Any) -> dict[str, Any]:
+    async def _review_item(self, item: Any) -> ReviewResult:
         named = item.get("image_id") if isinstance(item, dict) else None
         try:
             image_id = UUID(str(named))
         except ValueError:
-            problem = InvalidRequest("'image_id' is not an image's id.").problem()
-            return {"image_id": named, "ok": False, "problem": problem}
+            return _refused(named, InvalidRequest("'image_id' is not an image's id."))
         try:
             await self._review(image_id, {key: value for key, value in item.items() if key != "image_id"})
-        except ValidationError as error:
-            return {"image_id": named, "ok": False, "problem": InvalidRequest(first_problem(error)).problem()}
         except EvenskinError as error:
-            return {"image_id": named, "ok": False, "problem": error.problem()}
-        return {"image_id": named, "ok": True}
+            return _refused(named, error)
+        return ReviewResult(image_id=named, ok=True)
 
     async def undo_review(self, request: web.Request) -> web.Response:
         """Take back the last review of `{"reviewer": …}`."""
-        reviewer = (await json_body(request)).get("reviewer")
-        if not isinstance(reviewer, str) or not reviewer or not re.match(reviews.NO_NUL, reviewer):
-            raise InvalidRequest("'reviewer' is missing.")
+        reviewer = parsed(UndoRequest, await json_body(request)).reviewer
         undone: list[UUID] = []
 
         async def undo(transaction: Transaction) -> None:
@@ -303,18 +292,18 @@ class LabelerHttp:
         """The accepted dataset in another tool's format."""
         wanted = request.query.get("format", "imagefolder")
         database, blobs = self._ledger.database, self._ledger.blobs
-        formats: dict[str, tuple[str, str, Callable[[], AsyncIterator[bytes]]]] = {
-            "imagefolder": ("application/x-tar", "evenskin.tar", lambda: exports.imagefolder(database, blobs)),
-            "labelstudio": ("application/json", "evenskin-labelstudio.json", lambda: exports.label_studio(database)),
-            "coco": ("application/json", "evenskin-coco.json", lambda: exports.coco(database)),
-            "csv": ("text/csv", "evenskin.csv", lambda: exports.table(database)),
+        formats: dict[str, tuple[str, Callable[[], AsyncIterator[bytes]]]] = {
+            "imagefolder": ("evenskin.tar", lambda: exports.imagefolder(database, blobs)),
+            "labelstudio": ("evenskin-labelstudio.json", lambda: exports.label_studio(database)),
+            "coco": ("evenskin-coco.json", lambda: exports.coco(database)),
+            "csv": ("evenskin.csv", lambda: exports.table(database)),
         }
         if wanted not in formats:
             raise InvalidRequest(
                 f"'{wanted[:40]}' is not an export format.", advice=f"Use one of: {', '.join(formats)}."
             )
-        media_type, name, chunks = formats[wanted]
-        headers = {"Content-Type": media_type, "Content-Disposition": f'attachment; filename="{name}"'}
+        name, chunks = formats[wanted]
+        headers = {"Content-Type": EXPORTS[wanted], "Content-Disposition": f'attachment; filename="{name}"'}
         stream = chunks()
         first = await anext(stream, b"")  # what is wrong from the start is still a problem document
         response = web.StreamResponse(headers=headers)
@@ -333,22 +322,12 @@ class LabelerHttp:
     async def list_models(self, _: web.Request) -> web.Response:
         """Every model, and which one is live."""
         live = await read_live(self._ledger.blobs)
-
-        async def view(connection: AsyncConnection) -> dict[str, Any]:
-            listed = await views.model_list(connection)
-            return {
-                "live": live.model_dump(mode="json") if live else None,
-                "models": [
-                    {**model, "live": live is not None and model["version"] == live.version} for model in listed
-                ],
-            }
-
-        return await self._answer(view)
+        return await self._answer(lambda connection: views.models(connection, live))
 
     async def promote(self, request: web.Request) -> web.Response:
         """Serve this version from now on, by an operator's decision."""
-        body = await json_body(request) if request.can_read_body else {}
-        return await self._promote(request.match_info["version"], str(body.get("reason") or "promoted by an operator"))
+        asked = parsed(PromotionRequest, await json_body(request) if request.can_read_body else {})
+        return await self._promote(request.match_info["version"], asked.reason or "promoted by an operator")
 
     async def roll_back(self, _: web.Request) -> web.Response:
         """Serve the version that was live before."""
@@ -368,17 +347,22 @@ class LabelerHttp:
             transaction.emit(Message(event, outbox.SOURCE))
 
         await self._ledger.change(tell)
-        return web.json_response(live.model_dump(mode="json"), status=202)
+        return document_response(views.live_model(live), 202)
 
     async def list_dead_letters(self, request: web.Request) -> web.Response:
         """Messages that were given up."""
         letters = await self._bus.dead_letters(_queue(request.query.get("queue")))
-        return web.json_response({"dead_letters": [vars(letter) for letter in letters]}, dumps=views.dumps)
+        listed = tuple(DeadLetterDocument(**vars(letter)) for letter in letters)
+        return document_response(DeadLetterList(dead_letters=listed))
 
     async def replay_dead_letters(self, request: web.Request) -> web.Response:
         """Send dead letters to their queues again: `{"queue": …}`, or all."""
-        body = await json_body(request) if request.can_read_body else {}
-        return web.json_response({"replayed": await self._bus.replay(_queue(body.get("queue")))})
+        asked = parsed(ReplayRequest, await json_body(request) if request.can_read_body else {})
+        return document_response(Replayed(replayed=await self._bus.replay(_queue(asked.queue))))
+
+
+def _refused(named: Any, error: EvenskinError) -> ReviewResult:
+    return ReviewResult(image_id=named, ok=False, problem=Problem(**error.problem()))
 
 
 def _rebalance_of_query(request: web.Request) -> RebalanceRequested:
@@ -393,7 +377,7 @@ def _rebalance_of_query(request: web.Request) -> RebalanceRequested:
         document["targets"] = {name: _number(value, f"targets {name}", 0) for name, _, value in pairs}
     if "max_attempts" in query:
         document["max_attempts"] = _number(query["max_attempts"], "max_attempts", 1)
-    return RebalanceRequested.model_validate(document)
+    return parsed(RebalanceRequested, document)
 
 
 def _number(text: str | None, name: str, default: int) -> int:
@@ -421,12 +405,10 @@ def _member(kind: type[E], text: str | None, name: str) -> E | None:
         raise InvalidRequest(f"'{text}' is not a {name}.", advice=f"Use one of: {', '.join(kind)}.") from None
 
 
-def _queue(name: object) -> str | None:
-    """A consumer queue, or None for all. Raises InvalidRequest, NotFound."""
+def _queue(name: str | None) -> str | None:
+    """A consumer queue, or None for all. Raises NotFound."""
     if name is None:
         return None
-    if not isinstance(name, str):
-        raise InvalidRequest("'queue' is not a queue's name.")
     if name not in known_queues():
         raise NotFound(f"There is no queue '{name[:80]}'.", advice=f"Use one of: {', '.join(known_queues())}.")
     return name

@@ -1,124 +1,337 @@
-"""The OpenAPI description of labeler-api, made from the routes' table below and the event models."""
+"""The OpenAPI description of labeler-api: its operations, with the models of their documents."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
 
 from services.labeler_api.campaigns.reviews import Review
-from shared.events import RebalanceRequested
+from services.labeler_api.pictures.images import Status
+from shared.documents.balance import Balance
+from shared.documents.dead_letters import DeadLetterList, Replayed
+from shared.documents.images import DatasetDocument, ImageDetail, ImagePage, ReviewResults
+from shared.documents.models import LiveModelDocument, Models
+from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
+from shared.documents.requests import PromotionRequest, ReplayRequest, UndoRequest
+from shared.events import MAX_TARGET, RebalanceRequested
+from shared.http import MAX_NUMBER
+from shared.imaging import MEDIA_TYPES
+from shared.openapi import BINARY, COMMON, JSON, TEXT, Answer, Operation, Parameter, described
+from shared.schemas import known_queues
+from shared.taxonomy import MONK_TONES, Condition, Severity
 
-_ROUTES: tuple[tuple[str, str, str, str], ...] = (
-    ("get", "/healthz", "200", "The process answers."),
-    ("get", "/readyz", "200", "The bus, the store and the database answer."),
-    ("get", "/metrics", "200", "Prometheus metrics."),
-    ("get", "/v1/balance", "200", "How many images every condition has, by status and severity."),
-    ("get", "/v1/plan", "200", "What a rebalance would generate, cost and take: a dry run."),
-    ("post", "/v1/rebalances", "202", "Start a rebalance."),
-    ("get", "/v1/rebalances", "200", "The latest rebalances, newest first, each with the last epoch of its training."),
-    ("get", "/v1/rebalances/{id}", "200", "One rebalance with its progress, model and every epoch of its training."),
-    ("get", "/v1/rebalances/{id}/stream", "200", "The same document as server-sent events."),
-    ("post", "/v1/images", "201", "Bring in a picture with its labels; 200 where the same bytes are there already."),
-    ("get", "/v1/images", "200", "A page of images."),
-    ("get", "/v1/images/{id}", "200", "One image."),
-    ("get", "/v1/images/{id}/content", "200", "The picture as it came."),
-    ("get", "/v1/images/{id}/thumbnail", "200", "A small, upright copy as WebP."),
-    ("post", "/v1/images/{id}/reviews", "201", "A verdict on one image."),
-    ("post", "/v1/reviews", "201", "Verdicts on many images; 207 where some were refused."),
-    ("post", "/v1/reviews/undo", "200", "Take back a reviewer's last verdict."),
-    ("get", "/v1/datasets/{version}", "200", "One published dataset version."),
-    ("get", "/v1/export", "200", "The accepted dataset in another tool's format."),
-    ("get", "/v1/models", "200", "Every model, and which one is live."),
-    ("post", "/v1/models/{version}/promotions", "202", "Serve this version from now on."),
-    ("post", "/v1/models/rollback", "202", "Serve the version that was live before."),
-    ("get", "/v1/dead-letters", "200", "Messages that were given up, with their errors."),
-    ("post", "/v1/dead-letters/replay", "200", "Send dead letters to their queues again."),
+PAGE, MAX_PAGE = 50, 200  # images or campaigns of one list answer, where no limit is given, and at most
+MAX_BATCH = 500  # reviews of one request
+EXPORTS = {"imagefolder": "application/x-tar", "labelstudio": JSON, "coco": JSON, "csv": "text/csv"}
+"""Media types of the exports, by format."""
+
+
+class ReviewOfImage(Review):
+    """A review that names its image."""
+
+    image_id: UUID
+
+
+class ReviewBatch(BaseModel):
+    """`POST /v1/reviews`. A wrong review does not keep the others from being taken: each has a result of its own."""
+
+    reviews: list[ReviewOfImage] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+_CONDITIONS = {"type": "string", "enum": list(Condition)}
+_SEVERITIES = {"type": "string", "enum": [severity.label for severity in Severity]}
+_LIMIT = Parameter(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE},
+    "How many are listed at most.",
 )
+_IMAGE = Parameter("id", {"type": "string", "format": "uuid"}, "The image's id.", "path")
+_CAMPAIGN = Parameter("id", {"type": "string", "format": "uuid"}, "The campaign's id.", "path")
+_VERSION = Parameter("version", TEXT, "The model's version.", "path")
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
+_TARGETS = rf"^({'|'.join(Condition)}):[0-9]+(,({'|'.join(Condition)}):[0-9]+)*$"
 
-_QUERIES: dict[str, tuple[str, ...]] = {
-    "/v1/plan": ("target_per_condition", "conditions", "targets", "max_attempts"),
-    "/v1/rebalances": ("limit",),
-    "/v1/images": ("status", "condition", "severity", "cursor", "limit"),
-    "/v1/export": ("format",),
-    "/v1/dead-letters": ("queue",),
-}
-
-_UPLOAD = {
+_UPLOAD: dict[str, Any] = {
     "type": "object",
     "required": ["file"],
     "properties": {
-        "file": {"type": "string", "format": "binary"},
-        "condition": {"type": "string"},
-        "severity": {"type": "string"},
-        "labels": {"type": "string", "description": 'JSON: {"acne": "mild"}; {} is clear skin'},
-        "complete": {"type": "boolean", "default": True},
-        "skin_tone": {"type": "integer", "minimum": 1, "maximum": 10},
+        "file": {**BINARY, "description": "JPEG, PNG, WebP or HEIC."},
+        "condition": {**_CONDITIONS, "description": "What it shows; instead of `labels`."},
+        "severity": {**_SEVERITIES, "description": "How strongly; without it, it is present and not graded."},
+        "labels": {
+            "type": "string",
+            "contentMediaType": JSON,
+            "description": 'Severities by condition, such as {"acne": "mild", "aging": null}; {} is clear skin.',
+        },
+        "complete": {
+            "type": "boolean",
+            "default": True,
+            "description": "Whether a condition that is not named is absent.",
+        },
+        "skin_tone": {
+            "type": "integer",
+            "minimum": MONK_TONES[0],
+            "maximum": MONK_TONES[-1],
+            "description": "Step of the Monk scale, 1 lightest to 10 darkest.",
+        },
     },
+    "additionalProperties": False,
+}
+_PICTURES = {media_type: BINARY for media_type in sorted({*MEDIA_TYPES.values()})}
+_CACHED = {"ETag": "Changes never: an image's bytes stay as they are.", "Cache-Control": "For a year, and private."}
+_WRONG = {422: None}
+_MISSING = {404: None}
+_BODY: dict[int, str | None] = {413: None, 422: None}
+_PROMOTED: dict[int, str | None] = {
+    404: "There is no such model: `not_found`.",
+    412: None,
+    507: None,
 }
 
-
-def _schemas() -> dict[str, Any]:
-    template = "#/components/schemas/{model}"
-    schemas: dict[str, Any] = {
-        "Problem": {
-            "type": "object",
-            "required": ["type", "title", "status", "code", "detail"],
-            "properties": {
-                "type": {"type": "string"},
-                "title": {"type": "string"},
-                "status": {"type": "integer"},
-                "code": {"type": "string"},
-                "detail": {"type": "string"},
-                "advice": {"type": "string"},
-            },
-        }
-    }
-    for model in (RebalanceRequested, Review):
-        schema = model.model_json_schema(ref_template=template)
-        schemas.update(schema.pop("$defs", {}))
-        schemas[model.__name__] = schema
-    return schemas
-
-
-def _body(method: str, path: str) -> dict[str, Any] | None:
-    if method != "post":
-        return None
-    schema: dict[str, Any] = {"type": "object"}
-    if path == "/v1/images":
-        return {"required": True, "content": {"multipart/form-data": {"schema": _UPLOAD}}}
-    if path == "/v1/rebalances":
-        schema = {"$ref": "#/components/schemas/RebalanceRequested"}
-    elif path == "/v1/images/{id}/reviews":
-        schema = {"$ref": "#/components/schemas/Review"}
-    return {"content": {"application/json": {"schema": schema}}}
-
-
-def openapi() -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
-    paths: dict[str, dict[str, Any]] = {}
-    for method, path, status, summary in _ROUTES:
-        in_path = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-        parameters = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in in_path]
-        if method == "get":
-            parameters += [{"name": n, "in": "query", "schema": {"type": "string"}} for n in _QUERIES.get(path, ())]
-        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        operation: dict[str, Any] = {
-            "summary": summary,
-            "responses": {
-                status: {"description": summary},
-                "default": {"description": "A problem", "content": problem},
-            },
-        }
-        if parameters:
-            operation["parameters"] = parameters
-        if (body := _body(method, path)) is not None:
-            operation["requestBody"] = body
-        paths.setdefault(path, {})[method] = operation
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "evenskin labeler-api", "version": "1"},
-        "paths": paths,
-        "components": {
-            "schemas": _schemas(),
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+_OPERATIONS: tuple[Operation, ...] = (
+    *COMMON,
+    Operation(
+        "get",
+        "/dermatologist_drag_drop_tool.html",
+        "The review page's old name.",
+        {302: Answer("To the review page.", headers={"Location": "/"})},
+    ),
+    Operation(
+        "get",
+        "/v1/balance",
+        "How many images every condition has, by status and severity.",
+        {200: Answer("The numbers.", Balance)},
+    ),
+    Operation(
+        "get",
+        "/v1/plan",
+        "What a rebalance would generate, cost and take: a dry run.",
+        {200: Answer("The plan.", PlanDocument)},
+        {422: "No target is named, or a wrong one: `invalid_request`, `unknown_condition`, `invalid_target`."},
+        [
+            Parameter(
+                "target_per_condition",
+                {"type": "integer", "minimum": 0, "maximum": MAX_TARGET},
+                "Accepted images that each condition shall have. Without it, `targets` must be there.",
+            ),
+            Parameter(
+                "conditions",
+                {"type": "array", "items": _CONDITIONS, "minItems": 1},
+                "The conditions that `target_per_condition` is about; without it, all of them.",
+                listed=True,
+            ),
+            Parameter(
+                "targets",
+                {"type": "string", "pattern": _TARGETS, "examples": ["acne:130,redness:200"]},
+                f"Targets of single conditions, each from 0 to {MAX_TARGET}; they override `target_per_condition`.",
+            ),
+            Parameter(
+                "max_attempts",
+                {"type": "integer", "minimum": 1, "maximum": 20, "default": 3},
+                "Attempts that one image gets.",
+            ),
+        ],
+    ),
+    Operation(
+        "post",
+        "/v1/rebalances",
+        "Start a rebalance.",
+        {202: Answer("It is under way. The same `campaign_id` again starts nothing anew.", Campaign)},
+        {
+            413: None,
+            422: "It cannot be started: `invalid_request`, `unknown_condition`, `invalid_target`, `over_budget`.",
         },
-    }
+        body=RebalanceRequested,
+    ),
+    Operation(
+        "get",
+        "/v1/rebalances",
+        "The latest rebalances, newest first, each with the last epoch of its training.",
+        {200: Answer("The rebalances.", CampaignList)},
+        _WRONG,
+        [_LIMIT],
+    ),
+    Operation(
+        "get",
+        "/v1/rebalances/{id}",
+        "One rebalance with its progress, model and every epoch of its training.",
+        {200: Answer("The rebalance.", Campaign)},
+        _MISSING,
+        [_CAMPAIGN],
+    ),
+    Operation(
+        "get",
+        "/v1/rebalances/{id}/stream",
+        "The same document as server-sent events.",
+        {
+            200: Answer(
+                "An event `campaign` at every change, its data a Campaign, until nothing more is to come.",
+                {"text/event-stream": TEXT},
+            )
+        },
+        _MISSING,
+        [_CAMPAIGN],
+    ),
+    Operation(
+        "post",
+        "/v1/images",
+        "Bring in a picture with its labels.",
+        {
+            200: Answer("The same bytes are there already.", ImageDetail),
+            201: Answer("It is in the dataset.", ImageDetail),
+        },
+        {
+            413: "Too many bytes: `image_too_large`, `request_too_large`.",
+            415: "Not a picture in a format that is read, or animated: `image_unsupported`, `image_animated`.",
+            422: "The form or the picture is wrong: `invalid_request`, `unknown_condition`, `unknown_severity`, "
+            "`image_empty`, `image_broken`, `image_too_small`, `image_too_many_pixels`.",
+            507: None,
+        },
+        body={"multipart/form-data": _UPLOAD},
+    ),
+    Operation(
+        "get",
+        "/v1/images",
+        "A page of images, in the order they came.",
+        {200: Answer("The page.", ImagePage)},
+        {422: "A filter is wrong: `invalid_request`, `unknown_condition`, `unknown_severity`."},
+        [
+            Parameter("status", {"type": "string", "enum": list(Status)}, "Only those that stand so."),
+            Parameter("condition", _CONDITIONS, "Only those that show it."),
+            Parameter("severity", _SEVERITIES, "Only those that show the condition so; it needs `condition`."),
+            Parameter("cursor", {**_NUMBER, "default": 0}, "The `next_cursor` of the page before."),
+            _LIMIT,
+        ],
+    ),
+    Operation("get", "/v1/images/{id}", "One image.", {200: Answer("The image.", ImageDetail)}, _MISSING, [_IMAGE]),
+    Operation(
+        "get",
+        "/v1/images/{id}/content",
+        "The picture as it came.",
+        {
+            200: Answer("Its bytes.", _PICTURES, _CACHED),
+            304: Answer("It is what `If-None-Match` names.", headers=_CACHED),
+        },
+        {404: "There is no such image, or its bytes are gone: `not_found`, `blob_not_found`."},
+        [_IMAGE],
+    ),
+    Operation(
+        "get",
+        "/v1/images/{id}/thumbnail",
+        "A small, upright copy as WebP.",
+        {
+            200: Answer("Its bytes.", {"image/webp": BINARY}, _CACHED),
+            304: Answer("It is what `If-None-Match` names.", headers=_CACHED),
+        },
+        {404: "There is no such image, or its bytes are gone: `not_found`, `blob_not_found`."},
+        [_IMAGE],
+    ),
+    Operation(
+        "post",
+        "/v1/images/{id}/reviews",
+        "A verdict on one image.",
+        {201: Answer("The image as it stands now.", ImageDetail)},
+        {
+            404: None,
+            413: None,
+            422: "The review is wrong: `invalid_request`, `unknown_condition`, `unknown_severity`.",
+        },
+        [_IMAGE],
+        Review,
+    ),
+    Operation(
+        "post",
+        "/v1/reviews",
+        "Verdicts on many images.",
+        {201: Answer("All were taken.", ReviewResults), 207: Answer("Some were refused.", ReviewResults)},
+        _BODY,
+        body=ReviewBatch,
+    ),
+    Operation(
+        "post",
+        "/v1/reviews/undo",
+        "Take back a reviewer's last verdict.",
+        {200: Answer("The image as it stands now.", ImageDetail)},
+        {
+            404: None,
+            409: "There is none, or another review of the image came after it: `conflict`.",
+            **_BODY,
+        },
+        body=UndoRequest,
+    ),
+    Operation(
+        "get",
+        "/v1/datasets/{version}",
+        "One published dataset version.",
+        {200: Answer("The dataset.", DatasetDocument)},
+        _MISSING,
+        [Parameter("version", TEXT, "The dataset's version.", "path")],
+    ),
+    Operation(
+        "get",
+        "/v1/export",
+        "The accepted dataset in another tool's format.",
+        {
+            200: Answer(
+                "The file. One that ends too early is cut off, so that nobody takes it for whole.",
+                {"application/x-tar": BINARY, JSON: {}, "text/csv": TEXT},
+                {"Content-Disposition": "With the file's name."},
+            )
+        },
+        _WRONG,
+        [
+            Parameter(
+                "format",
+                {"type": "string", "enum": list(EXPORTS), "default": "imagefolder"},
+                "A tar of folders, Label Studio's JSON, COCO's JSON, or CSV.",
+            )
+        ],
+    ),
+    Operation("get", "/v1/models", "Every model, and which one is live.", {200: Answer("The models.", Models)}),
+    Operation(
+        "post",
+        "/v1/models/{version}/promotions",
+        "Serve this version from now on.",
+        {202: Answer("It is live.", LiveModelDocument)},
+        _PROMOTED | _BODY,
+        [_VERSION],
+        PromotionRequest,
+        body_required=False,
+    ),
+    Operation(
+        "post",
+        "/v1/models/rollback",
+        "Serve the version that was live before.",
+        {202: Answer("It is live.", LiveModelDocument)},
+        _PROMOTED,
+    ),
+    Operation(
+        "get",
+        "/v1/dead-letters",
+        "Messages that were given up, with their errors.",
+        {200: Answer("The oldest first.", DeadLetterList)},
+        {404: "There is no such queue: `not_found`."},
+        [Parameter("queue", {"type": "string", "enum": known_queues()}, "Only those of this consumer's queue.")],
+    ),
+    Operation(
+        "post",
+        "/v1/dead-letters/replay",
+        "Send dead letters to their queues again.",
+        {200: Answer("How many there were.", Replayed)},
+        {404: "There is no such queue: `not_found`.", **_BODY},
+        body=ReplayRequest,
+        body_required=False,
+    ),
+)
+
+
+def openapi(*, secured: bool = False) -> dict[str, Any]:
+    """The OpenAPI 3.1 document. `secured`: whether an API key is asked for."""
+    return described(
+        "evenskin labeler-api",
+        "The one ledger of the dataset: images and their labels, rebalances, reviews, models, dead letters.",
+        _OPERATIONS,
+        secured=secured,
+    )

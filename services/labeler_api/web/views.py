@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -25,15 +24,28 @@ from services.labeler_api.ledger.tables import (
     variant_table,
 )
 from services.labeler_api.pictures.images import Status
+from shared.documents.balance import Balance, ConditionBalance, ImageCounts, Severities
+from shared.documents.images import DatasetDocument, ImageDetail, ImageDocument, ImagePage, VariantDocument
+from shared.documents.models import LiveModelDocument, Models, ModelSummary
+from shared.documents.rebalances import (
+    Campaign,
+    CampaignList,
+    CampaignQuota,
+    EpochDocument,
+    SlotCounts,
+    TrainedModel,
+    TrainingDocument,
+)
 from shared.errors import InvalidRequest, NotFound
+from shared.model_card import LiveModel
 from shared.taxonomy import Condition, Severity, severity_text
 
 UNGRADED = "unknown"
 
 
-def moment(seconds: float | None) -> str | None:
-    """Seconds since the epoch as RFC 3339, in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+def moment(seconds: float) -> datetime:
+    """Seconds since the epoch as a time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def label_names(labels: Mapping[str, int | None]) -> dict[str, str | None]:
@@ -41,26 +53,25 @@ def label_names(labels: Mapping[str, int | None]) -> dict[str, str | None]:
     return {name: None if value is None else Severity(value).label for name, value in labels.items()}
 
 
-async def balance(connection: AsyncConnection) -> dict[str, Any]:
+async def balance(connection: AsyncConnection) -> Balance:
     """How many images each condition has, by status and severity."""
     found = await counters.totals(connection, "images/", "labels/accepted/", "shows/", "variants", "unaugmented")
-    accepted = {
-        c: {s.label: found.get(f"labels/accepted/{c}/{int(s)}", 0) for s in Severity}
-        | {UNGRADED: found.get(f"labels/accepted/{c}/0", 0)}
-        for c in Condition
-    }
-    return {
-        "conditions": {
-            c.value: {s.value: found.get(f"shows/{s}/{c}", 0) for s in Status} | {"severities": accepted[c]}
-            for c in Condition
-        },
-        "images": {s.value: found.get(f"images/{s}", 0) for s in Status},
-        "variants": found.get("variants", 0),
-        "unaugmented": found.get("unaugmented", 0),
-    }
+
+    def of_condition(condition: Condition) -> ConditionBalance:
+        accepted = {s.label: found.get(f"labels/accepted/{condition}/{int(s)}", 0) for s in Severity}
+        ungraded = found.get(f"labels/accepted/{condition}/0", 0)
+        shown = {s.value: found.get(f"shows/{s}/{condition}", 0) for s in Status}
+        return ConditionBalance(**shown, severities=Severities(**accepted, unknown=ungraded))
+
+    return Balance(
+        conditions={condition: of_condition(condition) for condition in Condition},
+        images=ImageCounts(**{s.value: found.get(f"images/{s}", 0) for s in Status}),
+        variants=found.get("variants", 0),
+        unaugmented=found.get("unaugmented", 0),
+    )
 
 
-async def campaign(connection: AsyncConnection, campaign_id: UUID) -> dict[str, Any]:
+async def campaign(connection: AsyncConnection, campaign_id: UUID) -> Campaign:
     """A campaign, its progress, its training and its model. Raises NotFound."""
     row = await row_of(connection, sa.select(campaign_table).where(campaign_table.c.id == campaign_id))
     if row is None:
@@ -68,106 +79,107 @@ async def campaign(connection: AsyncConnection, campaign_id: UUID) -> dict[str, 
     return await _campaign_document(connection, row)
 
 
-async def campaign_list(connection: AsyncConnection, limit: int) -> list[dict[str, Any]]:
+async def campaign_list(connection: AsyncConnection, limit: int) -> CampaignList:
     """The latest campaigns, newest first, each with the last epoch of its training only."""
     query = sa.select(campaign_table).order_by(campaign_table.c.sequence.desc()).limit(limit)
-    return [await _campaign_document(connection, row, history=False) for row in await rows_of(connection, query)]
+    rows = await rows_of(connection, query)
+    return CampaignList(rebalances=tuple([await _campaign_document(connection, row, history=False) for row in rows]))
 
 
-async def _campaign_document(
-    connection: AsyncConnection, row: Mapping[str, Any], *, history: bool = True
-) -> dict[str, Any]:
+async def _campaign_document(connection: AsyncConnection, row: Mapping[str, Any], *, history: bool = True) -> Campaign:
     ends = await counters.totals(connection, f"campaign/{row['id']}/")
     spent = await counters.totals(connection, f"spent/{row['id']}")
     quotas = []
     for quota in row["quotas"]:
         severity = next(int(s) for s in Severity if s.label == quota["severity"])
         name = f"{quota['condition']}/{severity}"
-        quotas.append({**quota, **{s: ends.get(f"campaign/{row['id']}/{s}/{name}", 0) for s in ("counted", "failed")}})
-    counted, failed = (sum(quota[state] for quota in quotas) for state in ("counted", "failed"))
+        counted, failed = (ends.get(f"campaign/{row['id']}/{s}/{name}", 0) for s in ("counted", "failed"))
+        quotas.append(CampaignQuota(**quota, counted=counted, failed=failed))
+    counted, failed = sum(quota.counted for quota in quotas), sum(quota.failed for quota in quotas)
     worst = row["committed_micro_usd"] if row["state"] != CampaignState.RUNNING else _worst(row)
-    return {
-        "id": str(row["id"]),
-        "state": row["state"],
-        "reason": row["reason"],
-        "targets": row["targets"],
-        "review": row["review"],
-        "quotas": quotas,
-        "correlation_id": row["correlation_id"],
-        "slots": {
-            "total": row["total"],
-            "counted": counted,
-            "failed": failed,
-            "open": row["total"] - counted - failed,
-        },
-        "spent_usd": usd(sum(spent.values())),
-        "worst_cost_usd": usd(worst),
-        "max_attempts": row["max_attempts"],
-        "created_at": moment(row["created_at"]),
-        "met_at": moment(row["met_at"]),
-        "dataset_version": row["dataset_version"],
-        "training": await _training(connection, row["id"], history=history),
-        "model": await _model(connection, row["model_version"]),
-    }
+    return Campaign(
+        id=str(row["id"]),
+        state=row["state"],
+        reason=row["reason"],
+        targets=row["targets"],
+        review=row["review"],
+        quotas=tuple(quotas),
+        correlation_id=row["correlation_id"],
+        slots=SlotCounts(total=row["total"], counted=counted, failed=failed, open=row["total"] - counted - failed),
+        spent_usd=usd(sum(spent.values())),
+        worst_cost_usd=usd(worst),
+        max_attempts=row["max_attempts"],
+        created_at=moment(row["created_at"]),
+        met_at=None if row["met_at"] is None else moment(row["met_at"]),
+        dataset_version=row["dataset_version"],
+        training=await _training(connection, row["id"], history=history),
+        model=await _model(connection, row["model_version"]),
+    )
 
 
 def _worst(row: Mapping[str, Any]) -> int:
     return worst_cost(row["total"], row["price_micro_usd"], row["max_attempts"], row["max_cost_micro_usd"])
 
 
-async def _training(connection: AsyncConnection, campaign_id: UUID, *, history: bool) -> dict[str, Any] | None:
+async def _training(connection: AsyncConnection, campaign_id: UUID, *, history: bool) -> TrainingDocument | None:
     """The last epoch of a campaign's training, and with `history` every one."""
     query = sa.select(epoch_table).where(epoch_table.c.campaign_id == campaign_id)
     query = query.order_by(epoch_table.c.epoch.desc()).limit(None if history else 1)
     rows = (await rows_of(connection, query))[::-1]
     if not rows:
         return None
-    fields = ("epoch", "epochs", "train_loss", "validation_loss", "metrics")
-    epochs = [{name: row[name] for name in fields} for row in rows]
-    return {"run_id": rows[-1]["run_id"], **epochs[-1], **({"history": epochs} if history else {})}
+    epochs = tuple(EpochDocument(**{name: row[name] for name in EpochDocument.model_fields}) for row in rows)
+    every = {"history": epochs} if history else {}
+    return TrainingDocument(run_id=rows[-1]["run_id"], **dict(epochs[-1]), **every)
 
 
-async def _model(connection: AsyncConnection, version: str | None) -> dict[str, Any] | None:
+async def _model(connection: AsyncConnection, version: str | None) -> TrainedModel | None:
     if version is None:
         return None
     row = await row_of(connection, sa.select(model_table).where(model_table.c.version == version))
-    return None if row is None else {name: row[name] for name in ("version", "promoted", "metrics", "comparison")}
+    return None if row is None else TrainedModel(**{name: row[name] for name in TrainedModel.model_fields})
 
 
-async def model_list(connection: AsyncConnection) -> list[dict[str, Any]]:
-    """Every model that was trained, newest first."""
+async def models(connection: AsyncConnection, live: LiveModel | None) -> Models:
+    """Every model that was trained, newest first, and the live one."""
     rows = await rows_of(connection, sa.select(model_table).order_by(model_table.c.created_at.desc()))
-    return [
-        {
-            "version": row["version"],
-            "created_at": moment(row["created_at"]),
-            "dataset_version": row["dataset_version"],
-            "promoted": row["promoted"],
-            "sha256": row["sha256"],
-            "metrics": row["metrics"],
-        }
+    summaries = (
+        ModelSummary(
+            version=row["version"],
+            created_at=moment(row["created_at"]),
+            dataset_version=row["dataset_version"],
+            promoted=row["promoted"],
+            sha256=row["sha256"],
+            metrics=row["metrics"],
+            live=live is not None and row["version"] == live.version,
+        )
         for row in rows
-    ]
+    )
+    return Models(live=None if live is None else live_model(live), models=tuple(summaries))
 
 
-async def dataset(connection: AsyncConnection, version: str) -> dict[str, Any]:
+def live_model(live: LiveModel) -> LiveModelDocument:
+    """The live model, every field of it."""
+    return LiveModelDocument(**dict(live))
+
+
+async def dataset(connection: AsyncConnection, version: str) -> DatasetDocument:
     """A published dataset version. Raises NotFound."""
     row = await row_of(connection, sa.select(dataset_table).where(dataset_table.c.version == version))
     if row is None:
         raise NotFound(f"There is no dataset version '{version}'.")
-    return {**row, "created_at": moment(row["created_at"])}
+    return DatasetDocument(**{**row, "created_at": moment(row["created_at"])})
 
 
-async def image(connection: AsyncConnection, image_id: UUID) -> dict[str, Any]:
+async def image(connection: AsyncConnection, image_id: UUID) -> ImageDetail:
     """One image with its variants. Raises NotFound."""
     row = await image_row(connection, image_id)
     listed = sa.select(variant_table).where(variant_table.c.image_id == image_id).order_by(variant_table.c.operation)
-    return image_document(row) | {
-        "prompt": row["prompt"],
-        "variants": [
-            {k: v for k, v in found.items() if k != "image_id"} for found in await rows_of(connection, listed)
-        ],
-    }
+    variants = (
+        VariantDocument(**{name: found[name] for name in VariantDocument.model_fields})
+        for found in await rows_of(connection, listed)
+    )
+    return ImageDetail(**dict(image_document(row)), prompt=row["prompt"], variants=tuple(variants))
 
 
 async def image_row(connection: AsyncConnection, image_id: UUID) -> dict[str, Any]:
@@ -178,33 +190,32 @@ async def image_row(connection: AsyncConnection, image_id: UUID) -> dict[str, An
     return row
 
 
-def image_document(row: Mapping[str, Any]) -> dict[str, Any]:
+def image_document(row: Mapping[str, Any]) -> ImageDocument:
     """One image, as lists show it."""
-    labels = label_names(row["labels"])
     shown = {
         name: severity_text(Condition(name), Severity(value)) if value else UNGRADED
         for name, value in row["labels"].items()
     }
-    return {
-        "id": str(row["id"]),
-        "status": row["status"],
-        "labels": labels,
-        "labels_text": shown,
-        "complete": row["complete"],
-        "skin_tone": row["skin_tone"],
-        "fold": row["fold"],
-        "sha256": row["sha256"],
-        "media_type": row["media_type"],
-        "width": row["width"],
-        "height": row["height"],
-        "provider": row["provider"],
-        "cost_usd": usd(row["cost_micro_usd"]),
-        "quality": row["quality"],
-        "reviewer": row["reviewer"],
-        "reason": row["reason"],
-        "augmented": row["augmented_at"] is not None,
-        "created_at": moment(row["created_at"]),
-    }
+    return ImageDocument(
+        id=str(row["id"]),
+        status=row["status"],
+        labels=label_names(row["labels"]),
+        labels_text=shown,
+        complete=row["complete"],
+        skin_tone=row["skin_tone"],
+        fold=row["fold"],
+        sha256=row["sha256"],
+        media_type=row["media_type"],
+        width=row["width"],
+        height=row["height"],
+        provider=row["provider"],
+        cost_usd=usd(row["cost_micro_usd"]),
+        quality=row["quality"],
+        reviewer=row["reviewer"],
+        reason=row["reason"],
+        augmented=row["augmented_at"] is not None,
+        created_at=moment(row["created_at"]),
+    )
 
 
 async def image_list(
@@ -215,7 +226,7 @@ async def image_list(
     severity: Severity | None,
     cursor: int,
     limit: int,
-) -> dict[str, Any]:
+) -> ImagePage:
     """A page of images in the order they came, and the cursor of the next page."""
     query = sa.select(image_table).where(image_table.c.sequence > cursor)
     if status is not None:
@@ -230,12 +241,7 @@ async def image_list(
         raise InvalidRequest("'severity' needs 'condition'.")
     rows = await rows_of(connection, query.order_by(image_table.c.sequence).limit(limit + 1))
     page = rows[:limit]
-    return {
-        "images": [image_document(row) for row in page],
-        "next_cursor": str(page[-1]["sequence"]) if len(rows) > limit else None,
-    }
-
-
-def dumps(document: Any) -> str:
-    """A document as compact JSON."""
-    return json.dumps(document, default=str, separators=(",", ":"))
+    return ImagePage(
+        images=tuple(image_document(row) for row in page),
+        next_cursor=str(page[-1]["sequence"]) if len(rows) > limit else None,
+    )

@@ -53,10 +53,10 @@ async def test_what_was_given_up_is_listed_and_sent_back(bus: InProcessBus | Rab
     await bus.publish_wire(POISON)
     await eventually(lambda: given_up(1))
     (letter,) = await client.dead_letters()
-    assert (letter["queue"], letter["event"], letter["tries"]) == (QUEUE, "RebalanceRequested", 1)
-    assert letter["error"].startswith("MalformedEvent")
-    assert letter["body"] == POISON.body.decode()
-    assert await client.dead_letters("trainer.QuotaMet") == []
+    assert (letter.queue, letter.event, letter.tries) == (QUEUE, "RebalanceRequested", 1)
+    assert letter.error.startswith("MalformedEvent")
+    assert letter.body == POISON.body.decode()
+    assert await client.dead_letters("trainer.QuotaMet") == ()
     assert await client.replay("trainer.QuotaMet") == 0
     assert await client.replay(QUEUE) == 1
     await eventually(lambda: given_up(1))  # nothing was mended, so it dies again

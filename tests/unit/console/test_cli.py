@@ -12,7 +12,7 @@ import tarfile
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -21,8 +21,8 @@ from services.console import all_in_one as all_services
 from services.console import cli
 from services.console.commands import campaigns, importing, serving
 from services.console.commands.watching import Pace
-from services.console.documents import Campaign
 from services.console.tables import Look, campaign_view
+from shared.documents.rebalances import Campaign
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
 from tests.fakes.evenskin_server import (
     CAMPAIGN_ID,
@@ -30,6 +30,8 @@ from tests.fakes.evenskin_server import (
     campaign_document,
     export_tar,
     finished_campaign,
+    live_document,
+    model_document,
     serve_in_thread,
 )
 
@@ -504,7 +506,7 @@ def test_the_live_view_shows_quotas_curve_and_dead_letters() -> None:
         training={"run_id": "r", **history[-1], "history": history},
     )
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(campaign_view(Look(cast(Campaign, document), 4.0, 2)))
+    console.print(campaign_view(Look(Campaign.model_validate(document), 4.0, 2)))
     text = console.export_text()
     assert "redness" in text
     assert "1 of 4 images, 1 failed, 4.0 a minute, about 30 s left" in text
@@ -513,8 +515,7 @@ def test_the_live_view_shows_quotas_curve_and_dead_letters() -> None:
 
 
 def _model(version: str, *, live: bool) -> dict[str, Any]:
-    metrics = {"overall": {"balanced_accuracy": 0.7134}}
-    return {"version": version, "created_at": "2026-01-01T12:00:00Z", "live": live, "metrics": metrics}
+    return model_document(version, live=live, metrics={"overall": {"balanced_accuracy": 0.7134}})
 
 
 def test_models_are_listed_promoted_and_rolled_back(run: Invoke, told: FakeServer) -> None:
@@ -524,7 +525,7 @@ def test_models_are_listed_promoted_and_rolled_back(run: Invoke, told: FakeServe
     assert run("models", "list", "--json").json["live"]["version"] == "v2"
     assert run("models", "promote", "v1", "--reason", "steadier").out == "Model v1 is live.\n"
     assert told.promotions == [{"version": "v1", "reason": "steadier"}]
-    assert run("models", "rollback", "--json").json == {"version": "v0"}
+    assert run("models", "rollback", "--json").json == live_document("v0")
     ran = run("models", "promote", "v9")
     assert ran.status == 2
     assert ran.err.startswith("error[not_found]: No model has the version 'v9'.")

@@ -20,8 +20,9 @@ from shared.errors import (
     StoreFull,
     Unauthorized,
 )
+from shared.taxonomy import Condition
 from shared.tracing import Span, current_traceparent, trace_id, valid_traceparent
-from tests.fakes.evenskin_server import CAMPAIGN_ID, FakeServer, serve_in_thread
+from tests.fakes.evenskin_server import CAMPAIGN_ID, FakeServer, campaign_document, model_document, serve_in_thread
 
 
 @pytest.fixture
@@ -37,9 +38,9 @@ async def client(server: FakeServer) -> AsyncIterator[LabelerClient]:
 
 async def test_balance_and_plan_are_read(client: LabelerClient, server: FakeServer) -> None:
     balance = await client.balance()
-    assert balance["conditions"]["redness"]["accepted"] == 66
+    assert balance.conditions[Condition.REDNESS].accepted == 66
     plan = await client.plan(target_per_condition=200, conditions=("redness", "pore_size"), targets={"acne": 130})
-    assert plan["total"] == 134 + 134 + 8
+    assert plan.total == 134 + 134 + 8
     assert server.queries[-1] == {
         "target_per_condition": "200",
         "conditions": "redness,pore_size",
@@ -51,10 +52,10 @@ async def test_a_rebalance_is_posted_and_watched_to_its_model(client: LabelerCli
     campaign = await client.rebalance({"target_per_condition": 70})
     assert server.rebalances == [{"target_per_condition": 70}]
     seen = []
-    async with contextlib.aclosing(client.watch_campaign(campaign["id"])) as watching:
+    async with contextlib.aclosing(client.watch_campaign(campaign.id)) as watching:
         async for document in watching:
-            seen.append((document["state"], document["slots"]["counted"]))
-            if document["model"]:
+            seen.append((document.state, document.slots.counted))
+            if document.model:
                 break
     assert seen == [("running", 2), ("met", 4), ("met", 4), ("met", 4)]
 
@@ -83,10 +84,10 @@ async def test_an_image_is_new_once(client: LabelerClient) -> None:
     again, new_again = await client.add_image(b"bytes", filename="b.png", labels=labels)
     assert (new, new_again) == (True, False)
     assert first == again
-    assert first["labels"] == labels
+    assert first.labels == labels
     page = await client.images(limit=1, status="accepted")
-    assert page["images"] == [first]
-    assert page["next_cursor"] is None
+    assert [image.id for image in page.images] == [first.id]
+    assert page.next_cursor is None
 
 
 async def test_export_is_streamed(client: LabelerClient) -> None:
@@ -96,11 +97,13 @@ async def test_export_is_streamed(client: LabelerClient) -> None:
 
 
 async def test_models_are_listed_promoted_and_rolled_back(client: LabelerClient, server: FakeServer) -> None:
-    server.models = [{"version": "v1", "created_at": "2026-01-01T00:00:00Z", "live": True, "metrics": {}}]
-    assert (await client.models())["live"] == server.models[0]
-    assert (await client.promote("v1", reason="better"))["version"] == "v1"
+    server.models = [model_document("v1", live=True)]
+    models = await client.models()
+    assert models.live is not None
+    assert (models.live.version, [model.version for model in models.models]) == ("v1", ["v1"])
+    assert (await client.promote("v1", reason="better")).version == "v1"
     assert server.promotions == [{"version": "v1", "reason": "better"}]
-    assert (await client.rollback())["version"] == "v0"
+    assert (await client.rollback()).version == "v0"
     with pytest.raises(NotFound, match="v9"):
         await client.promote("v9", reason="")
 
@@ -108,14 +111,14 @@ async def test_models_are_listed_promoted_and_rolled_back(client: LabelerClient,
 async def test_dead_letters_are_listed_and_replayed(client: LabelerClient, server: FakeServer) -> None:
     letter = {"id": "1", "queue": "trainer.QuotaMet", "event": "QuotaMet", "error": "boom", "tries": 5}
     server.dead = [{**letter, "died_at": "2026-01-01T00:00:00Z", "body": "{}"}]
-    assert [found["error"] for found in await client.dead_letters("trainer.QuotaMet")] == ["boom"]
-    assert await client.dead_letters("other") == []
+    assert [found.error for found in await client.dead_letters("trainer.QuotaMet")] == ["boom"]
+    assert await client.dead_letters("other") == ()
     assert await client.replay() == 1
 
 
 async def test_a_picture_is_predicted_or_refused(server: FakeServer) -> None:
     async with ModelClient(server.url) as client:
-        assert (await client.predict(b"\xff\xd8 picture"))["model_version"] == "v1"
+        assert (await client.predict(b"\xff\xd8 picture")).model_version == "v1"
         with pytest.raises(ImageBroken):
             await client.predict(b"no picture")
         server.fail["/v1/predictions"] = NoModel("No model is live yet.", advice="Train one.")
@@ -148,6 +151,22 @@ async def test_a_server_that_is_not_ours_is_told(
     server.raw["/v1/balance"] = answer
     with pytest.raises(EvenskinError) as caught:
         await client.balance()
+    assert caught.value.code == "unexpected_answer"
+
+
+async def test_fields_that_a_newer_server_added_are_kept(client: LabelerClient, server: FakeServer) -> None:
+    sent = campaign_document(colour="red", slots={"total": 4, "counted": 0, "failed": 0, "open": 4, "paused": 1})
+    server.shown = [sent]
+    assert (await client.campaign(CAMPAIGN_ID)).json_object() == sent
+
+
+@pytest.mark.parametrize("missing", ["id", "state", "slots", "quotas"])
+async def test_a_document_without_what_a_caller_may_rely_on_is_told(
+    client: LabelerClient, server: FakeServer, missing: str
+) -> None:
+    server.shown = [{name: value for name, value in campaign_document().items() if name != missing}]
+    with pytest.raises(EvenskinError) as caught:
+        await client.campaign(CAMPAIGN_ID)
     assert caught.value.code == "unexpected_answer"
 
 

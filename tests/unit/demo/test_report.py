@@ -16,6 +16,9 @@ from services.console.text import count, duration, interval, overall_metrics, pe
 from services.demo.report.document import Report
 from services.demo.report.render import DRAWN, render
 from services.demo.tables import comparison_table
+from services.labeler_api.campaigns.plan import make_plan
+from shared.documents.balance import Balance
+from shared.documents.predictions import Prediction
 from shared.taxonomy import Condition, Severity, split_over_severities
 from tests.fakes.evenskin_server import prediction_document
 
@@ -250,8 +253,8 @@ def test_the_balance_fits_a_small_terminal() -> None:
         for c in Condition
     }
     images = {"accepted": 600, "pending": 0, "rejected": 0}
-    balance: Any = {"conditions": conditions, "images": images, "variants": 600, "unaugmented": 0}
-    text = shown(balance_table(balance), width=80)
+    balance = {"conditions": conditions, "images": images, "variants": 600, "unaugmented": 0}
+    text = shown(balance_table(Balance.model_validate(balance)), width=80)
     assert "…" not in text
     assert "ungraded" in text
     assert "█" * 12 in text
@@ -259,12 +262,13 @@ def test_the_balance_fits_a_small_terminal() -> None:
 
 
 def test_a_plan_of_nothing_is_said() -> None:
-    plan: Any = {"total": 0, "quotas": []}
-    assert "Nothing is missing" in shown(plan_table(plan))
+    plan = make_plan({Condition.ACNE: 3}, {Condition.ACNE: 5}, price_micro_usd=30_000, max_attempts=3)
+    document = plan.document(provider="procedural", images_per_minute=50)
+    assert "Nothing is missing" in shown(plan_table(document))
 
 
 def test_markup_in_names_is_not_styled() -> None:
-    prediction: Any = prediction_document()
+    prediction = Prediction.model_validate(prediction_document())
     assert "[red]me[/red].jpg" in shown(prediction_table(prediction, title="[red]me[/red].jpg"))
 
 

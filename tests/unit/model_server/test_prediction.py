@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.model_server.answers import PredictionAnswer
 from services.model_server.prediction import Limits, answer_picture, crop_of, heatmap_png
 from services.model_server.predictor import Predictor
+from shared.documents.predictions import Prediction
 from shared.errors import EvenskinError
 from shared.taxonomy import Condition
 from tests.unit.model_server.pictures import encoded, face, orientations
@@ -24,13 +24,13 @@ SHOWN = {Condition.ACNE, Condition.AGING}
 LIMITS = Limits(max_bytes=10_000_000, max_pixels=10_000_000, heatmap_max_side=64)
 
 
-def answer(data: bytes, *, heatmap: bool = False, predictor: Predictor | None = None) -> PredictionAnswer:
+def answer(data: bytes, *, heatmap: bool = False, predictor: Predictor | None = None) -> Prediction:
     return answer_picture(
         predictor or Predictor.load(tiny_model()), data, limits=LIMITS, heatmap=heatmap, arrived=time.perf_counter()
     )
 
 
-def probabilities(answered: PredictionAnswer) -> np.typing.NDArray[np.float64]:
+def probabilities(answered: Prediction) -> np.typing.NDArray[np.float64]:
     return np.array([list(found.severity_probabilities.model_dump().values()) for found in answered.conditions])
 
 

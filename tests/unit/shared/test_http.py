@@ -12,12 +12,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, SecretStr
+from pydantic_core import ValidationError
 from structlog.testing import capture_logs
 
 from shared.errors import (
     ConfigurationError,
     EvenskinError,
     ImageTooLarge,
+    InvalidRequest,
     NotFound,
     StoreFull,
     StoreUnavailable,
@@ -28,6 +30,7 @@ from shared.http import (
     add_operations_routes,
     api_key_guard,
     json_body,
+    parsed,
     problem_response,
     problems,
     request_observer,
@@ -70,6 +73,7 @@ async def answer(error: Exception) -> tuple[web.StreamResponse, dict[str, Any]]:
         (web.HTTPRequestEntityTooLarge(5, 6), 413, "request_too_large"),
         (web.HTTPGone(), 410, "http_error"),
         (RuntimeError("password=hunter2"), 500, "internal_error"),
+        (ValidationError.from_exception_data("An answer of ours", []), 500, "internal_error"),
     ],
 )
 async def test_every_error_is_a_problem_document(error: Exception, status: int, code: str) -> None:
@@ -82,8 +86,8 @@ async def test_every_error_is_a_problem_document(error: Exception, status: int, 
 
 
 async def test_a_wrong_shape_names_the_field() -> None:
-    with pytest.raises(ValueError) as raised:
-        Shape.model_validate({"number": "x"})
+    with pytest.raises(InvalidRequest) as raised:
+        parsed(Shape, {"number": "x"})
     response, document = await answer(raised.value)
     assert (response.status, document["code"]) == (422, "invalid_request")
     assert document["detail"].startswith("number")

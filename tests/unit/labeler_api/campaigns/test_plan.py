@@ -26,10 +26,10 @@ def test_the_design_s_own_example() -> None:
         *[(Condition.HYPERPIGMENTATION, n) for n in (41, 41, 40)],
     ]
     document = plan.document(provider="procedural", images_per_minute=50)
-    assert (document["total"], document["cost_usd"], document["worst_cost_usd"]) == (520, 15.6, 46.8)
-    assert document["duration_s"] == 624.0
-    assert document["missing"] == {"redness": 134, "pore_size": 134, "textured_skin": 130, "hyperpigmentation": 122}
-    assert document["quotas"][0] == {"condition": "redness", "severity": "mild", "count": 45}
+    assert (document.total, document.cost_usd, document.worst_cost_usd) == (520, 15.6, 46.8)
+    assert document.duration_s == 624.0
+    assert document.missing == {"redness": 134, "pore_size": 134, "textured_skin": 130, "hyperpigmentation": 122}
+    assert document.quotas[0].json_object() == {"condition": "redness", "severity": "mild", "count": 45}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_only_what_is_missing_is_planned(target: int, have: int, counts: list[in
     plan = make_plan({Condition.ACNE: target}, {Condition.ACNE: have}, price_micro_usd=1, max_attempts=1)
     assert [quota.count for quota in plan.quotas] == counts
     assert plan.total == sum(counts)
-    assert plan.document(provider="p", images_per_minute=1)["missing"] == {"acne": sum(counts)}
+    assert plan.document(provider="p", images_per_minute=1).missing == {"acne": sum(counts)}
 
 
 def test_the_worst_cost_is_never_above_the_budget() -> None:
@@ -56,7 +56,7 @@ def test_a_plan_s_document_by_hand() -> None:
     asked, have = {Condition.ACNE: 5, Condition.REDNESS: 2}, {Condition.ACNE: 1}
     plan = make_plan(asked, have, price_micro_usd=1_250_000, max_attempts=4, max_cost_micro_usd=9_000_000)
     # 6 images: at 7 a minute, 51.428… s; at 1.25 $ each, 7.50 $; four attempts at each, 30 $, but for the budget
-    assert plan.document(provider="openai", images_per_minute=7) == {
+    assert plan.document(provider="openai", images_per_minute=7).json_object() == {
         "targets": {"acne": 5, "redness": 2},
         "missing": {"acne": 4, "redness": 2},
         "quotas": [

@@ -58,15 +58,29 @@ def test_texts_from_outside_fit_the_database() -> None:
 
 
 def test_times_are_said_in_utc() -> None:
-    assert moment(0) == "1970-01-01T00:00:00+00:00"
-    assert moment(None) is None
+    assert moment(0).isoformat() == "1970-01-01T00:00:00+00:00"
 
 
 def test_the_lowest_texture_is_called_slight() -> None:
     labels = {"textured_skin": 1, "acne": 1, "aging": None}
-    row = dict.fromkeys(image_table.columns.keys()) | {"labels": labels, "cost_micro_usd": 30_000, "created_at": 0.0}
+    row = dict.fromkeys(image_table.columns.keys()) | {
+        "id": "5b5bd0a5-5bd6-5e0b-93b2-6a2c8f7a0a4e",
+        "status": "accepted",
+        "labels": labels,
+        "complete": True,
+        "fold": "train",
+        "sha256": "0" * 64,
+        "media_type": "image/png",
+        "width": 256,
+        "height": 256,
+        "cost_micro_usd": 30_000,
+        "quality": {},
+        "created_at": 0.0,
+    }
     document = image_document(row)
-    assert document["labels_text"] == {"textured_skin": "slight", "acne": "mild", "aging": "unknown"}
-    assert document["labels"]["textured_skin"] == "mild"
-    assert document["cost_usd"] == 0.03
+    assert document.labels_text == {"textured_skin": "slight", "acne": "mild", "aging": "unknown"}
+    assert document.labels[Condition.TEXTURED_SKIN] == "mild"
+    assert document.cost_usd == 0.03
+    written = document.json_object()
+    assert (written["created_at"], written["labels"]["aging"]) == ("1970-01-01T00:00:00+00:00", None)
     assert Status("pending") is Status.PENDING

@@ -1,0 +1,24 @@
+"""What a request that went wrong is answered with."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shared.documents.base import Document
+
+
+class Problem(Document):
+    """An RFC 9457 problem document. `code` is stable; `detail` and `advice` are for people."""
+
+    type: str = Field(description="`urn:evenskin:problem:` and the code.")
+    title: str = Field(description="The code in words.")
+    status: int = Field(ge=400, le=599, description="The HTTP status.")
+    code: str = Field(pattern="^[a-z][a-z0-9_]*$", description="What went wrong, for programs; docs/errors.md has all.")
+    detail: str = Field(description="What went wrong, in one sentence.")
+    advice: str | None = Field(default=None, description="What to do about it; left out where there is nothing to say.")
+
+
+class ProtocolProblem(Problem):
+    """A problem under `/v2`, with the member that the Open Inference Protocol asks for."""
+
+    error: str = Field(description="The same as `detail`.")
