@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -16,7 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from shared.documents.base import Document
 from shared.documents.operations import Health, Readiness
 from shared.documents.problems import Problem
-from shared.errors import EvenskinError, InvalidRequest, ServiceStarting, Unauthorized
+from shared.errors import EvenskinError, InvalidRequest, NotFound, ServiceStarting, Unauthorized
 from shared.message import first_problem
 from shared.metrics import ServiceMetrics
 from shared.tracing import (
@@ -33,11 +34,14 @@ log = structlog.get_logger(__name__)
 M = TypeVar("M", bound=BaseModel)
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+PROBLEM = "application/problem+json"  # RFC 9457
 MAX_NUMBER = 2**63 - 1  # in a query: what a database's integer holds
 PAGE_PREFIX = "/static/"
 """Where a service's page has its files."""
 PAGES = frozenset({"/", "/dermatologist_drag_drop_tool.html"})
 """Pages. They and their files hold no data and need no key: the page itself asks for the key."""
+PAGE_FILES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+"""Media types of a page's files: a machine's own table may say otherwise."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CORRELATION: web.RequestKey[str] = web.RequestKey("correlation_id", str)
 _CLIENT_GONE = 499  # nginx's status of a request whose caller went away before the answer
@@ -58,7 +62,7 @@ def problem_response(error: EvenskinError) -> web.Response:
         text=Problem(**error.problem()).json_text(),
         status=error.status,
         headers=headers,
-        content_type="application/problem+json",
+        content_type=PROBLEM,
     )
 
 
@@ -170,6 +174,19 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidRequest("The request's body is not a JSON object.")
     return body
+
+
+def add_page_files(app: web.Application, directory: Path) -> None:
+    """`/static/<file>`: the files that a service's page has in this directory, and nothing else."""
+    files = {path.name: path for path in directory.iterdir() if path.suffix in PAGE_FILES}
+
+    async def file(request: web.Request) -> web.StreamResponse:
+        path = files.get(request.match_info["file"])
+        if path is None:
+            raise NotFound(f"The page has no file '{request.match_info['file'][:80]}'.")
+        return web.FileResponse(path, headers={"Content-Type": PAGE_FILES[path.suffix]})
+
+    app.router.add_get(PAGE_PREFIX + "{file}", file)
 
 
 def parsed(kind: type[M], sent: Mapping[str, Any]) -> M:

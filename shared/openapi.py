@@ -11,10 +11,9 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from shared.documents.operations import Health, Readiness
 from shared.documents.problems import Problem
-from shared.http import PUBLIC_PATHS
+from shared.http import PAGE_FILES, PROBLEM, PUBLIC_PATHS
 
 JSON = "application/json"
-PROBLEM = "application/problem+json"
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 TEXT: dict[str, Any] = {"type": "string"}
 
@@ -22,7 +21,6 @@ _REF = "#/components/schemas/"
 _PROBLEMS: dict[int, str] = {
     400: "The request is not proper HTTP: `http_error`.",
     401: "The request carries no valid API key: `unauthorized`.",
-    403: "This is no file: `http_error`.",
     404: "There is no such thing: `not_found`.",
     408: "The upload took too long: `request_timeout`.",
     409: "It does not fit the state that is there: `conflict`.",
@@ -80,6 +78,7 @@ class Operation:
     problem: type[Problem] = Problem
 
 
+UNCHANGED = Answer("It is what the request says it has already.")
 COMMON: tuple[Operation, ...] = (
     Operation("get", "/healthz", "The process answers.", {200: Answer("It does.", Health)}),
     Operation("get", "/readyz", "The service and what it depends on answer.", {200: Answer("They do.", Readiness)}),
@@ -87,13 +86,16 @@ COMMON: tuple[Operation, ...] = (
         "get", "/metrics", "Prometheus metrics.", {200: Answer("In Prometheus' text format.", {"text/plain": TEXT})}
     ),
     Operation("get", "/openapi.json", "This document.", {200: Answer("OpenAPI 3.1.", {JSON: {"type": "object"}})}),
-    Operation("get", "/", "The page for people.", {200: Answer("HTML.", {"text/html": TEXT})}),
+    Operation("get", "/", "The page for people.", {200: Answer("HTML.", {"text/html": TEXT}), 304: UNCHANGED}),
     Operation(
         "get",
         "/static/{file}",
         "A file of the page.",
-        {200: Answer("Scripts, styles and icons.", {"text/javascript": TEXT, "text/css": TEXT, "image/svg+xml": TEXT})},
-        {403: None, 404: None},
+        {
+            200: Answer("Scripts, styles, icons and the page itself.", dict.fromkeys(PAGE_FILES.values(), TEXT)),
+            304: UNCHANGED,
+        },
+        {404: "The page has no such file: `not_found`."},
         [Parameter("file", TEXT, "Its name.", "path")],
     ),
 )

@@ -19,7 +19,7 @@ from services.model_server.settings import ModelServerSettings
 from services.model_server.uploads import read_picture
 from shared.documents.models import CardSummary, ServedModel
 from shared.errors import EvenskinError, InvalidRequest
-from shared.http import document_response
+from shared.http import add_page_files, document_response
 from shared.model_card import ModelMetadata
 
 STATIC = Path(__file__).parent / "static"
@@ -56,7 +56,7 @@ class HttpApi:
         app.router.add_get("/openapi.json", self.openapi)
         self._protocol.configure(app)
         app.router.add_get("/", self.page)
-        app.router.add_static("/static/", STATIC)
+        add_page_files(app, STATIC)
         app.on_response_prepare.append(_add_page_headers)
 
     async def predict(self, request: web.Request) -> web.Response:

@@ -7,11 +7,11 @@ Errors are problem documents as everywhere, and have the member `error` that the
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import numpy as np
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
 from services.model_server.metrics import ServerMetrics
@@ -32,18 +32,18 @@ from shared.documents.inference import (
     ServerReady,
     TensorDescription,
 )
-from shared.errors import EvenskinError, InvalidRequest, NotFound
-from shared.http import document_response
+from shared.documents.problems import Problem, ProtocolProblem
+from shared.errors import InvalidRequest, NotFound
+from shared.http import PROBLEM, document_response
 from shared.imaging import Pixels
 from shared.message import first_problem
 from shared.model_card import INPUT_NAME, OUTPUT_NAMES
 
+ROOT = "/v2"  # every path of the protocol begins so
 SERVER_NAME = "evenskin-model-server"
 MODEL_NAME = "evenskin"
 BYTES_PER_NUMBER = 8  # of JSON text for one uint8: three digits, comma, space, and its share of the nesting
 ENVELOPE_BYTES = 64 * 1024  # of JSON text around the numbers
-
-View = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class InferenceProtocol:
@@ -60,13 +60,14 @@ class InferenceProtocol:
 
     def configure(self, app: web.Application) -> None:
         """Add the routes. Each model route exists with and without a version, as the protocol says."""
-        app.router.add_get("/v2", _with_error_member(self.server))
-        app.router.add_get("/v2/health/live", _with_error_member(self.live))
-        app.router.add_get("/v2/health/ready", _with_error_member(self.ready))
+        app.middlewares.insert(0, _with_error_member)  # the outermost: what others refuse is told in both ways, too
+        app.router.add_get("/v2", self.server)
+        app.router.add_get("/v2/health/live", self.live)
+        app.router.add_get("/v2/health/ready", self.ready)
         for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            app.router.add_get(model, _with_error_member(self.model))
-            app.router.add_get(f"{model}/ready", _with_error_member(self.model_ready))
-            app.router.add_post(f"{model}/infer", _with_error_member(self.infer))
+            app.router.add_get(model, self.model)
+            app.router.add_get(f"{model}/ready", self.model_ready)
+            app.router.add_post(f"{model}/infer", self.infer)
 
     async def server(self, _: web.Request) -> web.Response:
         """Who answers, and which extensions of the protocol it speaks: none."""
@@ -130,17 +131,16 @@ class InferenceProtocol:
         return predictor
 
 
-def _with_error_member(view: View) -> View:
-    """Wrap a view, so that every error has the protocol's member `error` beside ours."""
-
-    async def answered(request: web.Request) -> web.Response:
-        try:
-            return await view(request)
-        except EvenskinError as error:
-            error.details["error"] = error.message
-            raise
-
-    return answered
+@web.middleware
+async def _with_error_member(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every problem under /v2 the protocol's `error` member beside ours."""
+    response = await handler(request)
+    is_problem = isinstance(response, web.Response) and response.content_type == PROBLEM
+    if is_problem and (request.path == ROOT or request.path.startswith(f"{ROOT}/")):
+        assert isinstance(response, web.Response)
+        problem = Problem.model_validate_json(response.text or "")
+        response.text = ProtocolProblem(**problem.json_object(), error=problem.detail).json_text()
+    return response
 
 
 def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from shared.documents.base import Count, Document, Id, Moment, SeverityName, Usd
 from shared.events import ReviewPolicy
 from shared.taxonomy import Condition
 
-CampaignState = Annotated[
+CampaignStateName = Annotated[
     str,
     WithJsonSchema({"type": "string", "enum": ["running", "closing", "met", "exhausted", "rejected"]}),
 ]
@@ -91,7 +91,7 @@ class Campaign(Document):
     """`GET /v1/rebalances/{id}`: a campaign with its progress, cost, training and model."""
 
     id: Id
-    state: CampaignState
+    state: CampaignStateName
     reason: str | None = Field(description="Why it was rejected or is exhausted, in one sentence.")
     targets: dict[Condition, Count] = Field(description="Accepted images that each condition shall have.")
     review: ReviewPolicy = Field(description="Who accepts its images: the automatic gate, or a person after it.")

@@ -1,30 +1,71 @@
-"""What is sent to labeler-api beside events and reviews: small JSON objects."""
+"""What is sent to labeler-api beside events and pictures: reviews, promotions, replays."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from shared.documents.base import RequestDocument
+from shared.events import Labels, Verdict
+from shared.taxonomy import Condition, Severity
+
+MAX_BATCH = 500  # reviews of one request
 
 StorableText = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 """Text without the character NUL, which PostgreSQL does not keep."""
+Reviewer = Annotated[StorableText, Field(min_length=1, max_length=128)]
+Reason = Annotated[StorableText, Field(max_length=2000)]
+
+_LABELS: dict[str, Any] = {
+    "type": "object",
+    "propertyNames": {"enum": list(Condition)},
+    "additionalProperties": {"enum": [*(s.label for s in Severity), *(int(s) for s in Severity), None]},
+}
+
+
+class Review(BaseModel):
+    """What a reviewer says of an image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verdict: Verdict
+    labels: Annotated[Labels, WithJsonSchema(_LABELS)] | None = Field(
+        default=None,
+        description="What it shows, instead of the labels that it has: a severity by its name or number, or null where "
+        "it is present and not graded.",
+    )
+    reason: Reason | None = Field(default=None, description="Why it is rejected; the next attempt is told.")
+    reviewer: Reviewer = Field(description="Who says so.")
+    confidence: float | None = Field(default=None, ge=0, le=1, description="How sure the reviewer is, from 0 to 1.")
+
+
+class ReviewOfImage(Review):
+    """A review that names its image."""
+
+    image_id: UUID
+
+
+class ReviewBatch(RequestDocument):
+    """`POST /v1/reviews`. A wrong review does not keep the others from being taken: each has a result of its own."""
+
+    reviews: list[ReviewOfImage] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class UndoRequest(RequestDocument):
+    """`POST /v1/reviews/undo`."""
+
+    reviewer: Reviewer = Field(description="Whose last review is taken back.")
 
 
 class PromotionRequest(RequestDocument):
     """`POST /v1/models/{version}/promotions`."""
 
-    reason: StorableText | None = Field(default=None, max_length=2000, description="Why it goes live.")
+    reason: Reason | None = Field(default=None, description="Why it goes live.")
 
 
 class ReplayRequest(RequestDocument):
     """`POST /v1/dead-letters/replay`."""
 
     queue: str | None = Field(default=None, description="The consumer's queue; null: all of them.")
-
-
-class UndoRequest(RequestDocument):
-    """`POST /v1/reviews/undo`."""
-
-    reviewer: StorableText = Field(min_length=1, max_length=128, description="Whose last review is taken back.")

@@ -149,7 +149,8 @@ async def test_a_compressed_body_is_bounded_by_what_it_becomes(server: Running) 
         ("GET", "/v1/predictions", 405, "method_not_allowed"),
         ("POST", "/v1/predictions?heatmap=perhaps", 422, "invalid_request"),
         ("GET", "/v1/nothing", 404, "not_found"),
-        ("GET", "/static/", 403, "http_error"),
+        ("GET", "/static/", 404, "not_found"),
+        ("GET", "/static/none.js", 404, "not_found"),
         ("GET", "/static/..%2fapp.py", 404, "not_found"),
     ],
 )

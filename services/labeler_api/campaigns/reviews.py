@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
 from uuid import UUID
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field
 
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.requests import request_message
@@ -21,24 +19,11 @@ from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.settings import LabelerSettings
+from shared.documents.requests import Review
 from shared.errors import Conflict, NotFound
-from shared.events import ImageLabeled, Labels, Verdict
+from shared.events import ImageLabeled, Verdict
 from shared.message import Message
 from shared.taxonomy import Severity
-
-NO_NUL = r"^[^\x00]*$"  # which PostgreSQL refuses in text
-
-
-class Review(BaseModel):
-    """What a reviewer says of an image. `labels` replaces the image's labels; confidence is 0 to 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    verdict: Verdict
-    labels: Labels | None = None
-    reason: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] | None = None
-    reviewer: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
-    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 async def review(

@@ -25,7 +25,7 @@ from services.labeler_api.pictures import intake as uploads
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.pictures.thumbnail import thumbnail
 from services.labeler_api.web import exports, views
-from services.labeler_api.web.openapi import EXPORTS, MAX_BATCH, MAX_PAGE, PAGE, openapi
+from services.labeler_api.web.openapi import EXPORTS, MAX_PAGE, PAGE, openapi
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.documents.base import Document
@@ -33,7 +33,7 @@ from shared.documents.dead_letters import DeadLetterDocument, DeadLetterList, Re
 from shared.documents.images import ReviewResult, ReviewResults
 from shared.documents.problems import Problem
 from shared.documents.rebalances import Campaign, PlanDocument
-from shared.documents.requests import PromotionRequest, ReplayRequest, UndoRequest
+from shared.documents.requests import MAX_BATCH, PromotionRequest, ReplayRequest, Review, UndoRequest
 from shared.errors import (
     BlobNotFound,
     DatabaseUnavailable,
@@ -44,7 +44,7 @@ from shared.errors import (
     StoreUnavailable,
 )
 from shared.events import ModelPromoted, RebalanceRequested
-from shared.http import MAX_NUMBER, document_response, json_body, parsed
+from shared.http import MAX_NUMBER, add_page_files, document_response, json_body, parsed
 from shared.live_model import make_live, read_live
 from shared.message import Message
 from shared.model_card import ModelCard, card_key
@@ -96,7 +96,7 @@ class LabelerHttp:
         post("/v1/dead-letters/replay", self.replay_dead_letters)
         get("/", self.page)
         get("/dermatologist_drag_drop_tool.html", self.old_page)
-        app.router.add_static("/static", STATIC)
+        add_page_files(app, STATIC)
 
     async def _stop(self, _: web.Application) -> None:
         self._stopping.set()  # open streams would hold up the drain
@@ -243,7 +243,7 @@ class LabelerHttp:
         return await self._answer(lambda connection: views.image(connection, image_id), status=201)
 
     async def _review(self, image_id: UUID, body: dict[str, Any]) -> None:
-        said = parsed(reviews.Review, body)
+        said = parsed(Review, body)
 
         async def apply(transaction: Transaction) -> None:
             await reviews.review(transaction, image_id, said, None, self._ledger.settings)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
-from pydantic import BaseModel, Field
-
-from services.labeler_api.campaigns.reviews import Review
 from services.labeler_api.pictures.images import Status
 from shared.documents.balance import Balance
 from shared.documents.dead_letters import DeadLetterList, Replayed
 from shared.documents.images import DatasetDocument, ImageDetail, ImagePage, ReviewResults
 from shared.documents.models import LiveModelDocument, Models
 from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
-from shared.documents.requests import PromotionRequest, ReplayRequest, UndoRequest
+from shared.documents.requests import PromotionRequest, ReplayRequest, Review, ReviewBatch, UndoRequest
 from shared.events import MAX_TARGET, RebalanceRequested
 from shared.http import MAX_NUMBER
 from shared.imaging import MEDIA_TYPES
@@ -23,21 +19,8 @@ from shared.schemas import known_queues
 from shared.taxonomy import MONK_TONES, Condition, Severity
 
 PAGE, MAX_PAGE = 50, 200  # images or campaigns of one list answer, where no limit is given, and at most
-MAX_BATCH = 500  # reviews of one request
 EXPORTS = {"imagefolder": "application/x-tar", "labelstudio": JSON, "coco": JSON, "csv": "text/csv"}
 """Media types of the exports, by format."""
-
-
-class ReviewOfImage(Review):
-    """A review that names its image."""
-
-    image_id: UUID
-
-
-class ReviewBatch(BaseModel):
-    """`POST /v1/reviews`. A wrong review does not keep the others from being taken: each has a result of its own."""
-
-    reviews: list[ReviewOfImage] = Field(min_length=1, max_length=MAX_BATCH)
 
 
 _CONDITIONS = {"type": "string", "enum": list(Condition)}

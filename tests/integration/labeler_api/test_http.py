@@ -1,4 +1,4 @@
-"""labeler-api's other routes: the key, exports, datasets, models, the stream, the pages and their description."""
+"""labeler-api's other routes: the key, exports, datasets, models, the stream and the pages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from aiohttp import web
 from PIL import Image
 
-from services.labeler_api.web.http_api import LabelerHttp
 from shared.errors import StoreUnavailable
 from shared.events import ImageLabeled, ModelPromoted, ModelTrained, TrainingProgressed
 from shared.imaging import MAX_BYTES
@@ -28,28 +26,6 @@ from tests.fakes.bus import Listener
 from tests.fakes.pictures import png
 from tests.integration.labeler_api.support import Labeler, labeler
 from tests.unit.model_server.tiny_model import put_model
-
-
-def routes() -> set[tuple[str, str]]:
-    """Every route that there is, pages and files aside."""
-    app = web.Application()
-    LabelerHttp(None, None).configure(app)  # type: ignore[arg-type]  # nothing is called
-    return {
-        (route.method.lower(), route.resource.canonical)
-        for route in app.router.routes()
-        if route.resource is not None and route.method != "HEAD"
-    }
-
-
-async def test_the_description_names_every_route(one: Labeler) -> None:
-    document = await one.get("/openapi.json")
-    described = {(method, path) for path, operations in document["paths"].items() for method in operations}
-    pages = {"/", "/openapi.json", "/dermatologist_drag_drop_tool.html", "/static"}
-    operations = {("get", path) for path in ("/healthz", "/readyz", "/metrics")}
-    assert described == {route for route in routes() if route[1] not in pages} | operations
-    named = json.dumps(document)
-    for reference in {part.split('"')[0] for part in named.split("#/components/schemas/")[1:]}:
-        assert reference in document["components"]["schemas"]
 
 
 async def test_pages_and_operations(one: Labeler) -> None:

@@ -1,0 +1,104 @@
+"""The model-server's OpenAPI description: every route is in it, and what every route answers is as it says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from openapi_spec_validator import validate
+
+from services.model_server.openapi import document
+from services.model_server.settings import ModelServerSettings
+from shared.embedded.blobs import DirectoryBlobs
+from tests.integration.description import Description, routes
+from tests.unit.model_server.pictures import encoded, face
+from tests.unit.model_server.serving import Answered, Running, form, running
+from tests.unit.model_server.tiny_model import SIZE, put_model
+
+KEY = "secret"
+OPEN = {("get", path) for path in ("/", "/healthz", "/readyz", "/metrics", "/static/{file}")}
+TENSOR = {"name": "image", "shape": [1, SIZE, SIZE, 3], "datatype": "UINT8", "data": [128] * (SIZE * SIZE * 3)}
+MODELS = ("/v2/models/evenskin", "/v2/models/evenskin/versions/v1")
+
+
+class Asker:
+    """Asks a running service, and holds every answer to the description."""
+
+    def __init__(self, server: Running) -> None:
+        self.server = server
+        self.description = Description(document(ModelServerSettings.load(_env_file=None, api_key=KEY)))
+
+    async def ask(self, method: str, path: str, status: int, **options: Any) -> Answered:
+        """One request with the key, which must be answered so."""
+        options["headers"] = {"X-API-Key": KEY, **options.get("headers", {})}
+        answer = await self.server.ask(method, path, **options)
+        self.description.check(method, path, answer.status, answer.headers, answer.body)
+        assert answer.status == status, answer.body
+        return answer
+
+
+def test_the_description_is_proper_openapi() -> None:
+    for key in (None, KEY):
+        validate(document(ModelServerSettings.load(_env_file=None, api_key=key)))
+
+
+async def test_every_route_is_described(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        runner = server.service._runner
+        assert isinstance(runner, web.AppRunner)
+        described = Description((await server.ask("GET", "/openapi.json")).json)
+        assert described.operations == routes(runner.app)
+
+
+async def test_every_answer_is_as_described(tmp_path: Path) -> None:
+    async with running(tmp_path / "without a model", api_key=KEY) as server:
+        asker = Asker(server)
+        assert (await asker.ask("GET", "/openapi.json", 200)).json == asker.description.document
+        for path in ("/readyz", "/v1/model", "/v2/health/ready", *MODELS, *(f"{model}/ready" for model in MODELS)):
+            assert (await asker.ask("GET", path, 503)).code == "no_model"
+        for path in ("/v1/predictions", *(f"{model}/infer" for model in MODELS)):
+            assert (await asker.ask("POST", path, 503, data=b"x")).code == "no_model"
+        for method, path in asker.description.operations - OPEN:
+            answer = await server.ask(method.upper(), path)
+            asker.description.check(method, path, answer.status, answer.headers, answer.body)
+            assert answer.code == "unauthorized"
+        await asker.ask("GET", "/static/none.js", 404)
+        without_problems = {("get", path) for path in ("/", "/healthz", "/metrics")}
+        assert asker.description.unseen(least=400) == without_problems
+
+    home = tmp_path / "with a model"
+    await put_model(DirectoryBlobs(home / "store"), "v1", at=datetime(2026, 1, 1, tzinfo=UTC))
+    async with running(home, api_key=KEY, max_image_bytes=300_000, infer_max_batch=2) as server:
+        asker.server = server
+        await _predictions(asker)
+        await _protocol(asker)
+        for path in ("/", "/healthz", "/readyz", "/metrics", "/v1/model", "/static/page.js", "/static/style.css"):
+            await asker.ask("GET", path, 200)
+        assert asker.description.unseen(below=400) == set()
+
+
+async def _predictions(asker: Asker) -> None:
+    picture, jpeg = encoded(face()), {"Content-Type": "image/jpeg"}
+    await asker.ask("POST", "/v1/predictions", 200, data=picture, headers=jpeg)
+    await asker.ask("POST", "/v1/predictions?heatmap=1", 200, data=form(picture))
+    await asker.ask("POST", "/v1/predictions?heatmap=perhaps", 422, data=picture, headers=jpeg)
+    for data, status in ((b"", 422), (b"text", 415), (picture[:2000], 422), (b"x" * 400_000, 413)):
+        await asker.ask("POST", "/v1/predictions", status, data=data, headers=jpeg)
+
+
+async def _protocol(asker: Asker) -> None:
+    for path in ("/v2", "/v2/health/live", "/v2/health/ready"):
+        await asker.ask("GET", path, 200)
+    for model in MODELS:
+        await asker.ask("GET", model, 200)
+        await asker.ask("GET", f"{model}/ready", 200)
+        await asker.ask("POST", f"{model}/infer", 200, json={"inputs": [TENSOR]})
+        await asker.ask("POST", f"{model}/infer", 200, json={"id": "mine", "inputs": [TENSOR], "parameters": {}})
+        await asker.ask("POST", f"{model}/infer", 422, json={"inputs": []})
+        await asker.ask("POST", f"{model}/infer", 413, data=b" " * 2_000_000)
+    for model in ("/v2/models/other", "/v2/models/evenskin/versions/v9"):
+        await asker.ask("GET", model, 404)
+        await asker.ask("GET", f"{model}/ready", 404)
+        await asker.ask("POST", f"{model}/infer", 404, json={"inputs": [TENSOR]})
