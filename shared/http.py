@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import from_json
 
 from shared.documents.base import Document
 from shared.documents.operations import Health, Readiness
-from shared.documents.problems import Problem
+from shared.documents.problems import problem_of
 from shared.errors import EvenskinError, InvalidRequest, NotFound, ServiceStarting, Unauthorized
 from shared.message import first_problem
 from shared.metrics import ServiceMetrics
@@ -45,6 +47,7 @@ PAGE_FILES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+x
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CORRELATION: web.RequestKey[str] = web.RequestKey("correlation_id", str)
 _CLIENT_GONE = 499  # nginx's status of a request whose caller went away before the answer
+_DAMAGED = (web.RequestPayloadError, HttpProcessingError)  # what aiohttp raises where a body is read
 _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large"}
 
 
@@ -59,7 +62,7 @@ def problem_response(error: EvenskinError) -> web.Response:
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return web.Response(
-        text=Problem(**error.problem()).json_text(),
+        text=problem_of(error).json_text(),
         status=error.status,
         headers=headers,
         content_type=PROBLEM,
@@ -75,6 +78,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status >= 500:
             log.warning("request_failed", path=request.path, code=error.code, error=error.message)
         return problem_response(error)
+    except _DAMAGED:
+        return problem_response(InvalidRequest("The request's body broke off or its encoding is damaged."))
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -146,7 +151,7 @@ def api_key_guard(key: SecretStr | None) -> Any:
         is_page = request.method in ("GET", "HEAD") and (request.path in PAGES or request.path.startswith(PAGE_PREFIX))
         if key is not None and request.path not in PUBLIC_PATHS and not is_page:
             sent = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(sent.encode(), key.get_secret_value().encode()):
+            if not hmac.compare_digest(sent.encode(errors="surrogateescape"), key.get_secret_value().encode()):
                 raise Unauthorized("The request carries no valid API key.", advice="Send Authorization: Bearer <key>.")
         return await handler(request)
 
@@ -168,8 +173,9 @@ def open_guard(is_open: Callable[[], bool]) -> Any:
 async def json_body(request: web.Request) -> dict[str, Any]:
     """The request's JSON object. Raises InvalidRequest."""
     try:
-        body = await request.json()
-    except (ValueError, LookupError, RecursionError) as error:  # LookupError: no such charset
+        # Unlike Python's own reader, this one refuses lone surrogates and NaN, which cannot be kept or answered.
+        body = from_json((await request.text()).encode(), allow_inf_nan=False)
+    except (ValueError, LookupError) as error:  # LookupError: no such charset
         raise InvalidRequest("The request's body is not JSON.") from error
     if not isinstance(body, dict):
         raise InvalidRequest("The request's body is not a JSON object.")

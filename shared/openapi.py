@@ -19,7 +19,6 @@ TEXT: dict[str, Any] = {"type": "string"}
 
 _REF = "#/components/schemas/"
 _PROBLEMS: dict[int, str] = {
-    400: "The request is not proper HTTP: `http_error`.",
     401: "The request carries no valid API key: `unauthorized`.",
     404: "There is no such thing: `not_found`.",
     408: "The upload took too long: `request_timeout`.",
@@ -78,7 +77,11 @@ class Operation:
     problem: type[Problem] = Problem
 
 
-UNCHANGED = Answer("It is what the request says it has already.")
+OF_A_FILE = {
+    206: Answer("The part of it that `Range` names."),
+    304: Answer("It is what the request says it has already."),
+    416: Answer("It has no part that `Range` names."),
+}
 COMMON: tuple[Operation, ...] = (
     Operation("get", "/healthz", "The process answers.", {200: Answer("It does.", Health)}),
     Operation("get", "/readyz", "The service and what it depends on answer.", {200: Answer("They do.", Readiness)}),
@@ -86,14 +89,14 @@ COMMON: tuple[Operation, ...] = (
         "get", "/metrics", "Prometheus metrics.", {200: Answer("In Prometheus' text format.", {"text/plain": TEXT})}
     ),
     Operation("get", "/openapi.json", "This document.", {200: Answer("OpenAPI 3.1.", {JSON: {"type": "object"}})}),
-    Operation("get", "/", "The page for people.", {200: Answer("HTML.", {"text/html": TEXT}), 304: UNCHANGED}),
+    Operation("get", "/", "The page for people.", {200: Answer("HTML.", {"text/html": TEXT}), **OF_A_FILE}),
     Operation(
         "get",
         "/static/{file}",
         "A file of the page.",
         {
             200: Answer("Scripts, styles, icons and the page itself.", dict.fromkeys(PAGE_FILES.values(), TEXT)),
-            304: UNCHANGED,
+            **OF_A_FILE,
         },
         {404: "The page has no such file: `not_found`."},
         [Parameter("file", TEXT, "Its name.", "path")],

@@ -6,13 +6,13 @@ Errors are problem documents as everywhere, and have the member `error` that the
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 import numpy as np
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from services.model_server.metrics import ServerMetrics
 from services.model_server.models import ModelHolder
@@ -149,8 +149,8 @@ def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[str, int]
     Runs on a worker's thread: a full batch is megabytes of text.
     """
     try:
-        sent = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        sent = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
         raise InvalidRequest("The request's body is not JSON.") from error
     if not isinstance(sent, dict):
         raise InvalidRequest("The request's body is not a JSON object.")

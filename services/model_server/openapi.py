@@ -26,7 +26,6 @@ _NO_MODEL += "try again."
 _BUSY = "More requests wait than are answered in time, or no model is live: `overloaded`, `no_model`, `starting`. "
 _BUSY += "Retry-After says when to try again."
 _TOO_LARGE = "Too many bytes: `image_too_large`."
-_BROKEN = "The request's encoding is damaged: `http_error`."
 
 
 def document(settings: ModelServerSettings) -> dict[str, Any]:
@@ -53,7 +52,6 @@ def _predictions(settings: ModelServerSettings) -> Operation:
         "What the model sees in a picture.",
         {200: Answer("The answer.", Prediction)},
         {
-            400: _BROKEN,
             408: None,
             413: _TOO_LARGE,
             415: "Not a picture in a format that is read, or animated: `image_unsupported`, `image_animated`.",
@@ -108,7 +106,7 @@ def _protocol(settings: ModelServerSettings) -> list[Operation]:
                 f"{path}/infer",
                 f"Tensors in, tensors out; at most {settings.infer_max_batch} pictures.",
                 {200: Answer("The outputs.", InferAnswer)},
-                {**missing, 400: _BROKEN, 408: None, 413: _TOO_LARGE, 422: None, 503: _BUSY},
+                {**missing, 408: None, 413: _TOO_LARGE, 422: None, 503: _BUSY},
                 parameters,
                 InferRequest,
             ),

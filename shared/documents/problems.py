@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from shared.documents.base import Document
+from shared.errors import EvenskinError
 
 
 class Problem(Document):
@@ -22,3 +23,14 @@ class ProtocolProblem(Problem):
     """A problem under `/v2`, with the member that the Open Inference Protocol asks for."""
 
     error: str = Field(description="The same as `detail`.")
+
+
+def problem_of(error: EvenskinError) -> Problem:
+    """The document that tells of an error. Text that is no Unicode, as a request may hold, is replaced."""
+    said = error.problem()
+    return Problem(**{name: _unicode(value) if isinstance(value, str) else value for name, value in said.items()})
+
+
+def _unicode(text: str) -> str:
+    """Text that has an encoding: each lone surrogate becomes a question mark."""
+    return text.encode(errors="replace").decode()

@@ -31,7 +31,7 @@ from shared.bus import Bus
 from shared.documents.base import Document
 from shared.documents.dead_letters import DeadLetterDocument, DeadLetterList, Replayed
 from shared.documents.images import ReviewResult, ReviewResults
-from shared.documents.problems import Problem
+from shared.documents.problems import problem_of
 from shared.documents.rebalances import Campaign, PlanDocument
 from shared.documents.requests import MAX_BATCH, PromotionRequest, ReplayRequest, Review, UndoRequest
 from shared.errors import (
@@ -200,7 +200,7 @@ class LabelerHttp:
         status = _member(Status, query.get("status"), "status")
         condition = parse_condition(query["condition"]) if query.get("condition") else None
         severity = parse_severity(query["severity"]) if query.get("severity") else None
-        cursor, limit = _number(query.get("cursor"), "cursor", 0), _limit(request)
+        cursor, limit = _cursor(request), _limit(request)
         return await self._answer(
             lambda connection: views.image_list(
                 connection, status=status, condition=condition, severity=severity, cursor=cursor, limit=limit
@@ -286,6 +286,8 @@ class LabelerHttp:
     async def show_dataset(self, request: web.Request) -> web.Response:
         """One published dataset version."""
         version = request.match_info["version"]
+        if "\0" in version:  # which PostgreSQL refuses to look for
+            raise NotFound("There is no such dataset version.")
         return await self._answer(lambda connection: views.dataset(connection, version))
 
     async def export(self, request: web.Request) -> web.StreamResponse:
@@ -362,7 +364,7 @@ class LabelerHttp:
 
 
 def _refused(named: Any, error: EvenskinError) -> ReviewResult:
-    return ReviewResult(image_id=named, ok=False, problem=Problem(**error.problem()))
+    return ReviewResult(image_id=named, ok=False, problem=problem_of(error))
 
 
 def _rebalance_of_query(request: web.Request) -> RebalanceRequested:
@@ -388,6 +390,14 @@ def _number(text: str | None, name: str, default: int) -> int:
     if abs(number) > MAX_NUMBER:
         raise InvalidRequest(f"'{name}' is too large a number.")
     return number
+
+
+def _cursor(request: web.Request) -> int:
+    """Where the last page ended. Raises InvalidRequest."""
+    cursor = _number(request.query.get("cursor"), "cursor", 0)
+    if cursor < 0:
+        raise InvalidRequest("'cursor' is none that a page has told.")
+    return cursor
 
 
 def _limit(request: web.Request) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, SecretStr
@@ -93,6 +94,17 @@ async def test_a_wrong_shape_names_the_field() -> None:
     assert document["detail"].startswith("number")
 
 
+async def test_text_that_is_no_unicode_is_replaced() -> None:
+    _, document = await answer(NotFound("There is no '\ud800'.", advice="Not \udcff.", hint="\ud800"))
+    assert (document["detail"], document["advice"], document["hint"]) == ("There is no '?'.", "Not ?.", "?")
+
+
+@pytest.mark.parametrize("error", [web.RequestPayloadError("cut off"), ContentEncodingError("deflate")])
+async def test_a_damaged_body_is_the_callers_fault(error: Exception) -> None:
+    response, document = await answer(error)
+    assert (response.status, document["code"]) == (422, "invalid_request")
+
+
 async def test_redirects_pass() -> None:
     async def handler(_: web.Request) -> web.StreamResponse:
         raise web.HTTPFound("/")
@@ -148,7 +160,7 @@ async def test_the_key(method: str, path: str, headers: dict[str, str], open_: b
     assert (await api_key_guard(None)(request, handler)).status == 200
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"\xff", b"[" * 100_000, rb'{"a": "\ud800"}', b'{"a": NaN}'])
 async def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     request = make_mocked_request("POST", "/v1/x", headers={"Content-Type": "application/json"})
     request._read_bytes = body
