@@ -33,6 +33,13 @@ _PROBLEMS: dict[int, str] = {
 }
 """What each status means where an operation says nothing else of it."""
 
+
+def event_of(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of each event of a stream whose events have this name and hold this document."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": _ref(model)}
+    return {"type": "object", "required": ["event", "data"], "properties": {"event": {"const": name}, "data": data}}
+
+
 Content = type[BaseModel] | Mapping[str, dict[str, Any]]
 """A document's model, or schemas by media type."""
 

@@ -64,10 +64,27 @@ class Description:
         if schema == BINARY:
             assert body
             return
-        value = json.loads(body, parse_constant=_refuse) if media_type.endswith("json") else body.decode()
+        if media_type == "text/event-stream":
+            for event in _events(body.decode()):
+                self._holds(schema, event)
+                self._holds(schema["properties"]["data"]["contentSchema"], _parsed(event["data"]))
+        else:
+            self._holds(schema, _parsed(body) if media_type.endswith("json") else body.decode())
+
+    def _holds(self, schema: dict[str, Any], value: Any) -> None:
         checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
         whole = {**self._closed, "$ref": "#/$defs/answer", "$defs": {"answer": schema}}
         jsonschema.Draft202012Validator(whole, format_checker=checker).validate(value)
+
+
+def _events(text: str) -> list[dict[str, str]]:
+    """The fields of every server-sent event."""
+    blocks = [block for block in text.split("\n\n") if block.strip(":\n")]
+    return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+
+
+def _parsed(text: str | bytes) -> Any:
+    return json.loads(text, parse_constant=_refuse)
 
 
 def _refuse(constant: str) -> None:

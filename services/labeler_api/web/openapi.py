@@ -14,7 +14,7 @@ from shared.documents.requests import PromotionRequest, ReplayRequest, Review, R
 from shared.events import MAX_TARGET, RebalanceRequested
 from shared.http import MAX_NUMBER
 from shared.imaging import MEDIA_TYPES
-from shared.openapi import BINARY, COMMON, JSON, TEXT, Answer, Operation, Parameter, described
+from shared.openapi import BINARY, COMMON, JSON, TEXT, Answer, Operation, Parameter, described, event_of
 from shared.schemas import known_queues
 from shared.taxonomy import MONK_TONES, Condition, Severity
 
@@ -150,8 +150,8 @@ _OPERATIONS: tuple[Operation, ...] = (
         "The same document as server-sent events.",
         {
             200: Answer(
-                "An event `campaign` at every change, its data a Campaign, until nothing more is to come.",
-                {"text/event-stream": TEXT},
+                "An event at every change, until nothing more is to come.",
+                {"text/event-stream": event_of("campaign", Campaign)},
             )
         },
         _MISSING,
