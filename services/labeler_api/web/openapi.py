@@ -34,7 +34,13 @@ _IMAGE = Parameter("id", {"type": "string", "format": "uuid"}, "The image's id."
 _CAMPAIGN = Parameter("id", {"type": "string", "format": "uuid"}, "The campaign's id.", "path")
 _VERSION = Parameter("version", TEXT, "The model's version.", "path")
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
-_TARGETS = rf"^({'|'.join(Condition)}):[0-9]+(,({'|'.join(Condition)}):[0-9]+)*$"
+_TARGETS = rf"^(({'|'.join(Condition)}):[0-9]+(,({'|'.join(Condition)}):[0-9]+)*)?$"
+
+
+def _or_none(names: dict[str, Any]) -> dict[str, Any]:
+    """A filter by name; an empty one filters nothing, as a form sends it."""
+    return {"type": "string", "enum": [*names["enum"], ""], "default": ""}
+
 
 _UPLOAD: dict[str, Any] = {
     "type": "object",
@@ -101,7 +107,7 @@ _OPERATIONS: tuple[Operation, ...] = (
             ),
             Parameter(
                 "conditions",
-                {"type": "array", "items": _CONDITIONS, "minItems": 1},
+                {"type": "array", "items": _CONDITIONS},
                 "The conditions that `target_per_condition` is about; without it, all of them.",
                 listed=True,
             ),
@@ -181,9 +187,9 @@ _OPERATIONS: tuple[Operation, ...] = (
         {200: Answer("The page.", ImagePage)},
         {422: "A filter is wrong: `invalid_request`, `unknown_condition`, `unknown_severity`."},
         [
-            Parameter("status", {"type": "string", "enum": list(Status)}, "Only those that stand so."),
-            Parameter("condition", _CONDITIONS, "Only those that show it."),
-            Parameter("severity", _SEVERITIES, "Only those that show the condition so; it needs `condition`."),
+            Parameter("status", _or_none({"enum": list(Status)}), "Only those that stand so."),
+            Parameter("condition", _or_none(_CONDITIONS), "Only those that show it."),
+            Parameter("severity", _or_none(_SEVERITIES), "Only those that show `condition` so."),
             Parameter("cursor", {**_NUMBER, "default": 0}, "The `next_cursor` of the page before."),
             _LIMIT,
         ],
