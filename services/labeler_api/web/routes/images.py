@@ -1,0 +1,87 @@
+"""Images: brought in, listed, shown, and their bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from services.labeler_api.pictures import intake
+from services.labeler_api.pictures.images import Status
+from services.labeler_api.pictures.thumbnail import thumbnail
+from services.labeler_api.web import views
+from services.labeler_api.web.routes.base import Routes, cursor, id_in_path, limit, member
+from shared.errors import BlobNotFound, PreconditionFailed, StoreUnavailable
+from shared.taxonomy import parse_condition, parse_severity
+
+
+class ImageRoutes(Routes):
+    """`/v1/images`."""
+
+    def configure(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_post("/v1/images", self.add)
+        app.router.add_get("/v1/images", self.list)
+        app.router.add_get("/v1/images/{id}", self.show)
+        app.router.add_get("/v1/images/{id}/content", self.show_content)
+        app.router.add_get("/v1/images/{id}/thumbnail", self.show_thumbnail)
+
+    async def add(self, request: web.Request) -> web.Response:
+        """Bring in a picture with its labels."""
+        image_id, new = await intake.add_image(self._ledger, await intake.read_form(request))
+        return await self._answer(
+            lambda connection: views.image(connection, UUID(image_id)), status=201 if new else 200
+        )
+
+    async def list(self, request: web.Request) -> web.Response:
+        """A page of images."""
+        query = request.query
+        status = member(Status, query.get("status"), "status")
+        condition = parse_condition(query["condition"]) if query.get("condition") else None
+        severity = parse_severity(query["severity"]) if query.get("severity") else None
+        start, count = cursor(request), limit(request)
+        return await self._answer(
+            lambda connection: views.image_list(
+                connection, status=status, condition=condition, severity=severity, cursor=start, limit=count
+            )
+        )
+
+    async def show(self, request: web.Request) -> web.Response:
+        """One image."""
+        image_id = id_in_path(request)
+        return await self._answer(lambda connection: views.image(connection, image_id))
+
+    async def show_content(self, request: web.Request) -> web.StreamResponse:
+        """The picture as it came."""
+        row = await self._row(request)
+        data = (await self._ledger.blobs.get(row["key"])).data
+        return _cached(request, data, row["media_type"], row["sha256"])
+
+    async def show_thumbnail(self, request: web.Request) -> web.StreamResponse:
+        """A small, upright copy as WebP."""
+        row = await self._row(request)
+        key = f"images/{row['id']}/thumbnail.webp"
+        try:
+            data = (await self._ledger.blobs.get(key)).data
+        except BlobNotFound:
+            original = (await self._ledger.blobs.get(row["key"])).data
+            data = await asyncio.to_thread(thumbnail, original)
+            # Kept for the next time; a picture can be looked at without that.
+            with contextlib.suppress(PreconditionFailed, StoreUnavailable):
+                await self._ledger.blobs.put(key, data, content_type="image/webp", if_absent=True)
+        return _cached(request, data, "image/webp", f"{row['sha256']}-thumbnail")
+
+    async def _row(self, request: web.Request) -> dict[str, Any]:
+        async with self._ledger.database.reading() as connection:
+            return await views.image_row(connection, id_in_path(request))
+
+
+def _cached(request: web.Request, data: bytes, media_type: str, tag: str) -> web.Response:
+    """An answer that never changes: the browser may keep it."""
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "private, max-age=31536000, immutable"}
+    if any(match.value in (tag, "*") for match in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=data, content_type=media_type, headers=headers)

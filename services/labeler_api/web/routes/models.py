@@ -1,0 +1,66 @@
+"""Models: listed, promoted and rolled back."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.labeler_api.ledger import outbox
+from services.labeler_api.ledger.transaction import Transaction
+from services.labeler_api.web import views
+from services.labeler_api.web.routes.base import Routes
+from shared.blobs import Blobs
+from shared.documents.requests import PromotionRequest
+from shared.errors import BlobNotFound, InvalidRequest, NotFound
+from shared.events import ModelPromoted
+from shared.http import document_response, json_body, parsed
+from shared.live_model import make_live, read_live
+from shared.message import Message
+from shared.model_card import ModelCard, card_key
+
+
+class ModelRoutes(Routes):
+    """`/v1/models`."""
+
+    def configure(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_get("/v1/models", self.list)
+        app.router.add_post("/v1/models/rollback", self.roll_back)
+        app.router.add_post("/v1/models/{version}/promotions", self.promote)
+
+    async def list(self, _: web.Request) -> web.Response:
+        """Every model, and which one is live."""
+        live = await read_live(self._ledger.blobs)
+        return await self._answer(lambda connection: views.models(connection, live))
+
+    async def promote(self, request: web.Request) -> web.Response:
+        """Serve this version from now on, by an operator's decision."""
+        asked = parsed(PromotionRequest, await json_body(request) if request.can_read_body else {})
+        return await self._promote(request.match_info["version"], asked.reason or "promoted by an operator")
+
+    async def roll_back(self, _: web.Request) -> web.Response:
+        """Serve the version that was live before."""
+        live = await read_live(self._ledger.blobs)
+        if live is None or live.previous is None:
+            raise NotFound("There is no earlier model to go back to.")
+        return await self._promote(live.previous, f"rolled back from {live.version}")
+
+    async def _promote(self, version: str, reason: str) -> web.Response:
+        card = await _card(self._ledger.blobs, version)
+        live = await make_live(self._ledger.blobs, version=card.version, sha256=card.sha256, reason=reason)
+        event = ModelPromoted(
+            version=live.version, key=live.key, sha256=live.sha256, promoted_at=live.promoted_at, reason=live.reason
+        )
+
+        async def tell(transaction: Transaction) -> None:
+            transaction.emit(Message(event, outbox.SOURCE))
+
+        await self._ledger.change(tell)
+        return document_response(views.live_model(live), 202)
+
+
+async def _card(blobs: Blobs, version: str) -> ModelCard:
+    try:
+        blob = await blobs.get(card_key(version))
+    except (BlobNotFound, InvalidRequest):
+        raise NotFound(f"There is no model '{version}'.", advice="List them with GET /v1/models.") from None
+    return ModelCard.model_validate_json(blob.data)
