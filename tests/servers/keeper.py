@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.eventually import LIMIT_S
 from tests.servers import postgres, rabbitmq, s3
 from tests.servers.process import ServerFailed
 from tests.servers.provision import Server
@@ -89,7 +90,7 @@ class Keeper:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            self._process.wait(60.0)
+            self._process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
             self._process.terminate()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -110,7 +111,7 @@ def ask(name: str) -> dict[str, str]:
 
 def _connect(connection: socket.socket, address: str) -> None:
     """Connect, waiting for the keeper to come up."""
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + LIMIT_S
     while True:
         try:
             connection.connect(address)

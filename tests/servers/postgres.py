@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 
+from tests.eventually import LIMIT_S
 from tests.servers.process import Process, ServerFailed, answers, free_port
 from tests.servers.provision import Container, Server, apt_install, can_apt, docker_answers
 
 IMAGE = "postgres:17"
-START_S = 60.0
 ADVICE = (
     "The tests need PostgreSQL 15 or newer. Install it (Debian: apt-get install postgresql; "
     "macOS: brew install postgresql@17), or start Docker, or set EVENSKIN_TEST_POSTGRES_URL to a server "
@@ -75,11 +75,11 @@ class _InDocker:
         self._container = Container(IMAGE, 5432, environment={"POSTGRES_PASSWORD": "evenskin"})
         port = self._container.port(5432)
         self.facts = {"url": f"postgresql://postgres:evenskin@127.0.0.1:{port}/postgres"}
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + LIMIT_S
         # The image starts a first, local server to set itself up; only the second one listens on TCP.
         while not answers(port, _STARTUP, reply=b"R"):
             if time.monotonic() > deadline:
-                raise ServerFailed(f"{IMAGE} did not answer within {START_S:.0f} s.")
+                raise ServerFailed(f"{IMAGE} did not answer within {LIMIT_S:.0f} s.")
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -158,7 +158,7 @@ class PostgresServer:
         for key, value in options.items():
             command += ["-c", f"{key}={value}"]
         server = Process(command, log=self._directory / "postgres.log", user=self._user)
-        server.wait_until(lambda: answers(self._port, _STARTUP, reply=b"R"), timeout_s=START_S)
+        server.wait_until(lambda: answers(self._port, _STARTUP, reply=b"R"), timeout_s=LIMIT_S)
         return server
 
     def kill(self) -> None:

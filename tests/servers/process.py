@@ -32,7 +32,7 @@ def free_port() -> int:
 
 def answers(port: int, greeting: bytes = b"", *, reply: bytes = b"") -> bool:
     """Whether something on the port takes a connection, and answers a greeting (beginning with `reply`)."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10.0) as connection:
         if not greeting:
             return True
         connection.sendall(greeting)

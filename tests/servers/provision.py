@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+from tests.eventually import LIMIT_S
 from tests.servers.process import ServerFailed
 
 _POLICY = Path("/usr/sbin/policy-rc.d")  # asked by Debian's maintainer scripts before they start a service
@@ -68,7 +69,7 @@ def docker_answers() -> bool:
     """Whether a Docker engine answers."""
     return (
         shutil.which("docker") is not None
-        and subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=20).returncode == 0
+        and subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=LIMIT_S).returncode == 0
     )
 
 

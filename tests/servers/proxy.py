@@ -19,6 +19,7 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.is_shut = False
+        self.refused = 0  # connections, while it was shut
         self.port = 0
 
     @property
@@ -68,6 +69,7 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         if self.is_shut:
+            self.refused += 1
             writer.transport.abort()
             return
         self._connections[task] = writer

@@ -15,12 +15,12 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
+from tests.eventually import LIMIT_S
 from tests.servers.process import Process, ServerFailed, answers, free_port
 from tests.servers.provision import Container, Server, apt_install, can_apt, docker_answers
 
 IMAGE = "rabbitmq:4.1-management"
 GREETING = b"AMQP\x00\x00\x09\x01"
-START_S = 120.0  # a cold start takes 5 s on an idle machine, far more on a busy one
 _NO_BUSY_WAITING = "+sbwt none +sbwtdcpu none +sbwtdio none"  # the tests need the cores
 ADVICE = (
     "The tests need RabbitMQ 3.10 or newer. Install it (Debian: apt-get install rabbitmq-server; "
@@ -85,10 +85,10 @@ class _InDocker:
 
 
 def _wait(port: int, management: str) -> None:
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + LIMIT_S
     while not (answers(port, GREETING) and Management(management).works()):
         if time.monotonic() > deadline:
-            raise ServerFailed(f"{IMAGE} did not answer within {START_S:.0f} s.")
+            raise ServerFailed(f"{IMAGE} did not answer within {LIMIT_S:.0f} s.")
         time.sleep(0.2)
 
 
@@ -132,7 +132,7 @@ class RabbitServer:
             raise ServerFailed("Erlang's epmd is not on the PATH. " + ADVICE)
         command = [executable, "-port", str(self._mapper_port), "-address", "127.0.0.1"]
         mapper = Process(command, log=self._directory / "epmd.log")
-        mapper.wait_until(lambda: answers(self._mapper_port), timeout_s=20.0)
+        mapper.wait_until(lambda: answers(self._mapper_port), timeout_s=LIMIT_S)
         return mapper
 
     def _start_node(self) -> Process:
@@ -156,7 +156,7 @@ class RabbitServer:
         }
         node = Process([self._script], log=self._log, environment=environment)
         management = Management(self.facts["management"])
-        node.wait_until(lambda: answers(self._port, GREETING) and management.works(), timeout_s=START_S)
+        node.wait_until(lambda: answers(self._port, GREETING) and management.works(), timeout_s=LIMIT_S)
         return node
 
     def kill(self) -> None:
@@ -187,7 +187,7 @@ class Management:
         """One request; the answer's JSON, or None."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._root + path, data, self._headers, method=method)
-        with urllib.request.urlopen(request, timeout=30.0) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.eventually import LIMIT_S
 from tests.servers.process import Process, answers, free_port
 from tests.servers.provision import Server
 
@@ -26,7 +27,7 @@ class S3Server:
         command = [sys.executable, "-m", "tests.servers.moto_process", str(port)]
         root = str(Path(__file__).parents[2])
         self._server = Process(command, log=directory / "moto.log", environment={"PYTHONPATH": root})
-        self._server.wait_until(lambda: answers(port), timeout_s=60.0)
+        self._server.wait_until(lambda: answers(port), timeout_s=LIMIT_S)
         self.facts = {"url": f"http://127.0.0.1:{port}"}
 
     def stop(self) -> None:

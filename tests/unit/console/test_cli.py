@@ -11,6 +11,7 @@ import sys
 import tarfile
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from rich.console import Console
 
 from services.console import all_in_one as all_services
 from services.console import cli
+from services.console.client import LabelerClient
 from services.console.commands import campaigns, importing, serving
 from services.console.commands.watching import Pace
 from services.console.tables import Look, campaign_view
 from shared.documents.rebalances import Campaign
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
+from tests.eventually import LIMIT_S
 from tests.fakes.evenskin_server import (
     CAMPAIGN_ID,
     FakeServer,
@@ -696,7 +699,10 @@ def _write_run_file(home: Path, url: str, pid: int) -> None:
     (home / "run.json").write_text(json.dumps({"pid": pid, "labeler_url": url, "model_url": url}))
 
 
-def test_what_runs_on_the_home_is_talked_to(run: Invoke, server: FakeServer, tmp_path: Path) -> None:
+def test_what_runs_on_the_home_is_talked_to(
+    run: Invoke, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LabelerClient, "healthy", partialmethod(LabelerClient.healthy, timeout_s=LIMIT_S))
     _write_run_file(tmp_path / "home", server.url, os.getpid())
     assert run("plan", "200", "--home", tmp_path / "home", "--json").json["total"] == 746
     (tmp_path / "a.jpg").write_bytes(JPEG)

@@ -22,6 +22,7 @@ from shared.errors import (
 )
 from shared.taxonomy import Condition
 from shared.tracing import Span, current_traceparent, trace_id, valid_traceparent
+from tests.eventually import LIMIT_S
 from tests.fakes.evenskin_server import CAMPAIGN_ID, FakeServer, campaign_document, model_document, serve_in_thread
 
 
@@ -172,13 +173,13 @@ async def test_a_document_without_what_a_caller_may_rely_on_is_told(
 
 async def test_nobody_there_is_service_unreachable(server: FakeServer) -> None:
     async with LabelerClient("http://127.0.0.1:9") as client:
-        assert not await client.healthy()
+        assert not await client.healthy(timeout_s=LIMIT_S)
         with pytest.raises(ServiceUnreachable) as caught:
             await client.balance()
     assert "127.0.0.1:9" in caught.value.message
     assert caught.value.advice
     async with LabelerClient(server.url) as client:
-        assert await client.healthy()
+        assert await client.healthy(timeout_s=LIMIT_S)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "", "ftp://x", "http://"])

@@ -18,6 +18,7 @@ from shared.embedded.bus import InProcessBus
 from shared.events import ModelPromoted
 from shared.message import Message
 from shared.service import Service
+from tests.eventually import LIMIT_S
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ async def in_pieces(data: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
 async def running(home: Path, **settings: Any) -> AsyncIterator[Running]:
     """Start a model-server whose state is under `home`; stop it on the way out."""
     bus, blobs = InProcessBus(), DirectoryBlobs(home / "store")
-    options = {"home": home, "port": 0, "predict_workers": 2, "model_poll_s": 60.0, "drain_s": 5.0, **settings}
+    options = {"home": home, "port": 0, "predict_workers": 2, "model_poll_s": 60.0, "drain_s": LIMIT_S, **settings}
     service = build(ModelServerSettings.load(**options), bus, blobs)
     await bus.start()
     await service.start()
@@ -96,6 +97,6 @@ async def running(home: Path, **settings: Any) -> AsyncIterator[Running]:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as client:
             yield Running(service, bus, blobs, client)
     finally:
-        await bus.drain(5.0)
+        await bus.drain(LIMIT_S)
         await service.stop()
         await bus.close()

@@ -22,6 +22,7 @@ from shared.message import Message
 from shared.metrics import MetricRegistry
 from shared.model_card import LIVE_KEY, LiveModel, card_key, model_key
 from shared.tracing import add_ids, new_traceparent, trace_id
+from tests.eventually import eventually
 from tests.unit.model_server.tiny_model import live_model, put_model, tiny_model
 
 EARLIER = datetime(2026, 1, 1, tzinfo=UTC)
@@ -212,9 +213,7 @@ async def test_the_poll_finds_what_an_event_did_not_tell(blobs: DirectoryBlobs, 
     async with holder:
         watching = asyncio.create_task(holder.watch())
         await put_model(blobs, "v2", at=LATER)
-        async with asyncio.timeout(10):
-            while holder.served.live.version != "v2":  # noqa: ASYNC110 - nothing tells of a swap
-                await asyncio.sleep(0.001)
+        await eventually(lambda: holder.served.live.version == "v2", "The swap")
         watching.cancel()
 
 

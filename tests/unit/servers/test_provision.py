@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.eventually import LIMIT_S
 from tests.servers import chromium, postgres, rabbitmq
 from tests.servers.process import Process, ServerFailed
 
@@ -32,7 +33,7 @@ def test_a_server_that_is_named_is_used_and_not_ended(monkeypatch: pytest.Monkey
 def test_a_process_that_ends_early_is_told_with_its_log(tmp_path: Path) -> None:
     process = Process(["sh", "-c", "echo the reason; exit 3"], log=tmp_path / "log")
     with pytest.raises(ServerFailed, match=r"ended with 3:\nthe reason"):
-        process.wait_until(lambda: False, timeout_s=10.0)
+        process.wait_until(lambda: False, timeout_s=LIMIT_S)
 
 
 def test_a_process_that_is_never_ready_is_ended(tmp_path: Path) -> None:

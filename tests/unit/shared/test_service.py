@@ -21,7 +21,7 @@ from shared.events import RebalanceRequested
 from shared.message import Message
 from shared.service import Service, run_service
 from shared.settings import Settings
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, eventually
 
 
 class Dependency:
@@ -38,7 +38,7 @@ class Dependency:
 
 
 def a_service(home: Path, dependency: Dependency, **more: object) -> Service:
-    settings = Settings.load(home=home, port=0, drain_s=10.0)
+    settings = Settings.load(home=home, port=0, drain_s=LIMIT_S)
     bus, blobs = InProcessBus(), DirectoryBlobs(home / "store")
     return Service("tested", settings, bus, blobs, dependencies={"ledger": dependency.check}, **more)  # type: ignore[arg-type]
 
@@ -56,7 +56,7 @@ async def running(service: Service) -> AsyncIterator[aiohttp.ClientSession]:
         if not task.done():
             os.kill(os.getpid(), signal.SIGTERM)
     finally:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             await task
 
 
@@ -130,7 +130,7 @@ async def test_the_drain_finishes_the_events_and_requests_in_hand(tmp_path: Path
         subscriptions=[Subscription("tested", RebalanceRequested, handle)],
     )
     async with running(service) as client:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             await eventually(lambda: ready(client))
             await service.bus.publish(Message(RebalanceRequested(target_per_condition=1), source="test"))
             request = asyncio.create_task(code(client, "/slow"))

@@ -33,6 +33,7 @@ from shared.tracing import (
     valid_correlation_id,
     valid_traceparent,
 )
+from tests.eventually import LIMIT_S
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -196,6 +197,7 @@ async def test_spans_go_to_the_endpoint_and_what_is_sent_carries_on_from_them(mo
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{runner.addresses[0][1]}")
+    monkeypatch.setattr("shared.remote.spans.CLOSE_S", LIMIT_S)
     configure_tracing("tests")
     heard: asyncio.Queue[Message] = asyncio.Queue()
     bus = InProcessBus()
@@ -204,7 +206,7 @@ async def test_spans_go_to_the_endpoint_and_what_is_sent_carries_on_from_them(mo
     sent = Message(RebalanceRequested(target_per_condition=1), "operator", correlation_id="c-1", traceparent=PARENT)
     await bus.publish(sent)
     received = await heard.get()
-    await bus.drain(5.0)
+    await bus.drain(LIMIT_S)
     await bus.close()
     with pytest.raises(ZeroDivisionError), Span("fails", attributes={"of": 7}):
         raise ZeroDivisionError

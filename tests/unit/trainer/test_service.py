@@ -32,7 +32,7 @@ from shared.manifest import dump_manifest
 from shared.message import Message
 from shared.model_card import ModelCard, card_key, model_key
 from shared.taxonomy import Condition
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, LONG_LIMIT_S, eventually
 from tests.unit.trainer.squares import TINY, Dataset, dataset_of
 
 QUEUE = "trainer.QuotaMet"
@@ -67,19 +67,19 @@ class World:
         )
 
     async def until_told(self, times: int) -> None:
-        await eventually(lambda: len(self.events(ModelTrained)) >= times, within_s=60)
+        await eventually(lambda: len(self.events(ModelTrained)) >= times, within_s=LONG_LIMIT_S)
 
     async def until_dead(self) -> str:
         async def died() -> bool:
             return bool(await self.bus.dead_letters(QUEUE))
 
-        await eventually(died, within_s=60)
+        await eventually(died, within_s=LONG_LIMIT_S)
         return (await self.bus.dead_letters(QUEUE))[0].error
 
     async def until_done(self, event: QuotaMet, times: int = 1) -> None:
         """Until the handler is through `times` times: its last act is the note that it told everybody."""
         await self.until_told(times)
-        await eventually(Run(self.blobs, self.settings, event).is_finished, within_s=60)
+        await eventually(Run(self.blobs, self.settings, event).is_finished, within_s=LONG_LIMIT_S)
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ async def test_a_second_delivery_does_not_undo_a_rollback(
     await make_live(world.blobs, version="m-old", sha256="cd" * 32, reason="rollback")
     await world.bus.publish(Message(event, "labeler-api"))
     await world.until_told(2)
-    await world.bus.drain(5)
+    await world.bus.drain(LIMIT_S)
     live = await read_live(world.blobs)
     assert live is not None
     assert live.version == "m-old"
@@ -327,7 +327,7 @@ async def test_a_cancelled_run_ends_its_worker(small: Dataset, tmp_path: Path, m
     pid_file = tmp_path / "pid"
     monkeypatch.setattr(sys, "executable", script(tmp_path / "python", f"echo $$ > {pid_file}; exec sleep 600"))
     task = asyncio.create_task(run_worker(small.spec(tmp_path), nothing))
-    await eventually(lambda: pid_file.exists() and bool(pid_file.read_text().strip()), within_s=60)
+    await eventually(lambda: pid_file.exists() and bool(pid_file.read_text().strip()))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
