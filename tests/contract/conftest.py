@@ -14,7 +14,19 @@ from shared.embedded.blobs import DirectoryBlobs
 from shared.remote.blobs import S3Blobs
 from shared.remote.bus import RabbitBus
 from tests.contract.support import BusSetup, EmbeddedSetup, RemoteSetup, through
+from tests.eventually import LIMIT_S
 from tests.servers.proxy import Proxy, proxied
+
+
+@pytest.fixture(autouse=True)
+def _patient_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise the limits that on a busy machine its servers may need."""
+    for limit in ("blobs.CONNECT_S", "blobs.READ_S", "blobs.CHECK_S", "link.CONNECT_S"):
+        monkeypatch.setattr(f"shared.remote.{limit}", LIMIT_S)
+    for module in ("publisher", "bus"):
+        # Less than the minute after which a heartbeat ends a connection: nothing but the product itself helps a publish
+        # that a lost connection holds up.
+        monkeypatch.setattr(f"shared.remote.{module}.PUBLISH_S", 45.0)
 
 
 @pytest.fixture(params=["embedded", "remote"])

@@ -12,14 +12,13 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import aio_pika
-import pytest
 
 from shared.bus import Bus, DeadLetter, Subscription
 from shared.embedded.bus import InProcessBus
 from shared.events import ImageAugmented
 from shared.message import Message, Wire
 from shared.remote.bus import RabbitBus
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, eventually
 
 
 class BusSetup(Protocol):
@@ -168,13 +167,20 @@ class Always(Recorder):
 
 async def dead_letters(bus: Bus, count: int, queue: str | None = QUEUE) -> list[DeadLetter]:
     """Dead letters, once there are so many."""
-    for _ in range(500):
+
+    async def there() -> list[DeadLetter] | None:
         found = await bus.dead_letters(queue)
-        if len(found) >= count:
-            break
-        await asyncio.sleep(0.02)
+        return found if len(found) >= count else None
+
+    found: list[DeadLetter] = await eventually(there, f"Dead letter {count}", every_s=0.02)
     assert len(found) == count
     return found
+
+
+async def nothing_comes_again(bus: Bus) -> None:
+    """Drain the bus: the queue is empty, and nothing waits for another try."""
+    await bus.drain(LIMIT_S)
+    assert [await bus.depth(name) for name in (QUEUE, f"{QUEUE}.retry")] == [0, 0]
 
 
 async def ignore(message: Message) -> None:
@@ -183,11 +189,10 @@ async def ignore(message: Message) -> None:
 
 async def next_of(queue: aio_pika.abc.AbstractQueue) -> aio_pika.abc.AbstractIncomingMessage:
     """The next message of a queue, once there is one."""
-    for _ in range(1000):
-        if (message := await queue.get(fail=False)) is not None:
-            return message
-        await asyncio.sleep(0.01)
-    pytest.fail(f"No message in {queue.name} in time.")
+    message: aio_pika.abc.AbstractIncomingMessage = await eventually(
+        lambda: queue.get(fail=False), f"A message in {queue.name}"
+    )
+    return message
 
 
 def through(url: str, port: int) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import StoreFull, StoreUnavailable
+from tests.eventually import eventually
 
 
 @pytest.fixture
@@ -96,11 +97,7 @@ async def test_a_cancelled_put_is_whole_or_not_at_all(blobs: DirectoryBlobs) -> 
     put.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await put
-    for _ in range(500):
-        if (info := await blobs.head("key")) is not None:
-            break
-        await asyncio.sleep(0.01)
-    assert info is not None
+    info = await eventually(lambda: blobs.head("key"))
     assert info.size == len(data)
 
 

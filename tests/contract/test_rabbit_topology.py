@@ -18,7 +18,7 @@ from shared.remote.bus import RabbitBus
 from shared.remote.consumer import DIED_AT, ERROR, QUEUE, TRIES
 from shared.remote.topology import DELIVERY_LIMIT
 from tests.contract.support import QUEUE as NAME
-from tests.contract.support import an_event, ignore, next_of, subscription
+from tests.contract.support import an_event, dead_letters, ignore, next_of, subscription
 from tests.eventually import eventually
 
 EXPECTED_QUEUES: dict[str, dict[str, Any]] = {
@@ -96,23 +96,23 @@ async def test_messages_are_persistent_cloudevents(rabbit: RabbitBus, channel: a
 
 
 async def test_a_retry_waits_in_the_retry_queue_and_comes_back(rabbit: RabbitBus) -> None:
-    seen: list[Message] = []
+    sent = an_event()
+    seen_waiting = False
+    came_back = asyncio.Event()
 
-    async def fail_once(message: Message) -> None:
-        seen.append(message)
-        if len(seen) == 1:
-            raise RetryLater("once more")
+    async def fail_until_seen(message: Message) -> None:
+        assert message == sent
+        if not seen_waiting:
+            raise RetryLater("once more", counted=False)
+        came_back.set()
 
-    await rabbit.subscribe(subscription(fail_once, retry_delay_s=1.0))
-    await rabbit.publish(an_event())
-    for _ in range(200):
-        if await rabbit.depth(f"{NAME}.retry") == 1:
-            break
-        await asyncio.sleep(0.01)
-    assert await rabbit.depth(f"{NAME}.retry") == 1
-    assert await rabbit.depth(NAME) == 0
-    await eventually(lambda: len(seen) == 2)
-    assert seen[0] == seen[1]
+    async def waits() -> bool:
+        return [await rabbit.depth(name) for name in (f"{NAME}.retry", NAME)] == [1, 0]
+
+    await rabbit.subscribe(subscription(fail_until_seen, retry_delay_s=0.5))
+    await rabbit.publish(sent)
+    seen_waiting = await eventually(waits)
+    await came_back.wait()
 
 
 async def test_a_dead_letter_carries_its_error_in_headers(
@@ -145,11 +145,7 @@ async def test_a_message_whose_consumer_always_dies_is_buried_by_the_broker(rabb
         for _ in range(DELIVERY_LIMIT + 1):
             async with connection.channel() as channel:  # closed with the message in hand, as by a crash
                 await next_of(await channel.get_queue(NAME, ensure=False))
-    for _ in range(200):
-        if letters := await rabbit.dead_letters(NAME):
-            break
-        await asyncio.sleep(0.02)
-    (letter,) = letters
+    (letter,) = await dead_letters(rabbit, 1)
     assert json.loads(letter.body)["id"] == sent.id
     assert "went away" in letter.error
     assert await rabbit.depth(NAME) == 0
@@ -161,14 +157,6 @@ async def test_dead_letters_may_be_read_far_more_often_than_a_message_may_be_del
 
     await rabbit.subscribe(subscription(refuse))
     await rabbit.publish(an_event())
-    await eventually_dead(rabbit, 1)
+    await dead_letters(rabbit, 1)
     for _ in range(DELIVERY_LIMIT + 10):
         assert len(await rabbit.dead_letters(NAME)) == 1
-
-
-async def eventually_dead(rabbit: RabbitBus, count: int) -> None:
-    for _ in range(500):
-        if len(await rabbit.dead_letters(NAME)) >= count:
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("No dead letter in time.")
