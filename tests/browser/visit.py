@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 import psutil
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright, expect
 
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, eventually
 from tests.servers import chromium
 from tests.servers.keeper import SOCKET_VARIABLE
 
-WAIT_MS = 60_000  # for a state of the page; it comes in far less on an idle machine
-END_S = 30.0  # for the browser's processes to be gone
+WAIT_MS = 1000 * LIMIT_S  # for a state of the page
 _ARGUMENTS = (
     "--no-sandbox",  # which Chromium insists on for root
     "--disable-gpu",
@@ -51,7 +50,7 @@ async def started_browser() -> AsyncIterator[Browser]:
                 yield browser
             finally:
                 await browser.close()
-        _, alive = psutil.wait_procs(mine, timeout=END_S)
+        _, alive = psutil.wait_procs(mine, timeout=LIMIT_S)
         assert alive == []
 
 

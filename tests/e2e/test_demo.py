@@ -19,10 +19,10 @@ import pytest
 from services.demo.starting_set import UNBALANCED
 from shared.model_card import SYNTHETIC_WARNING
 from shared.taxonomy import Condition
+from tests.eventually import LIMIT_S, LONG_LIMIT_S
 
 SCALE = 0.1
 QUICK_TRAINING = json.dumps({"images_seen": 400, "min_epochs": 2, "max_epochs": 2, "input_size": 96})
-LIMIT_S = 400  # of one command; on two idle cores each takes well under a minute
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
@@ -36,7 +36,7 @@ def command(*words: str) -> list[str]:
 
 def evenskin(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*words), env=environment(tmp_path), capture_output=True, text=True, timeout=LIMIT_S, check=False
+        command(*words), env=environment(tmp_path), capture_output=True, text=True, timeout=LONG_LIMIT_S, check=False
     )
 
 
@@ -68,22 +68,22 @@ def served(tmp_path: Path, home: Path) -> Iterator[dict[str, str]]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LIMIT_S
         while not (home / "run.json").exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         yield json.loads((home / "run.json").read_text())
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(40) == 0
+        assert process.wait(LIMIT_S) == 0
 
 
 def get(url: str, data: bytes | None = None) -> Any:
     request = urllib.request.Request(url, data=data, headers={"Content-Type": "image/jpeg"} if data else {})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
         return json.load(answer)
 
 
-@pytest.mark.timeout(3 * LIMIT_S)
+@pytest.mark.timeout(3 * LONG_LIMIT_S)  # of three commands
 def test_demo_runs_the_loop_goes_on_after_a_kill_and_is_served(tmp_path: Path) -> None:
     home = tmp_path / "home"
     interrupt_once(tmp_path, home)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import signal
@@ -24,6 +23,7 @@ from services.console.all_in_one import SERVICES
 from shared.events import RebalanceRequested
 from shared.remote.blobs import S3Blobs
 from shared.remote.topology import EXCHANGE
+from tests.eventually import LIMIT_S, LONG_LIMIT_S
 from tests.fakes.openai_server import KEY, OpenAIServer
 from tests.faults.ledger import Ledger
 from tests.servers.process import Process
@@ -32,8 +32,6 @@ ROOT = str(Path(__file__).parents[2])
 TARGETS = {"acne": 20, "redness": 20, "aging": 20}
 SLOTS = sum(TARGETS.values())
 CONCURRENCY = 8  # calls of one generator that are under way at a time
-WITHIN_S = 200.0  # for anything awaited here: far more than a busy machine needs
-END_S = 20.0  # for a process to end after its signal, or its parent
 TRAINING = {
     "seed": 3,
     "batch_size": 16,
@@ -47,7 +45,7 @@ TRAINING = {
 """The smallest network that can be trained, for seconds."""
 
 
-eventually = partial(tests.eventually.eventually, within_s=WITHIN_S, every_s=0.05)
+eventually = partial(tests.eventually.eventually, within_s=LONG_LIMIT_S, every_s=0.05)
 """Wait for what a deployment does: longer, and looking less often."""
 
 
@@ -100,19 +98,17 @@ class Program:
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send(signal.SIGKILL)
         await self._ended()
-        await eventually(lambda: not any(map(_runs, children)), f"End of {self.service}'s children", within_s=END_S)
+        await eventually(lambda: not any(map(_runs, children)), f"End of {self.service}'s children")
 
     async def drain(self) -> None:
-        """SIGTERM; it must end well within the half minute that compose gives it."""
+        """SIGTERM; it must end by itself: it has nothing in hand that its drain would have to cut short."""
         self.process.send(signal.SIGTERM)
         assert await self._ended() == 0, self.process.tail()
 
     async def _ended(self) -> int:
-        for _ in range(300):
-            if (status := self.process.status) is not None:
-                return status
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"{self.service} did not end:\n{self.process.tail()}")
+        await eventually(lambda: self.process.status is not None, f"End of {self.service}", within_s=LIMIT_S)
+        assert self.process.status is not None
+        return self.process.status
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -192,6 +188,11 @@ class Deployment:
             assert response.status == 200, await response.text()
             return await response.json(content_type=None)
 
+    async def is_ready(self, name: str) -> bool:
+        """Whether a process says that it is ready; on a busy machine its store may be too slow for that once."""
+        async with self.session.get(await self.programs[name].url() + "/readyz") as response:
+            return response.status == 200
+
     async def until_counted(self, counted: int) -> None:
         """Wait until so many slots are counted."""
 
@@ -233,6 +234,7 @@ class Deployment:
             "EVENSKIN_REQUEST_DEADLINE_S": "3600",
             "EVENSKIN_AUGMENT_DEADLINE_S": "3600",
             "EVENSKIN_TRAINING_DEADLINE_S": "3600",
+            "EVENSKIN_DRAIN_S": "3600",
             "EVENSKIN_RECONCILE_S": "1",
             "EVENSKIN_PROVIDER": "openai",
             "EVENSKIN_IMAGES_PER_MINUTE": "60000",

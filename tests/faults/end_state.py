@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -61,7 +62,7 @@ async def check(
         assert program.process.status is None, f"{program.service} ended by itself:\n{program.process.tail()}"
     await _check_dead_letters(deployment, dead, tries or {})
     for name in deployment.programs:
-        await deployment.get(name, "/readyz")
+        await eventually(partial(deployment.is_ready, name), f"{name} is ready")
     check_answers(
         await deployment.get("labeler-api", f"/v1/rebalances/{campaign_id}"),
         await deployment.get("labeler-api", "/v1/balance"),

@@ -35,7 +35,6 @@ def servers(broker: RabbitServer, postgres_url: str, s3_endpoint_url: str, s3_bu
     return Servers(broker.facts["url"], postgres_url, s3_endpoint_url, s3_bucket)
 
 
-@pytest.mark.timeout(400)
 async def test_the_broker_stops_hard_and_its_connections_are_closed(
     deployment: Deployment, broker: RabbitServer, seed: int
 ) -> None:

@@ -41,7 +41,6 @@ async def provider() -> AsyncIterator[OpenAIServer]:
         yield server
 
 
-@pytest.mark.timeout(400)
 async def test_work_goes_on_when_the_broker_takes_its_message_away(deployment: Deployment) -> None:
     await deployment.start()
     campaign_id = await deployment.request(2)

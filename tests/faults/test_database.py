@@ -34,7 +34,6 @@ def servers(database: PostgresServer, amqp_url: str, s3_endpoint_url: str, s3_bu
     return Servers(amqp_url, database.facts["url"], s3_endpoint_url, s3_bucket)
 
 
-@pytest.mark.timeout(400)
 async def test_the_database_stops_hard_and_serialises_badly(
     deployment: Deployment, database: PostgresServer, seed: int
 ) -> None:
@@ -83,7 +82,6 @@ async def _stop_and_start(database: PostgresServer, random: Random) -> None:
     await asyncio.to_thread(database.restart)
 
 
-@pytest.mark.timeout(400)
 async def test_a_transaction_that_loses_a_deadlock_is_run_again(deployment: Deployment) -> None:
     url = deployment.servers.database_url
     rival, observer = await asyncpg.connect(url), await asyncpg.connect(url)

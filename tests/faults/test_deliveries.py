@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from random import Random
 
-import pytest
-
 from tests.faults import end_state
 from tests.faults.deployment import SLOTS, Deployment
 from tests.faults.duplicating_relay import relayed
@@ -14,7 +12,6 @@ from tests.servers.rabbitmq import Management
 EVENTS_OF_A_SLOT = 4  # ImageRequested, ImageGenerated, ImageLabeled, ImageAugmented
 
 
-@pytest.mark.timeout(400)
 async def test_every_message_comes_twice_and_out_of_order(
     deployment: Deployment, amqp_management: Management, seed: int
 ) -> None:

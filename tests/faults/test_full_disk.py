@@ -62,7 +62,6 @@ def set_space(process: Process, bytes: int) -> None:
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (bytes, hard))
 
 
-@pytest.mark.timeout(400)
 async def test_a_full_disk_stops_nothing_for_good(
     process: Process, provider: OpenAIServer, tmp_path: Path, seed: int
 ) -> None:
@@ -75,12 +74,8 @@ async def test_a_full_disk_stops_nothing_for_good(
         async with session.post("/v1/rebalances", json=asked) as response:
             assert response.status == 202
 
-        counted = Random(seed).randrange(SLOTS // 2)
-
-        async def some_are_counted() -> bool:
-            return (await ledger.slot_states())["counted"] >= counted
-
-        await eventually(some_are_counted, f"{counted} slots counted")
+        paid = Random(seed).randrange(SLOTS // 2)  # the ledger may be far behind the provider
+        await eventually(lambda: provider.calls > paid, f"More than {paid} calls of the provider")
         set_space(process, SPACE_BYTES)
         codes = [await _upload(session, number) for number in range(REFUSALS)]
         assert set(codes) <= FULL_CODES

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
-import pytest
-
 from tests.faults import end_state
 from tests.faults.deployment import SLOTS, Deployment
 
@@ -14,7 +12,6 @@ LONGEST_PAUSE_S = 1.0  # between a death and the new process: what a supervisor 
 LONGEST_TRAINING_S = 8.0  # of the tiny training, on an idle machine
 
 
-@pytest.mark.timeout(400)
 async def test_every_service_is_killed_once_at_a_random_moment(deployment: Deployment, seed: int) -> None:
     random = Random(seed)
     await deployment.start(random=random)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from uuid import uuid4
 
-import pytest
-
 from shared.events import (
     EVENTS,
     Event,
@@ -88,7 +86,6 @@ def never_handled() -> list[tuple[Event, bool]]:
     ]
 
 
-@pytest.mark.timeout(400)
 async def test_poison_ends_in_the_dead_letters_and_nowhere_else(deployment: Deployment) -> None:
     deployment.settings["EVENSKIN_MAX_TRIES"] = str(MAX_TRIES)
     await deployment.start()

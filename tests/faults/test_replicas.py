@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from random import Random
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.faults import end_state
@@ -13,7 +12,6 @@ from tests.faults.deployment import Deployment
 SHARED = ("labeler-api", "generator", "augmenter")  # the trainer has one message, the model-server's all hear
 
 
-@pytest.mark.timeout(400)
 async def test_two_replicas_of_every_service_share_the_work(deployment: Deployment, seed: int) -> None:
     await deployment.start(replicas=2, random=Random(seed))
     campaign_id = await deployment.request(seed)

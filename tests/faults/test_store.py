@@ -39,7 +39,6 @@ def storm(random: Random, *, window: int, pause: int) -> list[Fault | None]:
     return [what for fault in faults for what in (*[None] * pause, *[fault] * window)]
 
 
-@pytest.mark.timeout(400)
 async def test_the_store_fails_in_every_way(deployment: Deployment, proxy: StoreProxy, seed: int) -> None:
     random = Random(seed)
     await deployment.start(random=random)

@@ -9,8 +9,6 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-import pytest
-
 from shared.events import QuotaMet
 from shared.message import Message, encode
 from shared.model_card import ModelCard, card_key
@@ -32,7 +30,6 @@ SLOW_TRAINING = {
 """Epochs that take about half a second each on an idle machine, and each leave a checkpoint."""
 
 
-@pytest.mark.timeout(400)
 async def test_a_training_killed_in_mid_epoch_ends_as_an_undisturbed_one(deployment: Deployment, seed: int) -> None:
     deployment.settings["EVENSKIN_TRAINING"] = json.dumps(SLOW_TRAINING)
     await deployment.start()

@@ -14,6 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.console.all_in_one import ALL, RunningServices, all_in_one
+from tests.eventually import LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `(evenskin_\w+)` \| (\w+) \| [^|]+ \| (.*?) \|", re.MULTILINE)
@@ -34,6 +35,7 @@ def documented() -> dict[str, dict[str, tuple[str, set[str]]]]:
 @pytest.fixture
 async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningServices]:
     monkeypatch.chdir(tmp_path)  # no `.env`
+    monkeypatch.setattr("services.labeler_api.metrics.REFRESH_S", LIMIT_S)
     async with all_in_one(tmp_path / "home", overrides={"": {"host": "127.0.0.1", "api_key": None}}) as services:
         yield services
 

@@ -22,6 +22,7 @@ from shared.embedded.blobs import DirectoryBlobs
 from shared.imaging import decode
 from shared.logs import configure_logs
 from shared.taxonomy import Condition
+from tests.eventually import LIMIT_S, eventually
 from tests.unit.model_server.pictures import SELFIES, encoded, face, noise, orientations
 from tests.unit.model_server.serving import Running, form, in_pieces, running
 from tests.unit.model_server.tiny_model import SIZE, put_model
@@ -114,9 +115,11 @@ async def test_without_a_model_it_is_up_and_says_so(tmp_path: Path) -> None:
 
 async def until(server: Running, version: str) -> None:
     """Wait for a version to be served."""
-    async with asyncio.timeout(10):
-        while (await server.ask("GET", "/v1/model")).json.get("version") != version:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+
+    async def served() -> bool:
+        return bool((await server.ask("GET", "/v1/model")).json.get("version") == version)
+
+    await eventually(served, version)
 
 
 async def test_no_request_is_dropped_while_models_are_swapped(server: Running) -> None:
@@ -142,7 +145,7 @@ async def test_no_request_is_dropped_while_models_are_swapped(server: Running) -
         update={"version": "v99", "promoted_at": started + timedelta(hours=1), "sha256": "0" * 64}
     )
     await server.promote(broken)
-    await asyncio.sleep(0.05)
+    await eventually(lambda: server.metric("evenskin_model_swaps_total", outcome="failed"), "A swap that fails")
     done.set()
     await asyncio.gather(*clients)
 
@@ -156,19 +159,19 @@ async def test_no_request_is_dropped_while_models_are_swapped(server: Running) -
 
 async def in_hand(server: Running, requests: int) -> None:
     """Wait until so many prediction requests are in hand."""
-    async with asyncio.timeout(10):
-        while server.metric("evenskin_predictions_in_hand") < requests:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+    await eventually(lambda: server.metric("evenskin_predictions_in_hand") >= requests)
 
 
 class Gate:
-    """Holds predictions on their workers until it is opened."""
+    """Holds predictions on their workers until it is opened. `reached`: by the first one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()
+        self.reached = threading.Event()
 
         def held(*arguments: Any, **options: Any) -> Any:
-            assert self.open.wait(20)
+            self.reached.set()
+            assert self.open.wait(LIMIT_S)
             return decode(*arguments, **options)
 
         monkeypatch.setattr("services.model_server.prediction.decode", held)
@@ -195,8 +198,7 @@ async def test_a_request_in_flight_finishes_on_the_model_it_began_with(
 ) -> None:
     gate = Gate(monkeypatch)
     waiting = asyncio.create_task(server.predict(JPEG))
-    await in_hand(server, 1)
-    await asyncio.sleep(0.05)  # its bytes are read
+    await eventually(gate.reached.is_set)
     await server.promote(await put_model(server.blobs, "v2"))
     await until(server, "v2")
     gate.open.set()

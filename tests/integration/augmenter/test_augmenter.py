@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import io
@@ -23,7 +22,7 @@ from shared.events import ImageAugmented, ImageLabeled, Verdict
 from shared.message import Message
 from shared.service import Service
 from shared.taxonomy import Condition, Severity
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, eventually
 from tests.fakes.blobs import FlakyBlobs
 
 
@@ -75,12 +74,9 @@ class Running:
 
     async def buried(self) -> DeadLetter:
         """Wait for the one dead letter."""
-        async with asyncio.timeout(10):
-            while True:
-                if letters := await self.bus.dead_letters("augmenter.ImageLabeled"):
-                    (letter,) = letters
-                    return letter
-                await asyncio.sleep(0.005)
+        (letter,) = await eventually(lambda: self.bus.dead_letters("augmenter.ImageLabeled"), "A dead letter")
+        assert isinstance(letter, DeadLetter)
+        return letter
 
 
 @contextlib.asynccontextmanager
@@ -97,7 +93,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     try:
         yield started
     finally:
-        await bus.drain(5)
+        await bus.drain(LIMIT_S)
         await service.stop()
         await bus.close()
 

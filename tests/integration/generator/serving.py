@@ -24,7 +24,7 @@ from shared.events import Event, ImageFailed, ImageGenerated, ImageRequested, Su
 from shared.message import Message
 from shared.service import Service
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View, generated_image_id
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, eventually
 from tests.fakes.openai_server import KEY, OpenAIServer
 
 PRICE = 0.03
@@ -96,7 +96,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    tmp_path: Path, blobs: Blobs, provider: Provider, *, max_tries: int = 3, drain_s: float = 5
+    tmp_path: Path, blobs: Blobs, provider: Provider, *, max_tries: int = 3, drain_s: float = LIMIT_S
 ) -> AsyncIterator[Running]:
     """A generator until the context is left, then drained and stopped as on SIGTERM."""
     settings = GeneratorSettings.load(
@@ -118,7 +118,7 @@ async def running(
 
 
 def provider_for(
-    server: OpenAIServer, *, key: str = KEY, images_per_minute: float = 60_000, timeout_s: float = 5
+    server: OpenAIServer, *, key: str = KEY, images_per_minute: float = 60_000, timeout_s: float = LIMIT_S
 ) -> OpenAIProvider:
     """The provider under test, hardly waiting between its tries."""
     return OpenAIProvider(

@@ -25,7 +25,7 @@ from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import ConfigurationError
 from shared.events import FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from shared.tracing import trace_id
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, eventually
 from tests.fakes.blobs import FlakyBlobs
 from tests.fakes.openai_server import (
     Answer,
@@ -392,11 +392,12 @@ async def test_a_delivery_that_is_taken_away_does_not_lose_the_picture(
 async def test_a_stop_keeps_what_is_being_paid_for_and_pays_for_nothing_more(
     tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "CLOSING_S", 20)  # for a busy machine; the wait for a turn would be longer
+    monkeypatch.setattr(handlers, "CLOSING_S", LIMIT_S)
     released = asyncio.Event()
     server.otherwise = when(released, picture(png()))
-    messages = [requested(), requested()]  # whichever comes first: the other one's turn comes in a minute
-    async with running(tmp_path, blobs, provider_for(server, images_per_minute=1), drain_s=0) as generator:
+    messages = [requested(), requested()]  # whichever comes first: the other one's turn comes after that limit
+    provider = provider_for(server, images_per_minute=60 / (2 * LIMIT_S))
+    async with running(tmp_path, blobs, provider, drain_s=0) as generator:
         for message in messages:
             await generator.bus.publish(message)
         await eventually(lambda: server.calls)
@@ -410,7 +411,7 @@ async def test_a_stop_does_not_wait_for_ever(
 ) -> None:
     monkeypatch.setattr(handlers, "CLOSING_S", 0.02)
     server.otherwise = silence
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT_S):
         async with running(tmp_path, blobs, provider_for(server), drain_s=0) as generator:
             await generator.bus.publish(requested())
             await eventually(lambda: server.calls)
@@ -476,7 +477,7 @@ def test_the_process_without_a_key_ends_with_status_2_and_one_error(tmp_path: Pa
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LIMIT_S,
             check=False,
         )
     assert ended.returncode == 2

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections import Counter
 from typing import Any, Protocol
+
+from tests.eventually import eventually
 
 
 class Ledger(Protocol):
@@ -49,11 +51,16 @@ async def counted(ledger: Ledger) -> dict[str, int]:
 
 async def assert_counters(ledger: Ledger) -> None:
     """Every counter is what its rows say, and labels are the same in both places that keep them."""
-    for _ in range(100):  # looked at again while something is under way: nothing mends a wrong counter
+    found: dict[str, int] = {}
+    expected: dict[str, int] = {}
+
+    async def agree() -> bool:
+        nonlocal found, expected
         found, expected = await counted(ledger), await recount(ledger)
-        if found == expected:
-            break
-        await asyncio.sleep(0.02)
+        return found == expected
+
+    with contextlib.suppress(AssertionError):  # for that the two are shown
+        await eventually(agree, every_s=0.02)  # as long as something is under way: nothing mends a wrong counter
     assert found == expected
     listed: dict[object, dict[str, int | None]] = {row["id"]: {} for row in await ledger.rows("images")}
     for row in await ledger.rows("image_labels"):

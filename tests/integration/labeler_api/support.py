@@ -168,6 +168,11 @@ class Labeler:
         async with self.database.reading() as connection:
             return await rows_of(connection, sa.select(metadata.tables[table]))
 
+    def handled(self, event: str, outcome: str) -> float:
+        """Deliveries of an event that the service has handled with an outcome."""
+        labels = {"event": event, "outcome": outcome}
+        return self.service.registry.get_sample_value("evenskin_events_handled_total", labels) or 0.0
+
     async def settled(self) -> None:
         """Wait until nothing is under way: no event waits, every accepted image has its variants."""
 

@@ -253,7 +253,7 @@ async def test_an_unreachable_database_is_a_problem_not_a_crash(tmp_path: Path, 
                 assert answer.headers["Retry-After"]
             assert (await running.call("GET", "/healthz")).status == 200
             await running.send("RebalanceRequested", {"targets": {"aging": 1}})
-            await asyncio.sleep(0.2)
+            await eventually(lambda: running.handled("RebalanceRequested", "retried") > 2 * running.settings.max_tries)
             assert await running.bus.dead_letters() == []
         finally:
             await admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')

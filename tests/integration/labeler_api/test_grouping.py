@@ -21,7 +21,7 @@ from shared.errors import DatabaseUnavailable
 from shared.events import FailureReason, ImageAugmented, ImageFailed, ImageRequested, TrainingProgressed, Variant
 from shared.message import Message
 from shared.taxonomy import Condition, Severity
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, eventually
 from tests.fakes.pictures import encoded, noise, png
 from tests.fakes.workers import seed_of
 from tests.integration.labeler_api.recount import assert_counters
@@ -276,7 +276,7 @@ async def test_works_that_come_together_share_transactions(database: Database) -
 async def test_a_message_that_comes_as_the_last_group_ends_is_not_left_waiting(database: Database) -> None:
     group = GroupCommit(database)
     for _ in range(5):  # each in the very step in which the one before is told its end
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             await group.run_once(message(), adding("good"))
     assert await found(database) == {"good": 5}
     await group.close()

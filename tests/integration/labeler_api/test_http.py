@@ -21,7 +21,7 @@ from shared.events import ImageLabeled, ModelPromoted, ModelTrained, TrainingPro
 from shared.imaging import MAX_BYTES
 from shared.model_card import LIVE_KEY
 from shared.taxonomy import Condition, Fold, fold_of
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, eventually
 from tests.fakes.bus import Listener
 from tests.fakes.pictures import png
 from tests.integration.labeler_api.support import Labeler, labeler
@@ -182,7 +182,8 @@ async def events_of(labeler: Labeler, campaign_id: str) -> list[dict[str, Any]]:
     return [json.loads(block.partition("data: ")[2]) for block in blocks]
 
 
-async def test_a_stream_says_every_change_and_ends(one: Labeler) -> None:
+async def test_a_stream_says_every_change_and_ends(one: Labeler, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.labeler_api.web.http_api.HEARTBEAT_S", LIMIT_S)
     campaign_id = await one.rebalance(targets={"aging": 2})
     watching = asyncio.create_task(events_of(one, campaign_id))
     await one.reaches(campaign_id, "met")
@@ -213,12 +214,12 @@ async def test_a_stream_says_every_change_and_ends(one: Labeler) -> None:
 
 
 async def test_an_open_stream_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    async with labeler(tmp_path, drain_s=30.0) as running:
+    async with labeler(tmp_path, drain_s=2 * LIMIT_S) as running:
         running.generator.answer = lambda request: None
         campaign_id = await running.rebalance(targets={"aging": 2})
         async with running.session.get(f"{running.url}/v1/rebalances/{campaign_id}/stream") as response:
             assert (await response.content.readline()).startswith(b"event: campaign")
-            await asyncio.wait_for(running.service.stop(), 5)
+            await asyncio.wait_for(running.service.stop(), LIMIT_S)
             await response.read()  # it ends as it should, not cut off
 
 
