@@ -8,14 +8,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.eventually import LIMIT_S, LONG_LIMIT_S
+
 EXAMPLES = 12  # random requests of each operation, beside those at the edges of what the description allows
-LIMIT_S = 150.0  # seconds for all of them, far above what they take
 
 _CONFIG = """
 color = false
 continue-on-failure = true
 max-stream-events = 1
-request-timeout = 30
+request-timeout = {limit_s}
 suppress-health-check = ["all"]
 
 [headers]
@@ -54,7 +55,7 @@ async def fuzz(
     `known`: values that exist, by the parameter (such as `path.id`) that takes them every other time. `config`: more
     lines of schemathesis.toml. It works in a directory of its own.
     """
-    lines = [_CONFIG.format(key=key, examples=EXAMPLES)]
+    lines = [_CONFIG.format(key=key, examples=EXAMPLES, limit_s=LIMIT_S)]
     for number, values in enumerate(known.values()):
         lines.append(f"[dictionaries.known{number}]\nvalues = {json.dumps(values)}")
     lines.append("[parameters]")
@@ -67,7 +68,7 @@ async def fuzz(
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(LONG_LIMIT_S):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from tests.eventually import LIMIT_S
+
 LONE_SURROGATE = rb"\ud800"  # as JSON escapes it: half of a character
 ODD_TEXTS = {"lone surrogate": LONE_SURROGATE, "nul": rb"\u0000", "no utf-8": b"\xff", "long": b"x" * 3000}
 ODD_SEGMENTS = ("%00", "%FF", "%ED%A0%80", "%2e%2e", "%2F", "%0a", "%", "x" * 3000)
@@ -42,7 +44,7 @@ async def send(port: int, method: str, path: str, *headers: bytes, body: bytes =
     try:
         start = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n".encode()
         writer.write(start + b"".join(header + b"\r\n" for header in headers) + b"\r\n" + body)
-        head, _, rest = (await asyncio.wait_for(reader.read(), 30)).partition(b"\r\n\r\n")
+        head, _, rest = (await asyncio.wait_for(reader.read(), LIMIT_S)).partition(b"\r\n\r\n")
     finally:
         writer.close()
         await writer.wait_closed()
