@@ -56,6 +56,15 @@ async def test_a_call_returns_what_it_returns(channel: FakeChannel, lifetime: Li
     await channel.close_callbacks(None)  # nobody waits any more
 
 
+async def test_the_news_of_a_loss_is_no_cancellation_of_the_caller(lifetime: Lifetime) -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    call = asyncio.create_task(lifetime.within(answer))
+    await asyncio.sleep(0)
+    answer.set_exception(asyncio.CancelledError())  # as the client does
+    with pytest.raises(TimeoutError):
+        await call
+
+
 async def test_a_cancelled_call_is_cancelled(lifetime: Lifetime) -> None:
     call = asyncio.create_task(lifetime.within(for_ever()))
     await asyncio.sleep(0)
