@@ -74,6 +74,8 @@ class Publisher:
         return True
 
     async def _ready(self) -> _Open:
+        if self._open is not None and not self._open.channel.is_closed:
+            return self._open
         async with self._lock:
             if self._open is None or self._open.channel.is_closed:
                 connection = await self._link.connection()
