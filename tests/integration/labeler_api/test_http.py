@@ -183,7 +183,7 @@ async def events_of(labeler: Labeler, campaign_id: str) -> list[dict[str, Any]]:
 
 
 async def test_a_stream_says_every_change_and_ends(one: Labeler, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.labeler_api.web.http_api.HEARTBEAT_S", LIMIT_S)
+    monkeypatch.setattr("services.labeler_api.web.routes.rebalances.HEARTBEAT_S", LIMIT_S)
     campaign_id = await one.rebalance(targets={"aging": 2})
     watching = asyncio.create_task(events_of(one, campaign_id))
     await one.reaches(campaign_id, "met")
