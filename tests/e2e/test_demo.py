@@ -48,7 +48,7 @@ def interrupt_once(tmp_path: Path, home: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + LONG_LIMIT_S
     ledger = home / "ledger.sqlite3"
     while not ledger.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

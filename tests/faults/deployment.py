@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -259,7 +260,7 @@ async def deployed(
         finally:
             for program in running.programs.values():
                 program.process.stop()
-            async for info in blobs.list(""):  # moto keeps everything in memory
-                await blobs.delete(info.key)
+            keys = [info.key async for info in blobs.list("")]
+            await asyncio.gather(*map(blobs.delete, keys))  # moto keeps everything in memory
             await blobs.close()
             await ledger.close()

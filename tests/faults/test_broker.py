@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -60,6 +61,7 @@ async def test_the_broker_stops_hard_and_its_connections_are_closed(
 
 def _close_connections(management: Management) -> None:
     closed: set[str] = set()
-    while len(closed) < CONNECTIONS:  # the API learns of a connection a moment after it is made
+    while len(closed) < CONNECTIONS:  # the API learns of a connection some seconds after it is made
+        time.sleep(0.1)
         names = {connection["name"] for connection in management.call("GET", "connections")}
         closed |= {name for name in names - closed if management.close_connection(name)}

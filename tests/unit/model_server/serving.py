@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
+from services.model_server import models
 from services.model_server.app import build
 from services.model_server.settings import ModelServerSettings
 from shared.embedded.blobs import DirectoryBlobs
@@ -92,7 +94,9 @@ async def running(home: Path, **settings: Any) -> AsyncIterator[Running]:
     options = {"home": home, "port": 0, "predict_workers": 2, "model_poll_s": 60.0, "drain_s": LIMIT_S, **settings}
     service = build(ModelServerSettings.load(**options), bus, blobs)
     await bus.start()
-    await service.start()
+    with pytest.MonkeyPatch.context() as patient:
+        patient.setattr(models, "START_WAIT_S", LIMIT_S)
+        await service.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{service.port}") as client:
             yield Running(service, bus, blobs, client)

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from shared.bus import Subscription
 from shared.embedded.blobs import DirectoryBlobs
@@ -136,8 +137,9 @@ async def test_the_drain_finishes_the_events_and_requests_in_hand(tmp_path: Path
             request = asyncio.create_task(code(client, "/slow"))
             await begun.acquire()
             await begun.acquire()
-            os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.sleep(0.2)
+            with capture_logs() as logs:
+                os.kill(os.getpid(), signal.SIGTERM)
+                await eventually(lambda: "service_draining" in [entry["event"] for entry in logs])
             assert finished == []
             may_end.set()
             assert await request == (200, None)
