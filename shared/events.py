@@ -73,6 +73,17 @@ class FailureReason(StrEnum):
     PROVIDER_ERROR = "provider_error"
 
 
+class TrainingFailure(StrEnum):
+    """Why a dataset gives no model."""
+
+    DATASET_TOO_SMALL = "dataset_too_small"
+    DATASET_UNREADABLE = "dataset_unreadable"
+    IMAGES_UNREADABLE = "images_unreadable"
+    LOSS_NOT_FINITE = "loss_not_finite"
+    PARITY_FAILED = "parity_failed"
+    CRASHED = "crashed"
+
+
 class Model(BaseModel):
     """Base of events and their parts: frozen; fields a newer sender added are passed over."""
 
@@ -325,6 +336,24 @@ class TrainingProgressed(Event):
     """Scores on the validation fold: `validation_accuracy` and `validation_balanced_accuracy`."""
 
 
+class TrainingFailed(Event):
+    """A dataset will not be trained on: trying again would end the same way.
+
+    The campaign is met, without a model. A new rebalance, or a new dataset, is trained on anew.
+    """
+
+    run_id: RunId
+    """Training run that was given up."""
+    campaign_id: UUID
+    """Campaign whose dataset it was."""
+    dataset_version: DatasetVersion
+    """Version of that dataset."""
+    reason: TrainingFailure
+    """Why there is no model, for programs; `crashed` says that every try ended without naming its cause."""
+    detail: str
+    """Why there is no model and what to do, in sentences for people."""
+
+
 class ModelTrained(Event):
     """A model passed the parity check and lies in the store."""
 
@@ -377,6 +406,7 @@ EVENTS: dict[str, type[Event]] = {
         ImageAugmented,
         QuotaMet,
         TrainingProgressed,
+        TrainingFailed,
         ModelTrained,
         ModelPromoted,
     )

@@ -23,6 +23,8 @@ from shared.events import (
     RebalanceRejected,
     RebalanceRequested,
     Subject,
+    TrainingFailed,
+    TrainingFailure,
     TrainingProgressed,
     Variant,
     Verdict,
@@ -149,6 +151,13 @@ def _training() -> tuple[Event, ...]:
             train_loss=0.521,
             validation_loss=0.548,
             metrics={"validation_accuracy": 0.752, "validation_balanced_accuracy": 0.731},
+        ),
+        TrainingFailed(
+            run_id="run-81c3de0a9b24",
+            campaign_id=UUID("c2a6f0de-1f0b-4b1e-8a53-2f7f3f0c9d11"),
+            dataset_version="ds-9c1185a5c5e9fc54",
+            reason=TrainingFailure.DATASET_TOO_SMALL,
+            detail="The test fold has 1 images; 2 are needed. Import or generate more images, and train again.",
         ),
         ModelTrained(
             run_id=run,

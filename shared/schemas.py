@@ -24,6 +24,7 @@ ROUTES: dict[str, tuple[str, tuple[str, ...]]] = {
     "ImageAugmented": ("augmenter", ("labeler-api",)),
     "QuotaMet": ("labeler-api", ("trainer",)),
     "TrainingProgressed": ("trainer", ("labeler-api",)),
+    "TrainingFailed": ("trainer", ("labeler-api",)),
     "ModelTrained": ("trainer", ("labeler-api",)),
     "ModelPromoted": ("trainer", ("model-server",)),
 }

@@ -177,6 +177,8 @@ def look_line(look: Look) -> str:
     parts.append(f"{usd(campaign.spent_usd)} spent")
     if model is not None:
         parts.append(f"model {model.version} " + ("is live" if model.promoted else "was not promoted"))
+    elif campaign.state == "met" and campaign.reason is not None:
+        parts.append(campaign.reason)
     elif training is not None:
         parts.append(f"training: epoch {training.epoch} of {training.epochs}")
     elif campaign.state == "met":

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from services.labeler_api.campaigns import reviews, starting
-from services.labeler_api.campaigns.campaign import ModelMade, TrainingAdvanced
+from services.labeler_api.campaigns.campaign import ModelMade, TrainingAdvanced, TrainingGivenUp
 from services.labeler_api.campaigns.closing import apply_to_campaign
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.prices import micro_usd
@@ -38,6 +38,7 @@ from shared.events import (
     RebalanceRejected,
     RebalanceRequested,
     ReviewPolicy,
+    TrainingFailed,
     TrainingProgressed,
 )
 from shared.message import Message
@@ -222,11 +223,26 @@ async def note_model(ledger: Ledger, message: Message) -> None:
     await ledger.change_once(message, note)
 
 
+async def note_training_failed(ledger: Ledger, message: Message) -> None:
+    """TrainingFailed: the campaign waits for no model any more, and says why."""
+    event = message.event
+    assert isinstance(event, TrainingFailed)
+
+    async def note(transaction: Transaction) -> None:
+        campaign = await transaction.campaign(event.campaign_id)
+        if campaign is not None:
+            why = storable(f"{event.reason.value}: {event.detail}")
+            apply_to_campaign(transaction, campaign, TrainingGivenUp(why), ledger.settings)
+
+    await ledger.change_once(message, note)
+
+
 HANDLERS: dict[type[Event], Callable[[Ledger, Message], Awaitable[None]]] = {
     RebalanceRequested: start_campaign,
     ImageGenerated: review_generated,
     ImageFailed: reopen_failed,
     ImageAugmented: count_augmented,
     TrainingProgressed: note_progress,
+    TrainingFailed: note_training_failed,
     ModelTrained: note_model,
 }

@@ -65,7 +65,7 @@ async def watch_and_report(client: LabelerClient, campaign: Campaign, *, json_ou
 
 
 async def watch(client: LabelerClient, campaign: Campaign) -> Campaign:
-    """Show a campaign's progress until its model is there or it has failed. Returns the campaign as it ended."""
+    """Show a campaign's progress until its end. Returns the campaign as it ended."""
     last = campaign
     with progress_bars() as bars:
         shown = _CampaignBars(bars)
@@ -107,7 +107,7 @@ async def _next(stream: AsyncGenerator[Campaign]) -> Campaign:
 def raise_if_given_up(letters: Iterable[DeadLetterDocument], campaign_id: str) -> None:
     """Raise TrainingFailed if a dead letter is of this campaign's training.
 
-    Such a training publishes nothing: without this check one would wait for ever.
+    Such a training could not even say so: without this check one would wait for ever.
     """
     for letter in letters:
         if letter.queue == TRAINING_QUEUE and campaign_id in letter.body:
@@ -135,7 +135,7 @@ class _CampaignBars:
         if training is not None:
             losses = f"loss {training.train_loss:.3f}, validation {training.validation_loss:.3f}"
             self._show("training", training.epoch, training.epochs, losses)
-        elif campaign.state == "met" and not campaign.model:
+        elif campaign.state == "met" and not has_ended(campaign):
             self._show("training", 0, None, "starting")
 
     def _show(self, name: str, done: int, total: int | None, note: str) -> None:
@@ -175,10 +175,17 @@ def report(campaign: Campaign, *, json_output: bool) -> None:
 
 
 def has_ended(campaign: Campaign) -> bool:
-    """Whether a campaign has come to its end."""
-    return campaign.state in FAILED_STATES or (campaign.state == "met" and campaign.model is not None)
+    """Whether a campaign has come to its end: it failed, or its training ended with a model or without."""
+    if campaign.state == "met":
+        return campaign.model is not None or campaign.reason is not None
+    return campaign.state in FAILED_STATES
 
 
 def exit_status(campaign: Campaign) -> int:
-    """1 where the campaign did not get what was asked."""
-    return 1 if campaign.state in FAILED_STATES else 0
+    """1 where the campaign did not get what was asked: its images, and a model of them."""
+    return 1 if campaign.state in FAILED_STATES or is_not_trained(campaign) else 0
+
+
+def is_not_trained(campaign: Campaign) -> bool:
+    """Whether a campaign got its images, and its training ended without a model."""
+    return campaign.state == "met" and campaign.model is None and campaign.reason is not None

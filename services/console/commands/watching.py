@@ -60,8 +60,11 @@ async def _draw(looks: AsyncIterator[Look]) -> Campaign:
 async def _tell_lines(looks: AsyncIterator[Look]) -> Campaign:
     told, told_at = None, 0.0
     async for look in looks:
-        training = look.campaign.training
-        news = (look.campaign.state, training and training.epoch, look.dead_letters, look.campaign.model)
+        campaign, training = look.campaign, look.campaign.training
+        news = (
+            *(campaign.state, campaign.model, campaign.reason),
+            *(training and training.epoch, look.dead_letters),
+        )
         line = look_line(look)
         if news != told or time.monotonic() - told_at >= LINE_S:
             results().print(line, soft_wrap=True)

@@ -1,7 +1,7 @@
 """A campaign's life: what happens to it, and what follows. Pure: no connection, no clock, no bus.
 
 A campaign is `running` while its slots are filled, then `closing` while its dataset is written, and `met` once that
-is published; or `exhausted`, where slots failed; or `rejected`, and never ran.
+is published, with a reason if there will be no model; or `exhausted`, where slots failed; or `rejected`, and never ran.
 """
 
 from __future__ import annotations
@@ -86,11 +86,18 @@ class ModelMade:
 
 
 @dataclass(frozen=True)
+class TrainingGivenUp:
+    """The trainer made no model of its dataset, and will not. `why`: its reason and what to do."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class TrainingOverdue:
     """The trainer was not heard of for too long."""
 
 
-Happening = SlotsEnded | DatasetWritten | TrainingAdvanced | ModelMade | TrainingOverdue
+Happening = SlotsEnded | DatasetWritten | TrainingAdvanced | ModelMade | TrainingGivenUp | TrainingOverdue
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ TRANSITIONS: Mapping[tuple[CampaignState, type[Happening]], tuple[CampaignState,
     (CampaignState.CLOSING, DatasetWritten): (CampaignState.MET, Effects(publish=True, await_model=True)),
     (CampaignState.MET, TrainingAdvanced): (CampaignState.MET, Effects(await_model=True)),
     (CampaignState.MET, ModelMade): (CampaignState.MET, NOTHING),
+    (CampaignState.MET, TrainingGivenUp): (CampaignState.MET, NOTHING),
     (CampaignState.MET, TrainingOverdue): (CampaignState.MET, Effects(publish=True, await_model=True)),
 }
 """Every happening that changes something, by the state it meets. Any other leaves the campaign as it is."""
@@ -129,6 +137,10 @@ def decide(campaign: Campaign, happening: Happening) -> tuple[Campaign, Effects]
         case SlotsEnded(failed=failed) if failed:
             reason = f"{failed} of {campaign.total} slots used up their attempts or the budget"
             return replace(campaign, state=CampaignState.EXHAUSTED, reason=reason), NOTHING
-        case TrainingAdvanced() | TrainingOverdue() if not campaign.awaits_model:
+        case TrainingAdvanced() | TrainingGivenUp() | TrainingOverdue() if not campaign.awaits_model:
             return campaign, NOTHING
+        case TrainingGivenUp(why):
+            return replace(campaign, awaits_model=False, reason=f"not trained: {why}"), effects
+        case ModelMade():  # by another try: the training was not hopeless after all
+            return replace(campaign, awaits_model=False, reason=None), effects
     return replace(campaign, state=state, awaits_model=effects.await_model), effects

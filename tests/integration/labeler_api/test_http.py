@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import StoreUnavailable
-from shared.events import ImageLabeled, ModelPromoted, ModelTrained, TrainingProgressed
+from shared.events import ImageLabeled, ModelPromoted, ModelTrained, TrainingFailed, TrainingFailure, TrainingProgressed
 from shared.imaging import MAX_BYTES
 from shared.model_card import LIVE_KEY
 from shared.taxonomy import Condition, Fold, fold_of
@@ -204,6 +204,19 @@ async def test_a_stream_says_every_change_and_ends(one: Labeler, monkeypatch: py
     assert all(one_ != next_ for one_, next_ in pairwise(said))
     assert await events_of(one, campaign_id) == [said[-1]]  # late: the end, at once
     assert [model["version"] for model in (await one.get("/v1/models"))["models"]] == ["v1"]
+
+    untrained = await one.rebalance(targets={"aging": 0})
+    watching = asyncio.create_task(events_of(one, untrained))
+    failed = TrainingFailed(
+        run_id="r2",
+        campaign_id=UUID(untrained),
+        dataset_version="ds",
+        reason=TrainingFailure.PARITY_FAILED,
+        detail="They differ.",
+    )
+    await one.reaches(untrained, "met")
+    await one.publish(failed)
+    assert (await watching)[-1]["reason"] == "not trained: parity_failed: They differ."
 
     one.generator.answer = lambda request: b"broken"
     exhausted = await one.rebalance(targets={"acne": 1}, max_attempts=1)

@@ -9,7 +9,15 @@ from uuid import UUID
 
 from services.labeler_api.app import build
 from shared.embedded.bus import InProcessBus
-from shared.events import ImageLabeled, ImageRequested, ModelTrained, QuotaMet, RebalanceRequested
+from shared.events import (
+    ImageLabeled,
+    ImageRequested,
+    ModelTrained,
+    QuotaMet,
+    RebalanceRequested,
+    TrainingFailed,
+    TrainingFailure,
+)
 from shared.tracing import trace_id
 from tests.eventually import eventually
 from tests.fakes.bus import Listener
@@ -65,6 +73,44 @@ async def test_what_was_lost_is_asked_for_again(tmp_path: Path, database_url: st
         assert len(running.listener.events(QuotaMet)) == heard
         assert (await running.campaign(campaign_id))["slots"]["counted"] == 3
         await assert_counters(running)
+
+
+async def test_a_training_that_was_given_up_is_not_asked_for_again(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url, **SOON) as running:
+        campaign_id = await running.rebalance(target_per_condition=0)
+        await eventually(lambda: len(running.listener.events(QuotaMet)) > 1, "QuotaMet again")
+        failed = TrainingFailed(
+            run_id="run-1",
+            campaign_id=UUID(campaign_id),
+            dataset_version="ds-1",
+            reason=TrainingFailure.DATASET_TOO_SMALL,
+            detail="The test fold has 0 images\0; 2 are needed.",
+        )
+        await running.publish(failed)
+        await running.publish(failed)
+
+        async def given_up() -> bool:
+            return (await running.campaign(campaign_id))["reason"] is not None
+
+        await eventually(given_up)
+        document = await running.campaign(campaign_id)
+        assert document["state"] == "met"
+        assert document["model"] is None
+        assert document["reason"] == "not trained: dataset_too_small: The test fold has 0 images\ufffd; 2 are needed."
+        await running.settled()
+        heard = len(running.listener.events(QuotaMet))
+        await asyncio.sleep(0.4)  # two deadlines: nothing is overdue any more
+        assert len(running.listener.events(QuotaMet)) == heard
+
+        another = await running.rebalance(target_per_condition=0)
+        await eventually(lambda: str(running.listener.events(QuotaMet)[-1].campaign_id) == another, "A new try")
+        await running.publish(trained(campaign_id))  # a try that was under way elsewhere ended well after all
+
+        async def has_model() -> bool:
+            return (await running.campaign(campaign_id))["model"] is not None
+
+        await eventually(has_model)
+        assert (await running.campaign(campaign_id))["reason"] is None
 
 
 async def test_nothing_is_asked_again_before_its_deadline(one: Labeler) -> None:

@@ -264,6 +264,26 @@ def test_a_campaign_that_fails_is_told(run: Invoke, told: FakeServer, state: str
     assert "Nothing more could be generated." in ran.out
 
 
+def test_a_training_that_failed_ends_the_wait(run: Invoke, told: FakeServer) -> None:
+    told.streamed = [campaign_document(state="met"), campaign_document(state="met", reason="not trained: too small")]
+    ran = run("train")
+    assert ran.status == 1
+    assert "not trained: too small" in ran.out
+
+
+@pytest.mark.usefixtures("_quick")
+def test_watching_ends_with_a_training_that_failed(run: Invoke, told: FakeServer) -> None:
+    counted = {"total": 4, "counted": 4, "failed": 0, "open": 0}
+    told.shown = [
+        campaign_document(state="met", slots=counted, reason=reason) for reason in (None, "not trained: too small")
+    ]
+    ran = run("status", "--watch")
+    assert ran.status == 1
+    assert "met: 4 of 4 images, $0.00 spent, not trained: too small" in ran.out.splitlines()
+    told.listed = [campaign_document(state="met", reason="not trained: too small")]
+    assert "not trained: too small" in run("status", "--json").json["rebalances"][0]["reason"]
+
+
 def test_a_training_that_was_given_up_ends_the_wait(
     run: Invoke, told: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

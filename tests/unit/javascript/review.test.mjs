@@ -322,6 +322,9 @@ describe("progress of a campaign", () => {
     const met = campaign({ state: "met", training: { epoch: 3, epochs: 10 } });
     assert.equal(r.progress(met).state, "Training, epoch 3 of 10");
     assert.equal(r.progress({ ...met, model: { promoted: true } }).state, "Its model is live");
+    const untrained = r.progress({ ...met, reason: "not trained: parity_failed: They differ." });
+    assert.equal(untrained.state, "Quotas met, without a model");
+    assert.match(untrained.note, /not trained: parity_failed: They differ\./);
     assert.equal(r.progress({ ...met, model: { promoted: false } }).state, "Its model was not better");
     assert.equal(r.progress({ ...met, state: "exhausted" }).state, "Ended: some pictures could not be had");
   });

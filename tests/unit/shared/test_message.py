@@ -37,6 +37,8 @@ from shared.events import (
     RebalanceRequested,
     ReviewPolicy,
     Subject,
+    TrainingFailed,
+    TrainingFailure,
     TrainingProgressed,
     Variant,
     Verdict,
@@ -132,6 +134,13 @@ EXAMPLES: tuple[Event, ...] = (
     ),
     TrainingProgressed(
         run_id="r", campaign_id=uuid4(), epoch=1, epochs=9, train_loss=0.1, validation_loss=1e-12, metrics={"f1": 0.5}
+    ),
+    TrainingFailed(
+        run_id="r",
+        campaign_id=uuid4(),
+        dataset_version="ds-1",
+        reason=TrainingFailure.LOSS_NOT_FINITE,
+        detail="Der Verlust ist keine Zahl.",
     ),
     ModelTrained(
         run_id="r",

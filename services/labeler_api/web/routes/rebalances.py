@@ -102,9 +102,7 @@ class RebalanceRoutes(Routes):
             elif time.monotonic() - sent_at > HEARTBEAT_S:
                 await response.write(b":\n\n")
                 sent_at = time.monotonic()
-            if document.state not in (*ACTIVE, CampaignState.MET):
-                return
-            if document.state == CampaignState.MET and document.model is not None:
+            if _has_ended(document):
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STREAM_S):
@@ -113,6 +111,13 @@ class RebalanceRoutes(Routes):
             with contextlib.suppress(DatabaseUnavailable):  # the page waits with us
                 async with self._ledger.database.reading() as connection:
                     document = await views.campaign(connection, campaign_id)
+
+
+def _has_ended(campaign: Campaign) -> bool:
+    """Whether nothing more is to come of a campaign: it failed, or its training ended with a model or without."""
+    if campaign.state == CampaignState.MET:
+        return campaign.model is not None or campaign.reason is not None
+    return campaign.state not in ACTIVE
 
 
 def _rebalance_of_query(request: web.Request) -> RebalanceRequested:

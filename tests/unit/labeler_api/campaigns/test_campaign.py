@@ -19,6 +19,7 @@ from services.labeler_api.campaigns.campaign import (
     SlotsEnded,
     Terms,
     TrainingAdvanced,
+    TrainingGivenUp,
     TrainingOverdue,
     decide,
 )
@@ -28,14 +29,16 @@ RUNNING = Campaign(CampaignState.RUNNING, total=4, terms=TERMS, committed_micro_
 CLOSING = replace(RUNNING, state=CampaignState.CLOSING)
 WAITING = replace(RUNNING, state=CampaignState.MET, awaits_model=True)
 TRAINED = replace(WAITING, awaits_model=False)
+UNTRAINED = replace(WAITING, awaits_model=False, reason="not trained: parity_failed: They differ.")
 EXHAUSTED = replace(RUNNING, state=CampaignState.EXHAUSTED, reason="1 of 4 slots used up their attempts or the budget")
 REJECTED = replace(RUNNING, state=CampaignState.REJECTED, total=0, reason="over budget")
-CAMPAIGNS = (RUNNING, CLOSING, WAITING, TRAINED, EXHAUSTED, REJECTED)
+CAMPAIGNS = (RUNNING, CLOSING, WAITING, TRAINED, UNTRAINED, EXHAUSTED, REJECTED)
 
 ALL_COUNTED, ONE_FAILED, ONE_LEFT = SlotsEnded(4, 0), SlotsEnded(3, 1), SlotsEnded(3, 0)
 ONE_LEFT_ONE_FAILED = SlotsEnded(2, 1)
 WRITTEN, ADVANCED, MADE, OVERDUE = DatasetWritten(), TrainingAdvanced(), ModelMade(), TrainingOverdue()
-HAPPENINGS = (ALL_COUNTED, ONE_FAILED, ONE_LEFT, ONE_LEFT_ONE_FAILED, WRITTEN, ADVANCED, MADE, OVERDUE)
+GIVEN_UP = TrainingGivenUp("parity_failed: They differ.")
+HAPPENINGS = (ALL_COUNTED, ONE_FAILED, ONE_LEFT, ONE_LEFT_ONE_FAILED, WRITTEN, ADVANCED, MADE, GIVEN_UP, OVERDUE)
 
 CELLS: dict[tuple[Campaign, Happening], tuple[Campaign, Effects]] = {
     (RUNNING, ALL_COUNTED): (CLOSING, NOTHING),
@@ -43,6 +46,8 @@ CELLS: dict[tuple[Campaign, Happening], tuple[Campaign, Effects]] = {
     (CLOSING, WRITTEN): (WAITING, Effects(publish=True, await_model=True)),
     (WAITING, ADVANCED): (WAITING, Effects(await_model=True)),
     (WAITING, MADE): (TRAINED, NOTHING),
+    (WAITING, GIVEN_UP): (UNTRAINED, NOTHING),
+    (UNTRAINED, MADE): (TRAINED, NOTHING),
     (WAITING, OVERDUE): (WAITING, Effects(publish=True, await_model=True)),
 }
 """Every cell that is not here leaves the campaign as it is, and nothing follows."""
