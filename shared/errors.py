@@ -242,6 +242,30 @@ class DatasetTooSmall(TrainingFailed):
     code, status = "dataset_too_small", 422
 
 
+class DatasetUnreadable(TrainingFailed):
+    """A manifest is not in the store, or is none."""
+
+    code, status = "dataset_unreadable", 422
+
+
+class ImagesUnreadable(TrainingFailed):
+    """More of a manifest's images cannot be read than a training may leave out."""
+
+    code, status = "images_unreadable", 422
+
+
+class LossNotFinite(TrainingFailed):
+    """A training's loss became infinite or not a number."""
+
+    code = "loss_not_finite"
+
+
+class TriesUsedUp(TrainingFailed):
+    """Every try of a training ended without a model, and none could say why trying again is no use."""
+
+    code = "crashed"
+
+
 class ConfigurationError(EvenskinError):
     """A setting is missing or makes no sense."""
 

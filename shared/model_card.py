@@ -59,8 +59,21 @@ class LiveModel(BaseModel):
     traceparent: str | None = Field(default=None, description="W3C trace context of that request.")
 
 
+class LeftOut(BaseModel):
+    """An image of the manifest that a training left out, since this file of it could not be read, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    image_id: str
+    key: str
+    reason: str
+
+
 class ModelCard(BaseModel):
-    """`models/<version>/card.json`: what the model is, what it was trained on, what was measured."""
+    """`models/<version>/card.json`: what the model is, what it was trained on, what was measured.
+
+    `left_out`: the manifest's images that were neither trained nor measured on.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
@@ -77,6 +90,7 @@ class ModelCard(BaseModel):
     parity: dict[str, float]
     config: dict[str, Any]
     intended_use: str
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def model_key(version: str) -> str:

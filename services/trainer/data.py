@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from services.trainer.pixel_cache import Picture, PixelCache, Pixels
 from shared.blobs import Blobs
-from shared.errors import DatasetTooSmall, TrainingFailed
+from shared.errors import BlobNotFound, DatasetTooSmall, ImagesUnreadable
 from shared.manifest import ManifestImage
+from shared.model_card import LeftOut
 from shared.taxonomy import Condition, Fold
 
 CONDITIONS = tuple(Condition)
@@ -26,6 +27,7 @@ UNGRADED = -1  # present, severity not known
 UNKNOWN = -2  # nobody said whether it is present
 MIN_IMAGES = 2  # of each fold: below this nothing can be fitted, stopped or measured
 PARITY_IMAGES = 8  # encoded files that the parity check starts from
+LEFT_OUT_SHARE = 0.01  # of a manifest's images may be unreadable; one always may
 FETCHES_AT_ONCE = 8  # open reads of the store: enough to hide its latency, few enough for its connection pool
 
 Severities = npt.NDArray[np.int8]
@@ -68,6 +70,42 @@ def parity_pictures(images: Sequence[ManifestImage]) -> list[Picture]:
     return [pictures_of(image)[0] for image in chosen]
 
 
+def parity_files(images: Sequence[ManifestImage], encoded: Path) -> list[bytes]:
+    """Read the files of the parity check, of those that lie in `encoded`."""
+    fetched = [image for image in images if (encoded / image.sha256).exists()]
+    return [(encoded / picture.sha256).read_bytes() for picture in parity_pictures(fetched)]
+
+
+def left_out(images: Iterable[ManifestImage], unreadable: Mapping[str, str]) -> list[LeftOut]:
+    """The images that have an unreadable file, each with the first one. `unreadable`: why, by the file's SHA-256."""
+    found: dict[str, LeftOut] = {}
+    for image in images:
+        for picture in pictures_of(image):
+            if picture.sha256 in unreadable and picture.image_id not in found:
+                why = unreadable[picture.sha256]
+                found[picture.image_id] = LeftOut(image_id=picture.image_id, key=picture.key, reason=why)
+    return list(found.values())
+
+
+def readable_images(images: Sequence[ManifestImage], unreadable: Mapping[str, str]) -> list[ManifestImage]:
+    """The images all of whose files can be read. `unreadable`: why, by the file's SHA-256.
+
+    Raises ImagesUnreadable where more than one image and more than LEFT_OUT_SHARE of them would be left out: so
+    many are no accident, and a model without them is not the one that was asked for.
+    """
+    missing = left_out(images, unreadable)
+    allowed = max(1, int(len(images) * LEFT_OUT_SHARE))
+    if len(missing) > allowed:
+        first = missing[0]
+        raise ImagesUnreadable(
+            f"{len(missing)} of {len(images)} images cannot be read, and {allowed} may be left out; "
+            f"image {first.image_id} ('{first.key}'): {first.reason}",
+            advice="Restore the objects from a backup, or reject the images, and train again.",
+        )
+    gone = {entry.image_id for entry in missing}
+    return [image for image in images if str(image.image_id) not in gone]
+
+
 def shuffle_key(image: ManifestImage) -> str:
     """Sort key of an order that never changes and depends on neither age nor content."""
     return hashlib.sha256(str(image.image_id).encode()).hexdigest()
@@ -93,41 +131,56 @@ def presence(severity: Severities) -> tuple[npt.NDArray[np.bool_], npt.NDArray[n
 
 async def fetch(
     blobs: Blobs, images: Sequence[ManifestImage], encoded: Path, cache: Path, sizes: Iterable[int]
-) -> list[Picture]:
+) -> dict[str, str]:
     """Copy files from the store into `encoded`: those of the parity check, and those not yet decoded at every size.
 
-    Checks each file against its SHA-256. Returns the files that lie in `encoded` afterwards. Raises BlobNotFound
-    for a missing file, TrainingFailed for a changed one, StoreUnavailable.
+    Checks each file against its SHA-256. Returns why, by SHA-256, of the files that are missing or not those that
+    the manifest names. Raises ImagesUnreadable where they are too many, StoreUnavailable.
     """
     decoded = [PixelCache(cache, size).known() for size in sizes]
-    wanted = {picture.sha256: picture for picture in parity_pictures(images)}
-    for image in images:
-        for picture in pictures_of(image):
-            if not all(picture.sha256 in known for known in decoded):
-                wanted[picture.sha256] = picture
     await asyncio.to_thread(encoded.mkdir, parents=True, exist_ok=True)
-    waiting = iter(wanted.values())  # one queue for all fetchers: memory stays that of FETCHES_AT_ONCE files
+    unreadable: dict[str, str] = {}
+    while True:
+        readable = readable_images(images, unreadable)
+        wanted = {picture.sha256: picture for picture in parity_pictures(readable)}
+        for image in readable:
+            for picture in pictures_of(image):
+                if not all(picture.sha256 in known for known in decoded):
+                    wanted[picture.sha256] = picture
+        failed = await _fetch_all(blobs, wanted.values(), encoded)
+        if not failed:
+            return unreadable
+        unreadable |= failed  # once more: other images take their places in the parity check
+
+
+async def _fetch_all(blobs: Blobs, pictures: Iterable[Picture], encoded: Path) -> dict[str, str]:
+    """Fetch files. Returns why, by SHA-256, of those that cannot be had."""
+    waiting = iter(pictures)  # one queue for all fetchers: memory stays that of FETCHES_AT_ONCE files
+    failed: dict[str, str] = {}
 
     async def fetch_next() -> None:
         for picture in waiting:
-            await _fetch_one(blobs, picture, encoded)
+            problem = await _fetch_one(blobs, picture, encoded)
+            if problem is not None:
+                failed[picture.sha256] = problem
 
     async with asyncio.TaskGroup() as group:
         for number in range(FETCHES_AT_ONCE):
             group.create_task(fetch_next(), name=f"fetch {number}")
-    return list(wanted.values())
+    return failed
 
 
-async def _fetch_one(blobs: Blobs, picture: Picture, encoded: Path) -> None:
+async def _fetch_one(blobs: Blobs, picture: Picture, encoded: Path) -> str | None:
+    """Fetch one file, unless an earlier try of this run did. Returns why it cannot be had, or None."""
     target = encoded / picture.sha256
-    if target.exists():  # from an earlier try of this run
-        return
-    data = (await blobs.get(picture.key)).data
+    if target.exists():
+        return None
+    try:
+        data = (await blobs.get(picture.key)).data
+    except BlobNotFound:
+        return "The file is not in the store."
     if hashlib.sha256(data).hexdigest() != picture.sha256:
-        raise TrainingFailed(
-            f"The file of image {picture.image_id} ('{picture.key}') is not the one that the manifest names.",
-            advice="Restore the object from a backup, or reject the image.",
-        )
+        return "The file is not the one that the manifest names."
 
     def write() -> None:
         partial = target.with_suffix(".partial")
@@ -135,6 +188,7 @@ async def _fetch_one(blobs: Blobs, picture: Picture, encoded: Path) -> None:
         os.replace(partial, target)
 
     await asyncio.to_thread(write)
+    return None
 
 
 @dataclass(frozen=True)
@@ -164,21 +218,23 @@ class FoldData:
         return FoldData([self.image_ids[k] for k in keep], self.rows[keep], self.severity[keep], self.cache)
 
 
+def decode(
+    images: Sequence[ManifestImage], encoded: Path, cache: Path, size: int, threads: int, folds: Iterable[Fold] = Fold
+) -> dict[str, str]:
+    """Decode what the cache lacks of some folds. Returns why, by SHA-256, of the files that cannot be read."""
+    found = (picture for fold in folds for image in originals(images, fold) for picture in pictures_of(image))
+    return PixelCache(cache, size).add(found, encoded, threads)
+
+
 def load_folds(
-    images: Sequence[ManifestImage],
-    encoded: Path,
-    cache: Path,
-    size: int,
-    threads: int,
-    folds: Sequence[Fold] = tuple(Fold),
+    images: Sequence[ManifestImage], cache: Path, size: int, folds: Iterable[Fold] = Fold
 ) -> dict[Fold, FoldData]:
-    """Decode what the cache lacks, and return the folds at `size` pixels. Raises TrainingFailed for a damaged image."""
+    """The folds at `size` pixels, of images that are decoded. Raises TrainingFailed for one that is not."""
     store = PixelCache(cache, size)
     per_fold = {
         fold: [(image, picture) for image in originals(images, fold) for picture in pictures_of(image)]
         for fold in folds
     }
-    store.add((picture for pairs in per_fold.values() for _, picture in pairs), encoded, threads)
     return {
         fold: FoldData(
             [picture.image_id for _, picture in pairs],

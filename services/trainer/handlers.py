@@ -11,18 +11,18 @@ import structlog
 from services.trainer.metrics import TrainerMetrics
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
-from services.trainer.worker_process import WorkerCrashed
 from shared.blobs import Blobs
-from shared.bus import Bus, RetryLater, Undeliverable
-from shared.errors import (
-    BusUnavailable,
-    InvalidRequest,
-    ParityFailed,
-    StoreUnavailable,
+from shared.bus import Bus, RetryLater
+from shared.errors import BusUnavailable, EvenskinError, StoreUnavailable, UnroutableEvent
+from shared.events import (
+    Event,
+    ModelPromoted,
+    ModelTrained,
+    QuotaMet,
     TrainingFailed,
-    UnroutableEvent,
+    TrainingFailure,
+    TrainingProgressed,
 )
-from shared.events import Event, ModelPromoted, ModelTrained, QuotaMet, TrainingProgressed
 from shared.message import Message
 from shared.model_card import ModelCard
 from shared.taxonomy import derived_id
@@ -45,35 +45,48 @@ class Trainer:
 async def train_model(trainer: Trainer, message: Message) -> None:
     """QuotaMet: train on the dataset's manifest, store the model, and promote it if the gate agrees.
 
-    A dataset that cannot be trained on, or a model that fails its parity check, sends the message to the dead
-    letters at once. Where another try may succeed (a killed worker, a store that is down), the message comes again
-    and training goes on from its checkpoint.
+    Where trying again is no use (a dataset that cannot be trained on, a model that fails its parity check, tries
+    that are used up), TrainingFailed says so. Where another try may succeed (a killed worker, a store that is
+    down), the message comes again and training goes on from its checkpoint.
     """
     event = message.event
     assert isinstance(event, QuotaMet)
     run = Run(trainer.blobs, trainer.settings, event)
     published: set[int] = set()
+    try:
+        outcome = await run.card() or await run.failure() or await _train(trainer, message, run, published)
+    except StoreUnavailable as error:
+        raise RetryLater(f"{error.code}: {error}", counted=False) from error
+    if isinstance(outcome, TrainingFailed):
+        await _publish(trainer, message, outcome, run.id)
+    else:
+        await _publish_model(trainer, message, run, outcome, published)
+
+
+async def _train(trainer: Trainer, message: Message, run: Run, published: set[int]) -> ModelCard | TrainingFailed:
+    """One try. Returns the model's card, or how the run was given up; adds to `published` the epochs told of.
+
+    Raises what ended the try, where another one may succeed.
+    """
+    event = message.event
+    assert isinstance(event, QuotaMet)
 
     async def epoch_ended(epoch: dict[str, Any]) -> None:
         trainer.metrics.epoch_ended(epoch)
         if await _publish_epoch(trainer, message, run, epoch):
             published.add(epoch["epoch"])
 
+    log.info("training_started", run_id=run.id, images=event.images, dataset_version=event.dataset_version)
     try:
-        card = await run.card()
-        if card is None:
-            log.info("training_started", run_id=run.id, images=event.images, dataset_version=event.dataset_version)
-            with trainer.metrics.training():
-                card = await run.train(epoch_ended)
-            trainer.metrics.decided(promoted=card.config["gate"]["promoted"])
-    except StoreUnavailable as error:
-        raise RetryLater(f"{error.code}: {error}", counted=False) from error
-    except WorkerCrashed:
-        raise
-    except (TrainingFailed, ParityFailed, InvalidRequest) as error:
+        with trainer.metrics.training():
+            card = await run.train(epoch_ended)
+    except EvenskinError as error:
+        if error.code not in set(TrainingFailure):
+            raise
         log.error("training_failed", run_id=run.id, code=error.code, error=error.message)
-        raise Undeliverable(f"{error.code}: {error.message}") from error
-    await _publish_model(trainer, message, run, card, published)
+        return await run.give_up(TrainingFailure(error.code), f"{error.message} {error.advice}".strip())
+    trainer.metrics.decided(promoted=card.config["gate"]["promoted"])
+    return card
 
 
 async def _publish_epoch(trainer: Trainer, message: Message, run: Run, epoch: dict[str, Any]) -> bool:

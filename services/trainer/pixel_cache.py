@@ -60,8 +60,12 @@ class PixelCache:
             return {}
         return {text[row * (_DIGEST + 1) : row * (_DIGEST + 1) + _DIGEST]: row for row in range(rows)}
 
-    def add(self, pictures: Iterable[Picture], encoded: Path, threads: int) -> None:
-        """Decode the files that are not there yet. Raises TrainingFailed naming the image that is damaged."""
+    def add(self, pictures: Iterable[Picture], encoded: Path, threads: int) -> dict[str, str]:
+        """Decode the files that are not there yet. Returns why, by SHA-256, of those that cannot be read.
+
+        Raises TrainingFailed where a file in `encoded` is missing or is not the one that was fetched.
+        """
+        unreadable: dict[str, str] = {}
         self._directory.mkdir(parents=True, exist_ok=True)
         with (self._directory / "lock").open("a") as lock, ThreadPoolExecutor(max(1, threads)) as pool:
             fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file closes
@@ -74,12 +78,20 @@ class PixelCache:
                 index.seek(0, os.SEEK_END)
                 for chunk in _chunks(missing.values()):
                     # Pillow releases the interpreter lock while it decodes: threads use all cores.
-                    for decoded in pool.map(lambda picture: self._decode(picture, encoded), chunk):
-                        pixels.write(decoded.tobytes())
+                    added: list[str] = []
+                    for picture, decoded in zip(
+                        chunk, pool.map(lambda picture: self._decode(picture, encoded), chunk), strict=True
+                    ):
+                        if isinstance(decoded, ImageError):
+                            unreadable[picture.sha256] = decoded.message
+                        else:
+                            pixels.write(decoded.tobytes())
+                            added.append(picture.sha256)
                     pixels.flush()
                     os.fsync(pixels.fileno())
-                    index.write("".join(f"{picture.sha256}\n" for picture in chunk).encode())
+                    index.write("".join(f"{digest}\n" for digest in added).encode())
                     index.flush()
+        return unreadable
 
     def rows(self, sums: Sequence[str]) -> npt.NDArray[np.int64]:
         """Row numbers by the files' SHA-256 sums. Raises TrainingFailed for a file that was never added."""
@@ -105,14 +117,19 @@ class PixelCache:
         path.touch()
         return path.open("r+b")
 
-    def _decode(self, picture: Picture, encoded: Path) -> Pixels:
+    def _decode(self, picture: Picture, encoded: Path) -> Pixels | ImageError:
+        path = encoded / picture.sha256
         try:
-            return model_input((encoded / picture.sha256).read_bytes(), self._size)
-        except (ImageError, FileNotFoundError) as error:
-            raise TrainingFailed(
-                f"Image {picture.image_id} ('{picture.key}') cannot be read: {error}",
-                advice="Reject the image, and train again.",
-            ) from error
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise TrainingFailed(f"The file of image {picture.image_id} ('{picture.key}') was not fetched.") from error
+        try:
+            return model_input(data, self._size)
+        except ImageError as error:
+            if hashlib.sha256(data).hexdigest() == picture.sha256:
+                return error
+            path.unlink(missing_ok=True)  # damaged here, by a crash or the disk: the next try fetches it again
+            raise TrainingFailed(f"The file of image {picture.image_id} was damaged after it was fetched.") from error
 
 
 def _chunks(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:

@@ -1,8 +1,9 @@
 """One training run, from QuotaMet to a model in the store. Each step is safe to repeat.
 
-Three objects in the store mark the progress, so that any replica can go on: `training/<run>/checkpoint.pt` after
+Objects in the store mark the progress, so that any replica can go on: `training/<run>/checkpoint.pt` after
 each epoch, `models/<version>/card.json` once the model is proved and stored, `training/<run>/done.json` once
-its events are published.
+its events are published; or `training/<run>/failed.json`, once it is known that there will be no model.
+`training/<run>/tries.json` counts the tries since the last epoch.
 """
 
 from __future__ import annotations
@@ -21,13 +22,23 @@ import structlog
 from services.trainer.data import check_folds, fetch
 from services.trainer.settings import TrainerSettings
 from services.trainer.spec import RunSpec, checkpoint_path, model_path
+from services.trainer.tries import Tries
 from services.trainer.worker_process import run_worker
 from shared.blobs import Blobs
-from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed, StoreUnavailable, first_error
-from shared.events import QuotaMet
+from shared.errors import (
+    BlobNotFound,
+    DatasetUnreadable,
+    EvenskinError,
+    InvalidRequest,
+    PreconditionFailed,
+    StoreUnavailable,
+    TriesUsedUp,
+    first_error,
+)
+from shared.events import QuotaMet, TrainingFailed, TrainingFailure
 from shared.live_model import make_live, read_live
 from shared.manifest import ManifestImage, parse_manifest
-from shared.model_card import LiveModel, ModelCard, ModelMetadata, card_key, model_key
+from shared.model_card import LeftOut, LiveModel, ModelCard, ModelMetadata, card_key, model_key
 from shared.taxonomy import derived_id
 
 log = structlog.get_logger(__name__)
@@ -50,6 +61,7 @@ class Run:
         self._event = event
         self._dir = settings.work / "runs" / self.id
         self._cache = settings.work / "decoded"
+        self._tries = Tries(blobs, self._key("tries.json"))
 
     async def card(self) -> ModelCard | None:
         """The card of this run's model, or None where no earlier try came that far."""
@@ -58,13 +70,56 @@ class Run:
         except BlobNotFound:
             return None
 
-    async def train(self, on_epoch: Any) -> ModelCard:
-        """Fetch, train, prove, and store model and card.
+    async def failure(self) -> TrainingFailed | None:
+        """How this run was given up, or None where it was not."""
+        try:
+            return TrainingFailed.model_validate_json((await self._blobs.get(self._key("failed.json"))).data)
+        except BlobNotFound:
+            return None
 
-        Raises DatasetTooSmall, TrainingFailed, ParityFailed, InvalidRequest, BlobNotFound, StoreUnavailable.
+    async def give_up(self, reason: TrainingFailure, detail: str) -> TrainingFailed:
+        """Note that there will be no model, and remove the checkpoint and the working files. The first reason stays."""
+        failed = TrainingFailed(
+            run_id=self.id,
+            campaign_id=self._event.campaign_id,
+            dataset_version=self._event.dataset_version,
+            reason=reason,
+            detail=detail,
+        )
+        data = failed.model_dump_json(indent=1).encode()
+        try:
+            await self._blobs.put(self._key("failed.json"), data, content_type="application/json", if_absent=True)
+        except PreconditionFailed:
+            failed = await self.failure() or failed
+        await self._clean_up()
+        return failed
+
+    async def train(self, on_epoch: Any) -> ModelCard:
+        """Fetch, train, prove, and store model and card: one try of the `max_tries` that may end without an epoch.
+
+        Raises the errors of `TrainingFailure` where trying again is no use: DatasetTooSmall, DatasetUnreadable,
+        ImagesUnreadable, LossNotFinite, ParityFailed, TriesUsedUp. Raises StoreUnavailable, and whatever else ended
+        the try, where another one may succeed.
         """
-        manifest = (await self._blobs.get(self._event.manifest_key)).data
-        images = await asyncio.to_thread(lambda: list(parse_manifest(manifest)))
+        most = self._settings.max_tries
+        if await self._tries.begin() > most:
+            raise TriesUsedUp(f"The trainer died in each of {most} tries.", advice="See its log, and train again.")
+        try:
+            return await self._train(on_epoch)
+        except (StoreUnavailable, asyncio.CancelledError):
+            await self._tries.take_back()
+            raise
+        except Exception as error:
+            named = isinstance(error, EvenskinError) and error.code in set(TrainingFailure)
+            if named or self._tries.number < most:
+                raise
+            raise TriesUsedUp(
+                f"Each of {most} tries ended without a model, the last one with: {error}",
+                advice="See the trainer's log, and train again.",
+            ) from error
+
+    async def _train(self, on_epoch: Any) -> ModelCard:
+        manifest, images = await self._manifest()
         check_folds(images)  # before anything is fetched
         await asyncio.to_thread(self._dir.mkdir, parents=True, exist_ok=True)
         await asyncio.to_thread((self._dir / "manifest.jsonl").write_bytes, manifest)
@@ -72,6 +127,7 @@ class Run:
 
         async def epoch_ended(epoch: dict[str, Any]) -> None:
             await self._upload_checkpoint()
+            await self._tries.got_on()
             await on_epoch(epoch)
 
         for _ in range(COMPARISONS):
@@ -100,11 +156,25 @@ class Run:
 
     async def finish(self) -> None:
         """Remove the checkpoint and the working files, and note that the events of the run's end are published."""
-        await self._blobs.delete(self._key("checkpoint.pt"))
-        await asyncio.to_thread(shutil.rmtree, self._dir, ignore_errors=True)
+        await self._clean_up()
         await self._blobs.put(
             self._key("done.json"), json.dumps({"version": self.version}).encode(), content_type="application/json"
         )
+
+    async def _clean_up(self) -> None:
+        for name in ("checkpoint.pt", "tries.json"):
+            await self._blobs.delete(self._key(name))
+        await asyncio.to_thread(shutil.rmtree, self._dir, ignore_errors=True)
+
+    async def _manifest(self) -> tuple[bytes, list[ManifestImage]]:
+        key, advice = self._event.manifest_key, "Start a new rebalance: it writes a new manifest."
+        try:
+            manifest = (await self._blobs.get(key)).data
+            return manifest, await asyncio.to_thread(lambda: list(parse_manifest(manifest)))
+        except BlobNotFound as error:
+            raise DatasetUnreadable(f"The manifest '{key}' is not in the store.", advice=advice) from error
+        except InvalidRequest as error:
+            raise DatasetUnreadable(f"The manifest '{key}' is none: {error.message}", advice=advice) from error
 
     async def _spec(self, images: list[ManifestImage], live: LiveModel | None) -> RunSpec:
         config = self._settings.training
@@ -119,7 +189,7 @@ class Run:
                 sizes.append(card.metadata.input_size)
         encoded = self._dir / "encoded"
         try:
-            await fetch(self._blobs, images, encoded, self._cache, sizes)
+            unreadable = await fetch(self._blobs, images, encoded, self._cache, sizes)
         except* EvenskinError as errors:
             raise first_error(errors) from errors
         return RunSpec(
@@ -129,6 +199,7 @@ class Run:
             manifest=self._dir / "manifest.jsonl",
             encoded=encoded,
             cache=self._cache,
+            unreadable=unreadable,
             run_dir=self._dir,
             live=live_path,
             live_version=live.version if live else None,
@@ -159,6 +230,7 @@ class Run:
                 },
             },
             intended_use=INTENDED_USE,
+            left_out=tuple(LeftOut.model_validate(entry) for entry in result["left_out"]),
         )
         await self._blobs.put(card.key, data)
         try:

@@ -56,7 +56,8 @@ class RunSpec(BaseModel):
     """The worker's order, written as JSON into the run's directory.
 
     `encoded`: directory of the encoded pictures, each named by its SHA-256. It holds those of the parity check and
-    all that are not in `cache` yet. `live`: ONNX file of the live model.
+    all that are not in `cache` yet. `unreadable`: why, by SHA-256, of files that could not be fetched. `live`: ONNX
+    file of the live model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -67,6 +68,7 @@ class RunSpec(BaseModel):
     manifest: Path
     encoded: Path
     cache: Path
+    unreadable: dict[str, str] = {}
     run_dir: Path
     live: Path | None = None
     live_version: str | None = None

@@ -27,7 +27,7 @@ from services.trainer.augment import augment
 from services.trainer.data import UNGRADED, UNKNOWN, FoldData
 from services.trainer.model import LEVELS, ModelConfig, SkinNet, severity_probabilities
 from services.trainer.spec import TrainingConfig
-from shared.errors import TrainingFailed
+from shared.errors import LossNotFinite
 
 MAX_POSITIVE_WEIGHT = 20.0  # a condition with three positives must not drown all others
 EVALUATION_BATCH = 32  # pictures; bounds memory, has no influence on results
@@ -105,7 +105,7 @@ def train(
 ) -> Trained:
     """Train to the end, from `checkpoint` on if it is of this run.
 
-    Calls `on_epoch` once an epoch's checkpoint is on disk. Raises TrainingFailed where the loss is not finite.
+    Calls `on_epoch` once an epoch's checkpoint is on disk. Raises LossNotFinite.
     """
     use_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -140,15 +140,12 @@ def train(
             state.step += 1
             _update_average(average, net, min(config.ema_decay, state.step / (state.step + 10)))
             total += loss.item()
-        if not math.isfinite(total):
-            raise TrainingFailed(
+        validation_loss, scores = _validate(average, validation_answers, validation, weights)
+        if not math.isfinite(total + validation_loss):
+            raise LossNotFinite(
                 f"The loss of epoch {state.epoch + 1} is not a number.", advice="Lower the learning rate."
             )
-        state.finish(
-            Epoch(
-                state.epoch + 1, epochs, total / batches, *_validate(average, validation_answers, validation, weights)
-            )
-        )
+        state.finish(Epoch(state.epoch + 1, epochs, total / batches, validation_loss, scores))
         state.save(checkpoint)
         on_epoch(state.history[-1])
     return state.result()

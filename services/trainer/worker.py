@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.baseline import measure_baseline
-from services.trainer.data import check_folds, load_folds, parity_pictures
+from services.trainer.data import check_folds, decode, left_out, load_folds, parity_files, readable_images
 from services.trainer.evaluate import ExportedModel, balanced_fold
 from services.trainer.export import check_parity, export, metadata_of
 from services.trainer.gate import GATE_FOLD, decide
 from services.trainer.scores import choose_thresholds
 from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model_path, result_path
 from services.trainer.train import Epoch, predict, train, use_threads
-from shared.errors import EvenskinError, ModelInvalid
+from shared.errors import EvenskinError, ModelInvalid, TrainingFailed
 from shared.manifest import ManifestImage, parse_manifest
 from shared.taxonomy import Fold
 
@@ -38,14 +38,18 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def run(spec: RunSpec) -> dict[str, Any]:
     """Train, export, check parity and measure. Returns the content of `result.json`.
 
-    Raises DatasetTooSmall, TrainingFailed, ParityFailed.
+    Raises DatasetTooSmall, ImagesUnreadable, LossNotFinite, TrainingFailed, ParityFailed.
     """
     stopwatch = _Stopwatch()
     threads = use_threads(spec.config.threads)
-    images = list(parse_manifest(spec.manifest.read_bytes()))
-    check_folds(images)
+    manifest = list(parse_manifest(spec.manifest.read_bytes()))
     size = spec.config.input_size
-    folds = load_folds(images, spec.encoded, spec.cache, size, threads)
+    fetched = readable_images(manifest, spec.unreadable)
+    check_folds(fetched)  # before anything is decoded
+    unreadable = spec.unreadable | decode(fetched, spec.encoded, spec.cache, size, threads)
+    images = readable_images(manifest, unreadable)
+    check_folds(images)
+    folds = load_folds(images, spec.cache, size)
     validation, testing = folds[Fold.VALIDATION], folds[Fold.TEST]
     stopwatch.lap("decode")
 
@@ -57,8 +61,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
     path = model_path(spec.run_dir)
     export(trained.net, metadata, path)
     candidate = ExportedModel.load(path, threads)
-    files = [(spec.encoded / picture.sha256).read_bytes() for picture in parity_pictures(images)]
-    parity = check_parity(trained.net, candidate, files)
+    parity = check_parity(trained.net, candidate, parity_files(images, spec.encoded))
     stopwatch.lap("export")
 
     balanced_ids = balanced_fold(images)
@@ -81,6 +84,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
         if live is None
         else {"fold": GATE_FOLD, "candidate": measured[GATE_FOLD], "live": live, "live_version": spec.live_version},
         "parity": parity,
+        "left_out": [entry.model_dump() for entry in left_out(manifest, unreadable)],
         "promoted": decision.promoted,
         "reason": decision.reason,
         "config": {**spec.config.model_dump(mode="json"), "model": asdict(trained.net.config), "threads": threads},
@@ -99,7 +103,9 @@ def _measure_live(
     except ModelInvalid:
         return None  # a live model that cannot be opened serves nobody: it must not stand in the way
     size = model.metadata.input_size
-    testing = load_folds(images, spec.encoded, spec.cache, size, threads, [Fold.TEST])[Fold.TEST]
+    if decode(images, spec.encoded, spec.cache, size, threads, [Fold.TEST]):
+        raise TrainingFailed(f"A picture that was read at another size cannot be read at {size} pixels.")
+    testing = load_folds(images, spec.cache, size, [Fold.TEST])[Fold.TEST]
     return model.measure(testing.subset(balanced_ids))
 
 

@@ -14,13 +14,15 @@ from typing import Any
 import structlog
 
 from services.trainer.spec import FAILED_STATUS, RunSpec, result_path
-from shared.errors import DatasetTooSmall, ParityFailed, TrainingFailed
+from shared.errors import DatasetTooSmall, ImagesUnreadable, LossNotFinite, ParityFailed, TrainingFailed
 
 log = structlog.get_logger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]  # where `services` and `shared` lie, installed or not
 KEPT_LINES = 20  # of standard error that are logged; the last one goes into the error
-_ERRORS = {error.code: error for error in (DatasetTooSmall, ParityFailed, TrainingFailed)}
+_ERRORS = {
+    error.code: error for error in (DatasetTooSmall, ImagesUnreadable, LossNotFinite, ParityFailed, TrainingFailed)
+}
 
 
 class WorkerCrashed(TrainingFailed):
@@ -32,8 +34,8 @@ class WorkerCrashed(TrainingFailed):
 async def run_worker(spec: RunSpec, on_epoch: Callable[[dict[str, Any]], Awaitable[None]]) -> dict[str, Any]:
     """Run one spec in a process of its own and return its result. Cancelling this call kills the process.
 
-    Raises the error that the worker reported (DatasetTooSmall, ParityFailed, TrainingFailed), or WorkerCrashed
-    with the last line of its standard error.
+    Raises the error that the worker reported (DatasetTooSmall, ImagesUnreadable, LossNotFinite, ParityFailed,
+    TrainingFailed), or WorkerCrashed with the last line of its standard error.
     """
     path = spec.run_dir / "spec.json"
     await asyncio.to_thread(path.write_text, spec.model_dump_json(indent=1))

@@ -93,6 +93,16 @@ class Dataset:
         self.files[image.key], self.files[image.variants[0].key] = data, mirror
         return image
 
+    def add_broken(self, fold: Fold, seed: int = 999) -> ManifestImage:
+        """One more original, whose file is cut off, with its SHA-256 as the manifest names it."""
+        self.add({Condition.ACNE: Severity.MILD}, seed, fold=fold)
+        image = self.images.pop()
+        data = self.files[image.key][:200]
+        broken = image.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+        self.images.append(broken)
+        self.files[image.key] = data
+        return broken
+
     def write_encoded(self, directory: Path) -> None:
         """Put every file a run uses where a fetch would have put it."""
         directory.mkdir(parents=True, exist_ok=True)

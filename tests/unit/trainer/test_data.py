@@ -12,15 +12,21 @@ from services.trainer.data import (
     PARITY_IMAGES,
     UNGRADED,
     UNKNOWN,
+    FoldData,
     check_folds,
+    decode,
     fetch,
+    left_out,
     load_folds,
+    parity_files,
+    parity_pictures,
     pictures_of,
+    readable_images,
     severities_of,
 )
 from services.trainer.pixel_cache import PixelCache
 from shared.embedded.blobs import DirectoryBlobs
-from shared.errors import BlobNotFound, DatasetTooSmall, TrainingFailed
+from shared.errors import DatasetTooSmall, ImagesUnreadable, TrainingFailed
 from shared.imaging import model_input
 from shared.taxonomy import Condition, Fold, Severity
 from tests.unit.trainer.squares import Dataset, dataset_of
@@ -36,9 +42,15 @@ async def stored(dataset: Dataset, blobs: DirectoryBlobs) -> None:
         await blobs.put(key, data)
 
 
+def decoded_folds(dataset: Dataset, encoded: Path, cache: Path, threads: int = 1) -> dict[Fold, FoldData]:
+    """All folds at 32 pixels, decoded from files that can all be read."""
+    assert decode(dataset.images, encoded, cache, 32, threads) == {}
+    return load_folds(dataset.images, cache, 32)
+
+
 def test_no_source_crosses_folds(small: Dataset, tmp_path: Path) -> None:
     small.write_encoded(tmp_path / "encoded")
-    folds = load_folds(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 1)
+    folds = decoded_folds(small, tmp_path / "encoded", tmp_path / "cache")
     ids = {fold: set(data.image_ids) for fold, data in folds.items()}
     assert not ids[Fold.TRAIN] & ids[Fold.VALIDATION]
     assert not ids[Fold.TRAIN] & ids[Fold.TEST]
@@ -50,7 +62,7 @@ def test_no_source_crosses_folds(small: Dataset, tmp_path: Path) -> None:
 
 def test_only_training_sees_variants(small: Dataset, tmp_path: Path) -> None:
     small.write_encoded(tmp_path / "encoded")
-    folds = load_folds(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 1)
+    folds = decoded_folds(small, tmp_path / "encoded", tmp_path / "cache")
     for fold, data in folds.items():
         copies = 2 if fold is Fold.TRAIN else 1
         assert len(data) == copies * len(set(data.image_ids))
@@ -59,7 +71,7 @@ def test_only_training_sees_variants(small: Dataset, tmp_path: Path) -> None:
 
 def test_a_flip_has_its_sources_labels(small: Dataset, tmp_path: Path) -> None:
     small.write_encoded(tmp_path / "encoded")
-    training = load_folds(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 1)[Fold.TRAIN]
+    training = decoded_folds(small, tmp_path / "encoded", tmp_path / "cache")[Fold.TRAIN]
     source, flip = (i for i, image_id in enumerate(training.image_ids) if image_id == training.image_ids[0])
     assert (training.severity[source] == training.severity[flip]).all()
     pixels = training.batch(np.array([source, flip]))
@@ -68,7 +80,7 @@ def test_a_flip_has_its_sources_labels(small: Dataset, tmp_path: Path) -> None:
 
 def test_pixels_are_those_of_the_shared_preprocessing(small: Dataset, tmp_path: Path) -> None:
     small.write_encoded(tmp_path / "encoded")
-    testing = load_folds(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 2)[Fold.TEST]
+    testing = decoded_folds(small, tmp_path / "encoded", tmp_path / "cache", 2)[Fold.TEST]
     keys = {str(image.image_id): image.key for image in small.images}
     for position, image_id in enumerate(testing.image_ids):
         expected = model_input(small.files[keys[image_id]], 32)
@@ -86,12 +98,12 @@ def test_labels_become_severities_and_masks() -> None:
 
 def test_a_second_run_decodes_only_what_is_new(small: Dataset, tmp_path: Path) -> None:
     small.write_encoded(tmp_path / "encoded")
-    first = load_folds(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 1)
+    first = decoded_folds(small, tmp_path / "encoded", tmp_path / "cache")
     grown = Dataset(list(small.images), dict(small.files))
     image = grown.add({Condition.AGING: Severity.MILD}, 77, fold=Fold.TEST)
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / image.sha256).write_bytes(grown.files[image.key])  # nothing else is there to decode
-    second = load_folds(grown.images, tmp_path / "new", tmp_path / "cache", 32, 1)
+    second = decoded_folds(grown, tmp_path / "new", tmp_path / "cache")
     assert len(second[Fold.TEST]) == len(first[Fold.TEST]) + 1
     assert (second[Fold.TRAIN].rows == first[Fold.TRAIN].rows).all()
 
@@ -110,13 +122,58 @@ def test_a_process_killed_while_decoding_leaves_a_usable_cache(small: Dataset, t
         assert (pixels_of_it == model_input(small.files[picture.key], 32)).all()
 
 
-def test_a_damaged_image_is_named(small: Dataset, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named_and_the_others_are_decoded(small: Dataset, tmp_path: Path) -> None:
+    dataset = Dataset(list(small.images), dict(small.files))
+    broken = dataset.add_broken(Fold.TEST)
+    dataset.write_encoded(tmp_path / "encoded")
+    for _ in range(2):  # what cannot be read never counts as decoded
+        unreadable = decode(dataset.images, tmp_path / "encoded", tmp_path / "cache", 32, 2)
+        assert set(unreadable) == {broken.sha256}
+    (named,) = left_out(dataset.images, unreadable)
+    assert (named.image_id, named.key) == (str(broken.image_id), broken.key)
+    assert named.reason
+    readable = readable_images(dataset.images, unreadable)
+    assert readable == small.images
+    folds = load_folds(readable, tmp_path / "cache", 32)
+    keys = {str(image.image_id): image.key for image in small.images}
+    for position, image_id in enumerate(folds[Fold.TEST].image_ids):
+        expected = model_input(small.files[keys[image_id]], 32)
+        assert (folds[Fold.TEST].batch(np.array([position]))[0] == expected).all()
+    with pytest.raises(TrainingFailed, match=broken.sha256):
+        load_folds(dataset.images, tmp_path / "cache", 32)
+
+
+def test_a_variant_that_cannot_be_read_costs_its_image(small: Dataset) -> None:
+    image = next(image for image in small.images if image.fold is Fold.TRAIN)
+    unreadable = {image.variants[0].sha256: "It is cut off."}
+    (named,) = left_out(small.images, unreadable)
+    assert (named.image_id, named.key) == (str(image.image_id), image.variants[0].key)
+    assert image not in readable_images(small.images, unreadable)
+
+
+@pytest.mark.parametrize(("images", "allowed"), [(3, 1), (100, 1), (199, 1), (200, 2), (1000, 10)])
+def test_one_image_of_a_hundred_may_be_left_out_and_always_one(images: int, allowed: int, small: Dataset) -> None:
+    copies = [
+        small.images[0].model_copy(update={"image_id": number, "sha256": f"{number:064}", "variants": ()})
+        for number in range(images)
+    ]
+    unreadable = {f"{number:064}": "It is cut off." for number in range(allowed)}
+    assert readable_images(copies, unreadable) == copies[allowed:]
+    with pytest.raises(ImagesUnreadable, match=rf"{allowed + 1} of {images} images cannot be read") as raised:
+        readable_images(copies, {**unreadable, f"{allowed:064}": "It is cut off."})
+    assert "It is cut off." in raised.value.message
+
+
+def test_a_file_damaged_on_this_machine_is_fetched_again_and_costs_no_image(small: Dataset, tmp_path: Path) -> None:
     small.write_encoded(tmp_path / "encoded")
     broken = small.images[5]
     path = tmp_path / "encoded" / broken.sha256
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(TrainingFailed, match=str(broken.image_id)):
-        load_folds(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 1)
+        decode(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 1)
+    assert not path.exists()
+    with pytest.raises(TrainingFailed, match="was not fetched"):
+        decode(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 1)
 
 
 async def test_fetch_brings_what_is_not_decoded_and_the_parity_images(
@@ -124,33 +181,46 @@ async def test_fetch_brings_what_is_not_decoded_and_the_parity_images(
 ) -> None:
     await stored(small, blobs)
     encoded, cache = tmp_path / "encoded", tmp_path / "cache"
-    first = await fetch(blobs, small.images, encoded, cache, [32])
-    assert len(first) == sum(len(pictures_of(image)) for image in small.images)
-    load_folds(small.images, encoded, cache, 32, 1)
-    again = await fetch(blobs, small.images, tmp_path / "again", cache, [32])
+    assert await fetch(blobs, small.images, encoded, cache, [32]) == {}
+    first = {path.name for path in encoded.iterdir()}
+    assert first == {picture.sha256 for image in small.images for picture in pictures_of(image)}
+    decoded_folds(small, encoded, cache)
+    assert await fetch(blobs, small.images, tmp_path / "again", cache, [32]) == {}
+    again = {path.name for path in (tmp_path / "again").iterdir()}
+    assert again == {picture.sha256 for picture in parity_pictures(small.images)}
     assert 0 < len(again) <= PARITY_IMAGES
-    assert {path.name for path in (tmp_path / "again").iterdir()} == {picture.sha256 for picture in again}
-    other_size = await fetch(blobs, small.images, tmp_path / "other", cache, [32, 48])
-    assert len(other_size) == len(first)
+    assert len(parity_files(small.images, tmp_path / "again")) == len(again)
+    assert await fetch(blobs, small.images, tmp_path / "other", cache, [32, 48]) == {}
+    assert {path.name for path in (tmp_path / "other").iterdir()} == first
 
 
-async def test_fetch_refuses_a_file_that_is_not_the_manifests(
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+async def test_fetch_names_a_file_that_is_missing_or_not_the_manifests_and_brings_the_others(
+    small: Dataset, blobs: DirectoryBlobs, tmp_path: Path, damage: str
+) -> None:
+    await stored(small, blobs)
+    small.write_encoded(tmp_path / "elsewhere")
+    decoded_folds(small, tmp_path / "elsewhere", tmp_path / "cache")
+    (lost, *_) = parity_pictures(small.images)  # already decoded, but its file is wanted for the parity check
+    if damage == "changed":
+        await blobs.put(lost.key, b"something else")
+    else:
+        await blobs.delete(lost.key)
+    unreadable = await fetch(blobs, small.images, tmp_path / "encoded", tmp_path / "cache", [32])
+    assert set(unreadable) == {lost.sha256}
+    files = parity_files(readable_images(small.images, unreadable), tmp_path / "encoded")
+    assert len(files) == len(parity_pictures(small.images))  # another image took its place
+    assert small.files[lost.key] not in files
+
+
+async def test_fetch_gives_up_where_too_many_files_are_missing(
     small: Dataset, blobs: DirectoryBlobs, tmp_path: Path
 ) -> None:
     await stored(small, blobs)
-    changed = small.images[3]
-    await blobs.put(changed.key, b"something else")
-    with pytest.raises(ExceptionGroup) as raised:
+    for image in small.images[:2]:
+        await blobs.delete(image.key)
+    with pytest.raises(ImagesUnreadable, match="2 of 64 images"):
         await fetch(blobs, small.images, tmp_path / "encoded", tmp_path / "cache", [32])
-    assert raised.group_contains(TrainingFailed, match=str(changed.image_id))
-
-
-async def test_fetch_tells_of_a_missing_file(small: Dataset, blobs: DirectoryBlobs, tmp_path: Path) -> None:
-    await stored(small, blobs)
-    await blobs.delete(small.images[3].key)
-    with pytest.raises(ExceptionGroup) as raised:
-        await fetch(blobs, small.images, tmp_path / "encoded", tmp_path / "cache", [32])
-    assert raised.group_contains(BlobNotFound)
 
 
 @pytest.mark.parametrize("fold", list(Fold))

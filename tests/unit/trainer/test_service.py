@@ -20,13 +20,22 @@ from services.trainer.app import build
 from services.trainer.export import metadata_of
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
-from services.trainer.spec import RunSpec, model_path
+from services.trainer.spec import RunSpec, checkpoint_path, model_path
+from services.trainer.tries import Tries
 from services.trainer.worker_process import WorkerCrashed, run_worker
 from shared.bus import Subscription
 from shared.embedded.blobs import DirectoryBlobs
 from shared.embedded.bus import InProcessBus
-from shared.errors import DatasetTooSmall
-from shared.events import Event, ModelPromoted, ModelTrained, QuotaMet, TrainingProgressed
+from shared.errors import DatasetTooSmall, ParityFailed, StoreUnavailable
+from shared.events import (
+    Event,
+    ModelPromoted,
+    ModelTrained,
+    QuotaMet,
+    TrainingFailed,
+    TrainingFailure,
+    TrainingProgressed,
+)
 from shared.live_model import make_live, read_live
 from shared.manifest import dump_manifest
 from shared.message import Message
@@ -69,12 +78,12 @@ class World:
     async def until_told(self, times: int) -> None:
         await eventually(lambda: len(self.events(ModelTrained)) >= times, within_s=LONG_LIMIT_S)
 
-    async def until_dead(self) -> str:
-        async def died() -> bool:
-            return bool(await self.bus.dead_letters(QUEUE))
-
-        await eventually(died, within_s=LONG_LIMIT_S)
-        return (await self.bus.dead_letters(QUEUE))[0].error
+    async def until_failed(self, times: int = 1) -> TrainingFailed:
+        """Until a training was given up, which leaves no dead letter. Returns how the last one was."""
+        await eventually(lambda: len(self.events(TrainingFailed)) >= times, within_s=LONG_LIMIT_S)
+        assert await self.bus.dead_letters(QUEUE) == []
+        failed: TrainingFailed = self.events(TrainingFailed)[-1]
+        return failed
 
     async def until_done(self, event: QuotaMet, times: int = 1) -> None:
         """Until the handler is through `times` times: its last act is the note that it told everybody."""
@@ -91,7 +100,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         world.heard.append(message)
 
     await world.bus.start()
-    for kind in (TrainingProgressed, ModelTrained, ModelPromoted):
+    for kind in (TrainingProgressed, TrainingFailed, ModelTrained, ModelPromoted):
         await world.bus.subscribe(Subscription("listener", kind, hear))
     service = build(settings, world.bus, world.blobs)
     await service.start()
@@ -104,7 +113,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 @pytest.fixture
 def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Replace the worker by one that answers at once. Returns what it says, to be changed, and its specs."""
-    said: dict[str, Any] = {"promoted": True, "specs": [], "meanwhile": None, "history": []}
+    said: dict[str, Any] = {"promoted": True, "specs": [], "meanwhile": None, "history": [], "left_out": []}
 
     async def answer(spec: RunSpec, on_epoch: Any) -> dict[str, Any]:
         said["specs"].append(spec)
@@ -118,6 +127,7 @@ def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             "metrics": {"history": said["history"]},
             "comparison": None,
             "parity": {},
+            "left_out": said["left_out"],
             "promoted": said["promoted"],
             "reason": "because",
             "config": {},
@@ -246,34 +256,86 @@ async def test_a_model_that_went_live_meanwhile_is_compared_with(
     assert live.previous == "m-newer"
 
 
-async def test_a_dataset_that_is_too_small_ends_in_the_dead_letters_and_the_service_lives(
+async def test_a_dataset_that_is_too_small_is_given_up_and_the_service_lives(
     world: World, small: Dataset, quick_worker: dict[str, Any]
 ) -> None:
     tiny = await world.quota_met(dataset_of(1, [Condition.ACNE]))
-    await world.bus.publish(Message(tiny, "labeler-api"))
-    assert "dataset_too_small" in await world.until_dead()
+    await world.bus.publish(Message(tiny, "labeler-api", correlation_id="the-campaign"))
+    failed = await world.until_failed()
+    assert (failed.reason, failed.campaign_id) == (TrainingFailure.DATASET_TOO_SMALL, tiny.campaign_id)
+    assert (failed.run_id, failed.dataset_version) == (
+        Run(world.blobs, world.settings, tiny).id,
+        tiny.dataset_version,
+    )
+    assert "fold has" in failed.detail
+    assert "Import or generate more images" in failed.detail
+    assert [message.correlation_id for message in world.heard] == ["the-campaign"]
     event = await world.quota_met(small)
     await world.bus.publish(Message(event, "labeler-api"))
     await world.until_done(event)
 
 
-async def test_a_damaged_image_is_named_in_the_dead_letter(world: World, small: Dataset) -> None:
+async def test_a_training_that_was_given_up_is_told_again_and_not_begun_again(
+    world: World, small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    async def differ(spec: RunSpec, on_epoch: Any) -> dict[str, Any]:
+        begun.append(spec.run_id)
+        raise ParityFailed("ONNX Runtime and PyTorch differ.")
+
+    monkeypatch.setattr(run_module, "run_worker", differ)
     event = await world.quota_met(small)
-    broken = small.images[2]
-    await world.blobs.put(broken.key, b"damaged")
+    for times in (1, 2):
+        await world.bus.publish(Message(event, "labeler-api"))
+        failed = await world.until_failed(times)
+    assert failed.reason is TrainingFailure.PARITY_FAILED
+    first, second = (message for message in world.heard if isinstance(message.event, TrainingFailed))
+    assert (first.id, first.event) == (second.id, second.event)
+    assert len(begun) == 1
+    assert not any((world.settings.work / "runs").iterdir())
+    again = await world.quota_met(small)  # the same dataset for another campaign
+    await world.bus.publish(Message(again, "labeler-api"))
+    assert (await world.until_failed(3)).campaign_id == again.campaign_id
+    assert len(set(begun)) == 2
+
+
+async def test_one_image_that_cannot_be_read_costs_that_image_and_not_the_run(world: World, small: Dataset) -> None:
+    event = await world.quota_met(small)
+    lost = small.images[2]
+    await world.blobs.put(lost.key, b"damaged")
     await world.bus.publish(Message(event, "labeler-api"))
-    error = await world.until_dead()
-    assert "training_failed" in error
-    assert str(broken.image_id) in error
+    await world.until_done(event)
+    (trained,) = world.events(ModelTrained)
+    card = ModelCard.model_validate_json((await world.blobs.get(card_key(trained.version))).data)
+    (left_out,) = card.left_out
+    assert (left_out.image_id, left_out.key) == (str(lost.image_id), lost.key)
+    assert "not the one that the manifest names" in left_out.reason
+    assert sum(card.metadata.providers.values()) <= len(small.images) - 1
 
 
-async def test_a_missing_manifest_is_a_clear_error(world: World) -> None:
+async def test_images_that_cannot_be_read_end_the_run_where_they_are_many(world: World, small: Dataset) -> None:
+    event = await world.quota_met(small)
+    for image in small.images[:2]:
+        await world.blobs.delete(image.key)
+    await world.bus.publish(Message(event, "labeler-api"))
+    failed = await world.until_failed()
+    assert failed.reason is TrainingFailure.IMAGES_UNREADABLE
+    assert any(str(image.image_id) in failed.detail for image in small.images[:2])
+
+
+@pytest.mark.parametrize("manifest", [None, b"no manifest"])
+async def test_a_manifest_that_is_missing_or_none_is_a_clear_error(world: World, manifest: bytes | None) -> None:
+    if manifest is not None:
+        await world.blobs.put("datasets/ds-0/manifest.jsonl", manifest)
     event = QuotaMet(
         campaign_id=uuid4(), dataset_version="ds-0", manifest_key="datasets/ds-0/manifest.jsonl", counts={},
         images=0, variants=0,
     )  # fmt: skip
     await world.bus.publish(Message(event, "labeler-api"))
-    assert "datasets/ds-0/manifest.jsonl" in await world.until_dead()
+    failed = await world.until_failed()
+    assert failed.reason is TrainingFailure.DATASET_UNREADABLE
+    assert "datasets/ds-0/manifest.jsonl" in failed.detail
 
 
 async def test_a_run_goes_on_at_another_replica_from_the_store(world: World, small: Dataset, tmp_path: Path) -> None:
@@ -311,7 +373,48 @@ async def test_a_worker_that_crashes_is_told_by_its_last_line(
         await run_worker(small.spec(tmp_path), nothing)
     event = await world.quota_met(small)
     await world.bus.publish(Message(event, "labeler-api"))
-    assert "no memory" in await world.until_dead()
+    failed = await world.until_failed()
+    assert failed.reason is TrainingFailure.CRASHED
+    assert "Each of 2 tries" in failed.detail
+    assert "no memory" in failed.detail
+
+
+async def test_a_run_in_which_the_whole_trainer_dies_ends_too(world: World, small: Dataset) -> None:
+    event = await world.quota_met(small)
+    run = Run(world.blobs, world.settings, event)
+    for _ in range(2):  # as if the machine had died in each
+        await Tries(world.blobs, f"training/{run.id}/tries.json").begin()
+    await world.bus.publish(Message(event, "labeler-api"))
+    failed = await world.until_failed()
+    assert failed.reason is TrainingFailure.CRASHED
+    assert "died in each of 2 tries" in failed.detail
+
+
+async def test_tries_that_get_on_are_not_used_up(world: World, small: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def one_epoch_more(spec: RunSpec, on_epoch: Any) -> dict[str, Any]:
+        checkpoint_path(spec.run_dir).write_bytes(b"a checkpoint")
+        await on_epoch({"epoch": 1})
+        raise WorkerCrashed("no memory")
+
+    monkeypatch.setattr(run_module, "run_worker", one_epoch_more)
+    run = Run(world.blobs, world.settings, await world.quota_met(small))
+    for _ in range(4):
+        with pytest.raises(WorkerCrashed):
+            await run.train(nothing)
+
+
+@pytest.mark.parametrize("ended", [StoreUnavailable("The store is down."), asyncio.CancelledError()])
+async def test_tries_that_were_ended_from_outside_are_not_used_up(
+    world: World, small: Dataset, monkeypatch: pytest.MonkeyPatch, ended: BaseException
+) -> None:
+    async def end(spec: RunSpec, on_epoch: Any) -> dict[str, Any]:
+        raise ended
+
+    monkeypatch.setattr(run_module, "run_worker", end)
+    run = Run(world.blobs, world.settings, await world.quota_met(small))
+    for _ in range(4):
+        with pytest.raises(type(ended)):
+            await run.train(nothing)
 
 
 async def test_what_a_library_prints_is_no_message(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import torch
 
 from services.trainer import train as training_module
 from services.trainer.augment import MAX_GAMMA, augment
-from services.trainer.data import UNGRADED, UNKNOWN, FoldData, load_folds
+from services.trainer.data import UNGRADED, UNKNOWN, FoldData, decode, load_folds
 from services.trainer.model import LOG_COLOURS, NOISE, ModelConfig, SkinNet, severity_probabilities
 from services.trainer.spec import TrainingConfig
 from services.trainer.train import Epoch, Trained, ordinal_loss, ordinal_targets, positive_weights, predict, train
-from shared.errors import TrainingFailed
+from shared.errors import LossNotFinite
 from shared.taxonomy import Fold
 from tests.unit.trainer.squares import TINY, Dataset, dataset_of
 
@@ -25,7 +26,8 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> dict[Fold, FoldData]:
     directory = tmp_path_factory.mktemp("folds")
     dataset: Dataset = dataset_of(16)
     dataset.write_encoded(directory / "encoded")
-    return load_folds(dataset.images, directory / "encoded", directory / "cache", 32, 1)
+    assert decode(dataset.images, directory / "encoded", directory / "cache", 32, 1) == {}
+    return load_folds(dataset.images, directory / "cache", 32)
 
 
 def fit(folds: dict[Fold, FoldData], checkpoint: Path, config: TrainingConfig = TINY, **options: Any) -> Trained:
@@ -152,8 +154,17 @@ def test_it_stops_early_and_keeps_the_best(folds: dict[Fold, FoldData], tmp_path
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run(folds: dict[Fold, FoldData], tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailed, match="not a number"):
+    with pytest.raises(LossNotFinite, match="not a number"):
         fit(folds, tmp_path / "checkpoint.pt", TINY.model_copy(update={"learning_rate": 1e30}))
+
+
+def test_a_validation_loss_that_is_not_a_number_ends_the_run(
+    folds: dict[Fold, FoldData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.trainer.train._validate", lambda *_: (math.nan, {}))
+    with pytest.raises(LossNotFinite, match="epoch 1"):
+        fit(folds, tmp_path / "checkpoint.pt", TINY)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_epochs_follow_from_the_budget() -> None:
