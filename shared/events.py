@@ -388,6 +388,8 @@ class ModelPromoted(Event):
     """Where the model lies: `models/<version>/model.onnx`."""
     sha256: Sha256
     """Hash of the model's bytes."""
+    generation: Annotated[int, Field(ge=0), stated(unit="changes")] = 0
+    """How often the live model had changed by then; the highest number is the newest. 0: an older sender."""
     promoted_at: Annotated[datetime, stated(bounds="with an offset from UTC")]
     """When it went live."""
     reason: str

@@ -179,6 +179,7 @@ def _training() -> tuple[Event, ...]:
             version=version,
             key=key,
             sha256=sha256,
+            generation=4,
             promoted_at=datetime(2026, 11, 23, 10, 15, tzinfo=UTC),
             reason="Macro balanced accuracy 0.8370, live 0.8000, on the same balanced test fold.",
         ),

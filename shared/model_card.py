@@ -52,6 +52,12 @@ class LiveModel(BaseModel):
     version: str
     key: str = Field(description="Where its ONNX file lies in the object store.")
     sha256: str = Field(description="SHA-256 of its ONNX file, in hexadecimal.")
+    generation: int = Field(
+        default=0,
+        ge=0,
+        description="How often the live model has changed, this time included; it alone says which of two promotions is "
+        "the later one. 0: an older program made this one live.",
+    )
     promoted_at: datetime
     reason: str = Field(description="Why it went live.")
     previous: str | None = Field(default=None, description="The version that was live before.")

@@ -1,7 +1,8 @@
 """Holds the served model, and swaps it without a dropped request.
 
 `models/live.json` names the live model; `ModelPromoted` only says that it changed. The holder reads the file at
-start and every `poll_s` seconds, which mends a missed event or a store that was down.
+start and every `poll_s` seconds, which mends a missed event or a store that was down. Events come late and twice, so
+they are ordered by their generation number; the file is followed whatever it says.
 """
 
 from __future__ import annotations
@@ -85,54 +86,64 @@ class ModelHolder:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Serve what `models/live.json` names, unless it is served already. Logs what goes wrong."""
-        try:
-            live = await read_live(self._blobs)
-        except ValidationError as error:
-            log.warning("live_model_unreadable", key=LIVE_KEY, error=first_problem(error))
-            return
-        except EvenskinError as error:
-            log.warning("live_model_unreadable", key=LIVE_KEY, code=error.code, error=error.message)
-            return
-        if live is None:
-            return  # nothing has been promoted yet; readiness says so
-        if self._served is None or _promoted_at(live) > _promoted_at(self._served.live):
+        """Serve what `models/live.json` names, unless it is served already. Logs what goes wrong.
+
+        The file decides, even where its generation is lower: it was restored from a backup, or an older program
+        that knows no number wrote it. It is read while no swap is under way, so it is never older than what is served.
+        """
+        async with self._swapping:
+            try:
+                live = await read_live(self._blobs)
+            except ValidationError as error:
+                log.warning("live_model_unreadable", key=LIVE_KEY, error=first_problem(error))
+                return
+            except EvenskinError as error:
+                log.warning("live_model_unreadable", key=LIVE_KEY, code=error.code, error=error.message)
+                return
+            if live is None or (self._served is not None and self._served.live == live):
+                return  # nothing has been promoted yet, and readiness says so; or nothing since
             with Span(
                 "serve live model",
                 parent=valid_traceparent(live.traceparent),
                 correlation_id=valid_correlation_id(live.correlation_id),
             ):
-                await self.promote(live)
+                await self._serve(live)
 
     async def promote(self, live: LiveModel) -> bool:
         """Load, check and warm up a model, then serve it. Returns whether it is served now.
 
-        The model before it answers until then, and stays if anything fails (`model_swap_failed`). A promotion
-        older than the served model's is ignored: events may come late or twice.
+        The model before it answers until then, and stays if anything fails (`model_swap_failed`). A promotion that is
+        not newer than the served model's is ignored.
         """
         async with self._swapping:
             served = self._served
-            if served is not None and served.live.sha256 == live.sha256 and served.live.version == live.version:
-                if _promoted_at(live) > _promoted_at(served.live):
-                    self._served = replace(served, live=live)  # promoted anew: the same bytes, nothing to load
+            if served is None or _is_newer(live, served.live):
+                return await self._serve(live)
+            if _same_model(live, served.live):
                 return True
-            if served is not None and _promoted_at(live) <= _promoted_at(served.live):
-                self._metrics.swaps.labels("ignored").inc()
-                log.info("model_promotion_ignored", version=live.version, served=served.live.version)
-                return False
-            try:
-                successor = await self._load(live)
-            except Exception as error:  # whatever it was, the model in service goes on
-                code = error.code if isinstance(error, EvenskinError) else "internal_error"
-                unexpected = not isinstance(error, EvenskinError)
-                log.warning("model_swap_failed", version=live.version, code=code, error=str(error), exc_info=unexpected)
-                self._metrics.swaps.labels("failed").inc()
-                return False
-            self._served = successor
-            self._metrics.model_served(live.version, successor.predictor.metadata.dataset_version)
-            self._metrics.swaps.labels("done").inc()
-            log.info("model_served", version=live.version, before=served.live.version if served else None)
+            self._metrics.swaps.labels("ignored").inc()
+            log.info("model_promotion_ignored", version=live.version, served=served.live.version)
+            return False
+
+    async def _serve(self, live: LiveModel) -> bool:
+        """Serve a model, unless it cannot be served. Call it with no other swap under way."""
+        served = self._served
+        if served is not None and _same_model(live, served.live):
+            self._served = replace(served, live=live)  # promoted anew: the same bytes, nothing to load
             return True
+        try:
+            successor = await self._load(live)
+        except Exception as error:  # whatever it was, the model in service goes on
+            code = error.code if isinstance(error, EvenskinError) else "internal_error"
+            unexpected = not isinstance(error, EvenskinError)
+            log.warning("model_swap_failed", version=live.version, code=code, error=str(error), exc_info=unexpected)
+            self._metrics.swaps.labels("failed").inc()
+            return False
+        self._served = successor
+        self._metrics.model_served(live.version, successor.predictor.metadata.dataset_version)
+        self._metrics.swaps.labels("done").inc()
+        log.info("model_served", version=live.version, before=served.live.version if served else None)
+        return True
 
     async def _load(self, live: LiveModel) -> ServedModel:
         data = (await self._blobs.get(live.key)).data
@@ -153,6 +164,17 @@ class ModelHolder:
         except (EvenskinError, ValidationError) as error:
             log.info("model_card_missing", version=live.version, error=type(error).__name__)
             return None
+
+
+def _same_model(one: LiveModel, other: LiveModel) -> bool:
+    return (one.version, one.sha256) == (other.version, other.sha256)
+
+
+def _is_newer(one: LiveModel, other: LiveModel) -> bool:
+    """Whether a promotion is the later of two. Times count only between two that older programs left unnumbered."""
+    if one.generation or other.generation:
+        return one.generation > other.generation
+    return _promoted_at(one) > _promoted_at(other)
 
 
 def _promoted_at(live: LiveModel) -> datetime:

@@ -36,7 +36,7 @@ from shared.errors import (
     first_error,
 )
 from shared.events import QuotaMet, TrainingFailed, TrainingFailure
-from shared.live_model import make_live, read_live
+from shared.live_model import make_live, read_live, read_pointer
 from shared.manifest import ManifestImage, parse_manifest
 from shared.model_card import LeftOut, LiveModel, ModelCard, ModelMetadata, card_key, model_key
 from shared.taxonomy import derived_id
@@ -135,20 +135,29 @@ class Run:
             spec = await self._spec(images, live)
             result = await run_worker(spec, epoch_ended)
             now_live = await read_live(self._blobs)
-            if (now_live and now_live.version) == (live and live.version):
+            if _named(now_live) == _named(live):
                 break
         return await self._store(result, spec)
 
     async def promote(self, card: ModelCard) -> LiveModel | None:
-        """Make the model live if its gate agreed and the model it was compared with is still the live one."""
+        """Make the model live if its gate agreed and the model it was compared with is still the live one.
+
+        One that went live again meanwhile, by a rollback of this very model perhaps, is not the one compared with.
+        Raises PreconditionFailed where another model goes live at the same moment.
+        """
         gate = card.config["gate"]
         if not gate["promoted"]:
             return None
-        live = await read_live(self._blobs)
-        if live is not None and live.version not in (card.version, gate["compared_with"]):
-            log.warning("promotion_dropped", version=card.version, live=live.version)
-            return None
-        return await make_live(self._blobs, version=card.version, sha256=card.sha256, reason=gate["reason"])
+        pointer = await read_pointer(self._blobs)
+        live = pointer.live
+        if live is not None and live.version != card.version:
+            compared = (gate["compared_with"], gate.get("compared_generation", live.generation))
+            if _named(live) != compared:
+                log.warning("promotion_dropped", version=card.version, live=live.version, generation=live.generation)
+                return None
+        return await make_live(
+            self._blobs, version=card.version, sha256=card.sha256, reason=gate["reason"], replacing=pointer
+        )
 
     async def is_finished(self) -> bool:
         """Whether the events of this run's end were published before."""
@@ -203,6 +212,7 @@ class Run:
             run_dir=self._dir,
             live=live_path,
             live_version=live.version if live else None,
+            live_generation=live.generation if live else 0,
             config=config,
         )
 
@@ -227,6 +237,7 @@ class Run:
                     "promoted": result["promoted"],
                     "reason": result["reason"],
                     "compared_with": spec.live_version,
+                    "compared_generation": spec.live_generation,
                 },
             },
             intended_use=INTENDED_USE,
@@ -267,3 +278,8 @@ class Run:
 
     def _key(self, name: str) -> str:
         return f"training/{self.id}/{name}"
+
+
+def _named(live: LiveModel | None) -> tuple[str | None, int]:
+    """Which model is live, and since which change."""
+    return (live.version, live.generation) if live else (None, 0)

@@ -72,6 +72,7 @@ class RunSpec(BaseModel):
     run_dir: Path
     live: Path | None = None
     live_version: str | None = None
+    live_generation: int = 0
     config: TrainingConfig = TrainingConfig()
 
 

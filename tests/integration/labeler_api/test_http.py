@@ -250,8 +250,10 @@ async def test_models_are_promoted_and_rolled_back(one: Labeler) -> None:
         answer = await one.call("POST", f"/v1/models/{version}/promotions", json={"reason": "it is better"})
         assert (answer.status, answer.json["version"], answer.json["reason"]) == (202, version, "it is better")
     assert (await one.get("/v1/models"))["live"]["version"] == "v2"
-    assert (await one.call("POST", "/v1/models/rollback")).json["version"] == "v1"
+    back = (await one.call("POST", "/v1/models/rollback")).json
+    assert (back["version"], back["generation"]) == ("v1", 3)
     await eventually(lambda: [event.version for event in heard.events(ModelPromoted)] == ["v1", "v2", "v1"])
+    assert [event.generation for event in heard.events(ModelPromoted)] == [1, 2, 3]
 
 
 async def test_an_import_is_told_to_the_augmenter_once(one: Labeler) -> None:

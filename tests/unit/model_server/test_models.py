@@ -148,6 +148,54 @@ async def test_a_rollback_is_a_newer_promotion_of_an_older_version(blobs: Direct
         assert holder.served.live.version == "v1"
 
 
+async def test_a_rollback_by_a_host_whose_clock_is_behind_is_served(
+    blobs: DirectoryBlobs, holder: ModelHolder, registry: MetricRegistry
+) -> None:
+    await put_model(blobs, "v1", at=EARLIER, generation=1)
+    async with holder:
+        ahead = EARLIER + timedelta(seconds=90)
+        promotion = await put_model(blobs, "v2", at=ahead, generation=2, live=False)
+        await promoted(holder, promotion)
+        await promoted(holder, await put_model(blobs, "v1", at=EARLIER + timedelta(seconds=1), generation=3))
+        assert holder.served.live.version == "v1"
+        await promoted(holder, promotion)  # delivered again, and its clock still says that it is the newest
+        assert holder.served.live.version == "v1"
+    assert swaps(registry, "ignored") == 1
+
+
+async def test_a_rollback_that_no_event_told_of_is_found_whatever_the_clocks_say(
+    blobs: DirectoryBlobs, holder: ModelHolder
+) -> None:
+    await put_model(blobs, "v2", at=EARLIER + timedelta(seconds=90), generation=2)
+    async with holder:
+        await put_model(blobs, "v1", at=EARLIER, generation=3)
+        await holder.refresh()
+        assert holder.served.live.version == "v1"
+
+
+async def test_the_file_is_followed_where_an_older_program_wrote_it_or_it_was_restored(
+    blobs: DirectoryBlobs, holder: ModelHolder
+) -> None:
+    await put_model(blobs, "v3", at=LATER, generation=3)
+    async with holder:
+        for version, generation in (("v2", 0), ("v1", 2)):
+            await put_model(blobs, version, at=EARLIER, generation=generation)
+            await holder.refresh()
+            assert holder.served.live.version == version
+
+
+async def test_a_numbered_promotion_is_newer_than_one_without_a_number(
+    blobs: DirectoryBlobs, holder: ModelHolder
+) -> None:
+    await put_model(blobs, "v1", at=LATER)
+    async with holder:
+        await promoted(holder, await put_model(blobs, "v2", at=EARLIER, generation=1, live=False))
+        assert holder.served.live.version == "v2"
+        old = ModelPromoted.model_validate((await put_model(blobs, "v3", at=LATER, live=False)).model_dump())
+        await promoted(holder, old)
+        assert holder.served.live.version == "v2"
+
+
 async def test_the_same_model_promoted_again_is_not_loaded_again(
     blobs: DirectoryBlobs, holder: ModelHolder, registry: MetricRegistry
 ) -> None:

@@ -110,23 +110,30 @@ def tiny_model(
     return data
 
 
-def live_model(version: str, data: bytes, *, at: datetime | None = None) -> LiveModel:
+def live_model(version: str, data: bytes, *, at: datetime | None = None, generation: int = 0) -> LiveModel:
     """The pointer to a model's bytes."""
     return LiveModel(
         version=version,
         key=model_key(version),
         sha256=hashlib.sha256(data).hexdigest(),
+        generation=generation,
         promoted_at=at or datetime.now(UTC),
         reason="a test",
     )
 
 
 async def put_model(
-    blobs: Blobs, version: str, data: bytes | None = None, *, at: datetime | None = None, live: bool = True
+    blobs: Blobs,
+    version: str,
+    data: bytes | None = None,
+    *,
+    at: datetime | None = None,
+    generation: int = 0,
+    live: bool = True,
 ) -> ModelPromoted:
     """Put a model, its card and (if `live`) the pointer into the store. Returns the event that tells of it."""
     data = data if data is not None else tiny_model(version, seed=sum(version.encode()))
-    pointer = live_model(version, data, at=at)
+    pointer = live_model(version, data, at=at, generation=generation)
     card = ModelCard(
         version=version,
         key=pointer.key,

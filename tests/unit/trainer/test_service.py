@@ -39,7 +39,7 @@ from shared.events import (
 from shared.live_model import make_live, read_live
 from shared.manifest import dump_manifest
 from shared.message import Message
-from shared.model_card import ModelCard, card_key, model_key
+from shared.model_card import LIVE_KEY, ModelCard, card_key, model_key
 from shared.taxonomy import Condition
 from tests.eventually import LIMIT_S, LONG_LIMIT_S, eventually
 from tests.unit.trainer.squares import TINY, Dataset, dataset_of
@@ -223,6 +223,37 @@ async def test_a_second_delivery_does_not_undo_a_rollback(
     live = await read_live(world.blobs)
     assert live is not None
     assert live.version == "m-old"
+
+
+async def test_a_trainer_killed_after_its_promotion_does_not_undo_a_rollback(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    await other_live(world, "m-old")
+    event = await world.quota_met(small)
+    run = Run(world.blobs, world.settings, event)
+    card = await run.train(nothing)
+    assert await run.promote(card) is not None
+    # Here it is killed. The model that it was compared with goes live again, and its message comes again.
+    await make_live(world.blobs, version="m-old", sha256="cd" * 32, reason="rollback")
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    live = await read_live(world.blobs)
+    assert live is not None
+    assert (live.version, live.generation) == ("m-old", 3)
+
+
+async def test_a_model_goes_live_where_the_live_one_is_of_an_older_program(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    await other_live(world, "m-old")
+    old = await read_live(world.blobs)
+    assert old is not None
+    await world.blobs.put(LIVE_KEY, old.model_dump_json(exclude={"generation"}).encode())
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    (promoted,) = world.events(ModelPromoted)
+    assert promoted.generation == 1
 
 
 async def test_a_model_that_the_gate_refuses_is_kept_and_not_promoted(

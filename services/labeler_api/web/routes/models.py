@@ -13,7 +13,7 @@ from shared.documents.requests import PromotionRequest
 from shared.errors import BlobNotFound, InvalidRequest, NotFound
 from shared.events import ModelPromoted
 from shared.http import document_response, json_body, parsed
-from shared.live_model import make_live, read_live
+from shared.live_model import LivePointer, make_live, read_live, read_pointer
 from shared.message import Message
 from shared.model_card import ModelCard, card_key
 
@@ -39,17 +39,17 @@ class ModelRoutes(Routes):
 
     async def roll_back(self, _: web.Request) -> web.Response:
         """Serve the version that was live before."""
-        live = await read_live(self._ledger.blobs)
+        pointer = await read_pointer(self._ledger.blobs)
+        live = pointer.live
         if live is None or live.previous is None:
             raise NotFound("There is no earlier model to go back to.")
-        return await self._promote(live.previous, f"rolled back from {live.version}")
+        return await self._promote(live.previous, f"rolled back from {live.version}", pointer)
 
-    async def _promote(self, version: str, reason: str) -> web.Response:
-        card = await _card(self._ledger.blobs, version)
-        live = await make_live(self._ledger.blobs, version=card.version, sha256=card.sha256, reason=reason)
-        event = ModelPromoted(
-            version=live.version, key=live.key, sha256=live.sha256, promoted_at=live.promoted_at, reason=live.reason
-        )
+    async def _promote(self, version: str, reason: str, replacing: LivePointer | None = None) -> web.Response:
+        blobs = self._ledger.blobs
+        card = await _card(blobs, version)
+        live = await make_live(blobs, version=card.version, sha256=card.sha256, reason=reason, replacing=replacing)
+        event = ModelPromoted(**live.model_dump(include=set(ModelPromoted.model_fields)))
 
         async def tell(transaction: Transaction) -> None:
             transaction.emit(Message(event, outbox.SOURCE))
