@@ -1,8 +1,8 @@
 """One training run, from QuotaMet to a model in the store. Each step is safe to repeat.
 
 Objects in the store mark the progress, so that any replica can go on: `training/<run>/checkpoint.pt` after
-each epoch, `models/<version>/card.json` once the model is proved and stored, `training/<run>/done.json` once
-its events are published; or `training/<run>/failed.json`, once it is known that there will be no model.
+each epoch, `models/<version>/card.json` once the model is proved, `model.onnx` beside it, `training/<run>/done.json`
+once its events are published; or `training/<run>/failed.json`, once it is known that there will be no model.
 `training/<run>/tries.json` counts the tries since the last epoch.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -65,6 +66,12 @@ class Run:
 
     async def card(self) -> ModelCard | None:
         """The card of this run's model, or None where no earlier try came that far."""
+        card = await self._stored_card()
+        if card is not None and await self._blobs.head(card.key) is None:
+            await self._put_model(card)  # an earlier try died between its card and its model
+        return card
+
+    async def _stored_card(self) -> ModelCard | None:
         try:
             return ModelCard.model_validate_json((await self._blobs.get(card_key(self.version))).data)
         except BlobNotFound:
@@ -173,6 +180,8 @@ class Run:
     async def _clean_up(self) -> None:
         for name in ("checkpoint.pt", "tries.json"):
             await self._blobs.delete(self._key(name))
+        async for staged in self._blobs.list(self._key("model-")):
+            await self._blobs.delete(staged.key)
         await asyncio.to_thread(shutil.rmtree, self._dir, ignore_errors=True)
 
     async def _manifest(self) -> tuple[bytes, list[ManifestImage]]:
@@ -243,7 +252,7 @@ class Run:
             intended_use=INTENDED_USE,
             left_out=tuple(LeftOut.model_validate(entry) for entry in result["left_out"]),
         )
-        await self._blobs.put(card.key, data)
+        await self._put_once(self._staged(card.sha256), data)
         try:
             await self._blobs.put(
                 card_key(self.version),
@@ -251,10 +260,34 @@ class Run:
                 content_type="application/json",
                 if_absent=True,
             )
-        except PreconditionFailed:  # another replica was quicker, with the same model: its card stands
-            return await self.card() or card
-        log.info("model_stored", run_id=self.id, version=self.version, promoted=result["promoted"])
+        except PreconditionFailed:  # another replica was quicker: its card stands, and so does the model it describes
+            card = await self._stored_card() or card
+        await self._put_model(card)
+        log.info("model_stored", run_id=self.id, version=self.version, promoted=card.config["gate"]["promoted"])
         return card
+
+    async def _put_model(self, card: ModelCard) -> None:
+        """Put the model that the stored card describes beside it.
+
+        Two replicas at one run make models that may differ in a bit, or in what was live when they were measured.
+        Each lays its model aside under its hash; the card that is stored first decides which one it is.
+        """
+        data = (await self._blobs.get(self._staged(card.sha256))).data
+        try:
+            await self._blobs.put(card.key, data, if_absent=True)
+        except PreconditionFailed:
+            there = await self._blobs.get(card.key)
+            if hashlib.sha256(there.data).hexdigest() != card.sha256:  # left by a try that described nothing
+                with contextlib.suppress(PreconditionFailed):  # another replica mends it
+                    await self._blobs.put(card.key, data, if_match=there.etag)
+
+    async def _put_once(self, key: str, data: bytes) -> None:
+        with contextlib.suppress(PreconditionFailed):  # the key is the content's: the same bytes are there
+            await self._blobs.put(key, data, if_absent=True)
+
+    def _staged(self, sha256: str) -> str:
+        """Where a model waits for the card that decides; removed once the run is finished."""
+        return self._key(f"model-{sha256}.onnx")
 
     async def _restore_checkpoint(self) -> None:
         path = checkpoint_path(self._dir)

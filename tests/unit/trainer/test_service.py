@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import stat
 import subprocess
@@ -113,17 +114,25 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 @pytest.fixture
 def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Replace the worker by one that answers at once. Returns what it says, to be changed, and its specs."""
-    said: dict[str, Any] = {"promoted": True, "specs": [], "meanwhile": None, "history": [], "left_out": []}
+    said: dict[str, Any] = {
+        "model": b"a model",
+        "promoted": True,
+        "specs": [],
+        "meanwhile": None,
+        "history": [],
+        "left_out": [],
+    }
 
     async def answer(spec: RunSpec, on_epoch: Any) -> dict[str, Any]:
         said["specs"].append(spec)
-        await asyncio.to_thread(model_path(spec.run_dir).write_bytes, b"a model")
-        if said["meanwhile"]:
-            await said["meanwhile"]()
+        model, meanwhile = said["model"], said["meanwhile"]
+        await asyncio.to_thread(model_path(spec.run_dir).write_bytes, model)
+        if meanwhile:
             said["meanwhile"] = None
+            await meanwhile()
         return {
             "metadata": metadata_of(spec.version, spec.dataset_version, [], [0.5] * 7, 32).model_dump(mode="json"),
-            "sha256": "ab" * 32,
+            "sha256": hashlib.sha256(model).hexdigest(),
             "metrics": {"history": said["history"]},
             "comparison": None,
             "parity": {},
@@ -192,6 +201,62 @@ async def test_a_second_delivery_tells_again_and_trains_nothing(
     assert len(quick_worker["specs"]) == 1
     first, second = (message for message in world.heard if isinstance(message.event, ModelTrained))
     assert (first.id, first.event) == (second.id, second.event)
+
+
+async def stored_model(world: World, run: Run) -> tuple[ModelCard, bytes]:
+    """The card of a run's model and the bytes beside it, which must be those that it describes."""
+    card = await run.card()
+    assert card is not None
+    data = (await world.blobs.get(card.key)).data
+    assert hashlib.sha256(data).hexdigest() == card.sha256
+    return card, data
+
+
+async def test_two_trainers_on_one_run_store_one_model_and_describe_it_as_it_is(
+    world: World, small: Dataset, quick_worker: dict[str, Any], tmp_path: Path
+) -> None:
+    event = await world.quota_met(small)
+    elsewhere = world.settings.model_copy(update={"trainer_work_dir": tmp_path / "elsewhere"})
+    first, second = (Run(world.blobs, settings, event) for settings in (world.settings, elsewhere))
+    quick_worker["model"] = b"a model, as x86 computes it"
+
+    async def first_is_quicker() -> None:
+        quick_worker["model"] = b"a model, as Arm computes it"
+        await first.train(nothing)
+
+    quick_worker["meanwhile"] = first_is_quicker
+    told = await second.train(nothing)
+    card, data = await stored_model(world, second)
+    assert told == card
+    assert data == b"a model, as Arm computes it"
+    await first.finish()
+    await second.finish()
+    await stored_model(world, first)
+    assert [info.key async for info in world.blobs.list("training/")] == [f"training/{first.id}/done.json"]
+
+
+async def test_a_trainer_that_dies_between_card_and_model_leaves_both_to_the_next(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    event = await world.quota_met(small)
+    run = Run(world.blobs, world.settings, event)
+    card = await run.train(nothing)
+    await world.blobs.delete(card.key)  # as if it had died before
+    quick_worker["model"] = b"another"
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    assert (await stored_model(world, run))[1] == b"a model"
+    assert len(quick_worker["specs"]) == 1
+
+
+async def test_a_model_that_no_card_describes_is_replaced(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    event = await world.quota_met(small)
+    run = Run(world.blobs, world.settings, event)
+    await world.blobs.put(model_key(run.version), b"left by a try that died before its card")
+    await run.train(nothing)
+    assert (await stored_model(world, run))[1] == b"a model"
 
 
 async def test_epochs_that_a_killed_trainer_left_untold_are_told_in_the_end(
