@@ -35,6 +35,7 @@ Labels = dict[
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False), stated(unit="US dollars")]
 Pixels = Annotated[int, stated(unit="pixels", bounds="1 or more")]
 Images = Annotated[int, stated(unit="images", bounds="0 or more")]
+Requests = Annotated[int, Field(ge=0), stated(unit="requests")]
 Target = Annotated[StrictInt, stated(unit="images", bounds=f"0 to {MAX_TARGET}, else RebalanceRejected")]
 Attempt = Annotated[int, stated(unit="attempts", bounds="1 to the campaign's max_attempts")]
 Epochs = Annotated[int, stated(unit="epochs", bounds="1 or more")]
@@ -67,10 +68,28 @@ class FailureReason(StrEnum):
     MODERATION_BLOCKED = "moderation_blocked"
     RATE_LIMITED = "rate_limited"
     QUOTA_EXHAUSTED = "quota_exhausted"
+    KEY_REJECTED = "key_rejected"
+    PERMISSION_DENIED = "permission_denied"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    PRICE_EXCEEDED = "price_exceeded"
     INVALID_REQUEST = "invalid_request"
     INVALID_RESPONSE = "invalid_response"
     TIMEOUT = "timeout"
+    OUTCOME_UNKNOWN = "outcome_unknown"
     PROVIDER_ERROR = "provider_error"
+
+
+ACCOUNT_FAILURES = frozenset(
+    {
+        FailureReason.QUOTA_EXHAUSTED,
+        FailureReason.KEY_REJECTED,
+        FailureReason.PERMISSION_DENIED,
+        FailureReason.MODEL_UNAVAILABLE,
+        FailureReason.PRICE_EXCEEDED,
+    }
+)
+"""Reasons that lie in the account or its settings, not in the image: every other image would fail as well, until a
+person mends it. Such an attempt cost nothing and has not ended: the same request may be sent again."""
 
 
 class TrainingFailure(StrEnum):
@@ -246,7 +265,9 @@ class ImageGenerated(Event):
     provider_request_id: str | None = None
     """The provider's id of the request; null where it gives none."""
     cost_usd: Usd
-    """What the picture cost."""
+    """What the picture cost, the requests whose outcome is unknown included."""
+    unknown_calls: Requests = 0
+    """Requests sent for the picture whose outcome is unknown; they may have been done, and are booked as paid."""
     quality: dict[str, Annotated[float, stated(unit="each signal's own", bounds="finite")]] = {}
     """Signals by name; `provider_calls` is how many requests were sent for the picture, failed ones too."""
 
@@ -267,7 +288,9 @@ class ImageFailed(Event):
     detail: str
     """Why there is no image, for people."""
     cost_usd: Usd = 0.0
-    """What the attempt cost all the same."""
+    """What the attempt cost all the same, the requests whose outcome is unknown included."""
+    unknown_calls: Requests = 0
+    """Requests sent for it whose outcome is unknown; they may have been done, and are booked as paid."""
 
 
 class ImageLabeled(Event):

@@ -37,7 +37,7 @@ from services.demo.report.render import render
 from services.demo.starting_set import UNBALANCED, draw_starting_set
 from services.demo.tables import comparison_table
 from services.generator.procedural_provider import ProceduralProvider
-from services.generator.provider import Order, unpaced
+from services.generator.provider import Order
 from shared.documents.balance import Balance
 from shared.documents.predictions import Prediction
 from shared.documents.rebalances import PlanDocument
@@ -288,7 +288,7 @@ async def _predict(demo: Demo, model_server: ModelClient) -> tuple[Prediction, b
     ((condition, severity),) = TRUTH.items()
     try:
         order = Order(derived_id("demo prediction", SEED), condition, severity, subject)
-        picture = (await provider.generate(order, unpaced)).data
+        picture = (await provider.generate(order)).data
     finally:
         await provider.close()
     with demo.notes.timed("predict"):

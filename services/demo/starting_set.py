@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import UUID, uuid5
 
 from services.generator.procedural_provider import ProceduralProvider
-from services.generator.provider import Order, unpaced
+from services.generator.provider import Order
 from shared.events import Subject
 from shared.taxonomy import MONK_TONES, AgeBand, Condition, Light, Sex, View, derived_id, split_over_severities
 
@@ -66,7 +66,7 @@ async def draw_starting_set(
     async def draw_one(path: Path, order: Order) -> None:
         if path not in there:
             async with places:
-                picture = await provider.generate(order, unpaced)
+                picture = await provider.generate(order)
                 await asyncio.to_thread(_write, path, picture.data)
         on_drawn()
 

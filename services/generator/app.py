@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from services.generator.claims import Claims
 from services.generator.handlers import HANDLERS, SOURCE, Generation
 from services.generator.pacing import Pacer
 from services.generator.provider import Provider
@@ -51,7 +52,8 @@ def build(
     blobs = blobs or open_blobs(settings)
     chosen = provider or open_provider(settings)
     registry = MetricRegistry()
-    generation = Generation(chosen, bus, blobs, Pacer(chosen.images_per_minute), registry)
+    claims = Claims(blobs, lease_s=settings.claim_lease_s)
+    generation = Generation(chosen, bus, blobs, Pacer(chosen.images_per_minute), claims, registry)
 
     @contextlib.asynccontextmanager
     async def provider_open() -> AsyncIterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
@@ -10,15 +11,17 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
-from pydantic import TypeAdapter
 
+from services.generator.calls import Doubt, Made, ProviderFailed, picture_for
+from services.generator.claims import ClaimHeld, Claims, Holding, Unclaimed
+from services.generator.keeping import Outcome, keep_picture, keep_record, record_of, until_stored
 from services.generator.metrics import GeneratorMetrics
 from services.generator.pacing import Pacer, PacingStopped
-from services.generator.provider import Order, Picture, Provider, ProviderFailed
+from services.generator.provider import Order, Picture, Provider
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater
-from shared.errors import BlobNotFound, ImageError, PreconditionFailed, StoreUnavailable
-from shared.events import Event, FailureReason, ImageFailed, ImageGenerated, ImageRequested
+from shared.errors import ImageError, StoreUnavailable
+from shared.events import ACCOUNT_FAILURES, Event, FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from shared.imaging import EXTENSIONS, MEDIA_TYPES, format_of, open_checked
 from shared.message import Message
 from shared.metrics import MetricRegistry
@@ -27,11 +30,9 @@ from shared.taxonomy import derived_id
 log = structlog.get_logger(__name__)
 
 SOURCE = "generator"
-STORE_RETRY_S = 10.0  # between tries to store what was paid for; only the end of the process ends them
 CLOSING_S = 3.0  # for pictures that are being paid for when the service stops, its drain over
 
 _STORED = ("PNG", "JPEG", "WEBP")  # formats that the dataset keeps
-_RECORD: TypeAdapter[ImageGenerated | ImageFailed] = TypeAdapter(ImageGenerated | ImageFailed)
 
 
 @dataclass
@@ -42,20 +43,19 @@ class Generation:
     bus: Bus
     blobs: Blobs
     pacer: Pacer
+    claims: Claims
     registry: MetricRegistry
-    at_work: dict[UUID, asyncio.Task[Event]] = field(default_factory=dict)
+    at_work: dict[UUID, asyncio.Task[Outcome]] = field(default_factory=dict)
     metrics: GeneratorMetrics = field(init=False)
 
     def __post_init__(self) -> None:
         self.metrics = GeneratorMetrics(self.registry, self.provider.name, lambda: len(self.at_work))
 
-    async def turn(self) -> None:
-        """Wait for the pace, then check the store: no picture is paid for that could not be kept.
-
-        Raises PacingStopped, StoreUnavailable.
-        """
-        await self.pacer.turn()
-        await self.blobs.check()
+    def holding(self, image_id: UUID) -> contextlib.AbstractAsyncContextManager[Holding]:
+        """The right to make an image: a claim where it is paid for. Raises ClaimHeld, StoreUnavailable."""
+        if self.provider.price_usd == 0:
+            return contextlib.nullcontext(Unclaimed(self.blobs))
+        return self.claims.holding(image_id)
 
     async def close(self) -> None:
         """Send no further request, and give pictures under way CLOSING_S to be stored."""
@@ -79,78 +79,103 @@ async def generate_image(generation: Generation, message: Message) -> None:
         task.add_done_callback(lambda done: _discard_task(generation, request.image_id, done))
     # Shielded: a picture that is being paid for is kept even if this delivery is cancelled.
     event = await asyncio.shield(task)
-    identity = str(derived_id(event.name(), request.image_id))
-    await generation.bus.publish(message.caused(event, source=SOURCE, id=identity))
+    identity = derived_id(event.name(), request.image_id)
+    if _is_account_failure(event):  # the same request may fail so again: each time is a happening of its own
+        identity = derived_id(event.name(), request.image_id, message.id)
+    await generation.bus.publish(message.caused(event, source=SOURCE, id=str(identity)))
 
 
-def _discard_task(generation: Generation, image_id: UUID, task: asyncio.Task[Event]) -> None:
+def _discard_task(generation: Generation, image_id: UUID, task: asyncio.Task[Outcome]) -> None:
     del generation.at_work[image_id]
     if not task.cancelled():
         task.exception()  # retrieved, also where no delivery waits for it any more
 
 
-def record_key(image_id: UUID) -> str:
-    """Key of the record of an image's outcome, ImageGenerated or ImageFailed. With a record, it is not made again."""
-    return f"images/{image_id}/generation.json"
+def _is_account_failure(event: Outcome) -> bool:
+    return isinstance(event, ImageFailed) and event.reason in ACCOUNT_FAILURES
 
 
-async def _found_or_made(generation: Generation, request: ImageRequested) -> Event:
+async def _found_or_made(generation: Generation, request: ImageRequested) -> Outcome:
     try:
-        record = await generation.blobs.get(record_key(request.image_id))
-    except BlobNotFound:
-        return await _make_and_keep(generation, request)
-    except StoreUnavailable as error:
-        raise RetryLater(error.message, counted=False) from error
-    log.info("image_found", image_id=str(request.image_id))  # made for an earlier delivery
-    return _RECORD.validate_json(record.data)
-
-
-async def _make_and_keep(generation: Generation, request: ImageRequested) -> Event:
-    order = Order(request.image_id, request.condition, request.severity, request.subject, request.earlier_rejections)
-    try:
-        picture = await _provider_picture(generation, order)
-        made = _generated_event(generation, request, picture, picture.data)
+        record = await record_of(generation.blobs, request.image_id)
+        if record is not None:
+            log.info("image_found", image_id=str(request.image_id))  # made for an earlier delivery
+            return record
+        await generation.pacer.turn()
+        async with generation.holding(request.image_id) as claim:
+            # Once more: whoever held the claim may have stored its outcome since.
+            ended = claim.outcome or await record_of(generation.blobs, request.image_id)
+            if ended is None:
+                return await _make_and_keep(generation, request, claim)
+            return await until_stored(request.image_id, lambda: _keep_outcome(generation, claim, ended))
     except PacingStopped:
         raise RetryLater("The generator is stopping.", counted=False) from None
+    except ClaimHeld as error:
+        raise RetryLater(str(error), counted=False) from error
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
+
+
+async def _make_and_keep(generation: Generation, request: ImageRequested, claim: Holding) -> Outcome:
+    order = Order(request.image_id, request.condition, request.severity, request.subject, request.earlier_rejections)
+    try:
+        made = await _made_picture(generation, order, claim)
+        generated = _generated_event(generation, request, made, made.picture.data, claim.doubt)
     except ProviderFailed as error:
-        log.warning("image_failed", image_id=str(request.image_id), reason=error.failure.value, detail=error.message)
-        failed = _failed_event(request, error.failure, error.message, error.cost_usd)
-        generation.metrics.image_ended(request.condition, error.failure, error.cost_usd)
-        return await _keep_until_stored(request, lambda: _keep_record(generation, failed))
-    generation.metrics.image_ended(request.condition, "generated", picture.cost_usd)
+        log.warning("image_failed", image_id=str(request.image_id), reason=error.reason.value, detail=error.message)
+        failed = _failed_event(request, error, claim.doubt)
+        generation.metrics.image_ended(request.condition, error.reason, failed.cost_usd, failed.unknown_calls)
+        if _is_account_failure(failed):
+            return failed  # without a record: the image may be asked for again
+        return await until_stored(request.image_id, lambda: _keep_outcome(generation, claim, failed))
+    generation.metrics.image_ended(request.condition, "generated", generated.cost_usd, generated.unknown_calls)
 
-    async def keep() -> Event:
-        data = await _keep_picture(generation, made.key, picture.data, made.media_type)
-        return await _keep_record(generation, _generated_event(generation, request, picture, data))
+    async def keep() -> Outcome:
+        data = await keep_picture(generation.blobs, generated.key, made.picture.data, generated.media_type)
+        return await _keep_outcome(generation, claim, _generated_event(generation, request, made, data, claim.doubt))
 
-    kept = await _keep_until_stored(request, keep)
-    log.info("image_generated", image_id=str(request.image_id), cost_usd=picture.cost_usd, calls=picture.calls)
+    kept = await until_stored(request.image_id, keep)
+    log.info("image_generated", image_id=str(request.image_id), cost_usd=generated.cost_usd, calls=made.calls)
     return kept
 
 
-async def _provider_picture(generation: Generation, order: Order) -> Picture:
-    """Have the provider make the picture, and observe how long it took, without the waiting for turns."""
-    waited_s = 0.0
+async def _keep_outcome(generation: Generation, claim: Holding, outcome: Outcome) -> Outcome:
+    """Settle the claim with an outcome, and store its record. Returns the outcome that stands.
 
-    async def turn() -> None:
-        nonlocal waited_s
+    Raises ClaimHeld, StoreUnavailable.
+    """
+    if claim.outcome is None:
+        await claim.settle(outcome)
+    standing = await keep_record(generation.blobs, outcome)
+    claim.close()
+    return standing
+
+
+async def _made_picture(generation: Generation, order: Order, claim: Holding) -> Made:
+    """Have the provider make the picture, and observe how long it took, without the waiting between requests."""
+    took_s = 0.0
+
+    async def generate(order: Order) -> Picture:
+        nonlocal took_s
+        generation.metrics.request_began()
         began = time.monotonic()
         try:
-            await generation.turn()
+            return await generation.provider.generate(order)
         finally:
-            waited_s += time.monotonic() - began
+            took_s += time.monotonic() - began
 
-    began = time.monotonic()
     try:
-        return await generation.provider.generate(order, generation.metrics.counting_turns(turn))
+        return await picture_for(order, generation.provider, claim, pause=generation.pacer.pause, generate=generate)
     finally:
-        generation.metrics.provider_took(time.monotonic() - began - waited_s)
+        if took_s:
+            generation.metrics.provider_took(took_s)
 
 
-def _generated_event(generation: Generation, request: ImageRequested, picture: Picture, data: bytes) -> ImageGenerated:
+def _generated_event(
+    generation: Generation, request: ImageRequested, made: Made, data: bytes, doubt: Doubt
+) -> ImageGenerated:
     """The event of a picture whose stored bytes are `data`. Raises ProviderFailed where they are no usable picture."""
+    picture = made.picture
     try:
         opened = open_checked(data)
     except ImageError as error:
@@ -180,58 +205,23 @@ def _generated_event(generation: Generation, request: ImageRequested, picture: P
         provider=generation.provider.name,
         model=picture.model,
         provider_request_id=picture.request_id,
-        cost_usd=picture.cost_usd,
-        quality={"provider_calls": float(picture.calls)},
+        cost_usd=picture.cost_usd + doubt.cost_usd,
+        unknown_calls=doubt.calls,
+        quality={"provider_calls": float(made.calls)},
     )
 
 
-def _failed_event(request: ImageRequested, reason: FailureReason, detail: str, cost_usd: float) -> ImageFailed:
+def _failed_event(request: ImageRequested, error: ProviderFailed, doubt: Doubt) -> ImageFailed:
     return ImageFailed(
         campaign_id=request.campaign_id,
         slot_id=request.slot_id,
         attempt=request.attempt,
         image_id=request.image_id,
-        reason=reason,
-        detail=detail,
-        cost_usd=cost_usd,
+        reason=error.reason,
+        detail=error.message,
+        cost_usd=error.cost_usd + doubt.cost_usd,
+        unknown_calls=doubt.calls,
     )
-
-
-async def _keep_until_stored(request: ImageRequested, keep: Callable[[], Awaitable[Event]]) -> Event:
-    """Store what was paid for, however long the store is down. Returns the outcome that stands."""
-    while True:
-        try:
-            return await keep()
-        except StoreUnavailable as error:
-            log.warning("outcome_not_stored_yet", image_id=str(request.image_id), error=error.message)
-            await asyncio.sleep(STORE_RETRY_S)
-
-
-async def _keep_picture(generation: Generation, key: str, data: bytes, media_type: str) -> bytes:
-    """Store a picture unless one is there. Returns the bytes that lie in the store then.
-
-    Another replica, or a generator that was killed, may have stored its own picture and published it.
-    """
-    try:
-        await generation.blobs.put(key, data, content_type=media_type, if_absent=True)
-    except PreconditionFailed:
-        return (await generation.blobs.get(key)).data
-    return data
-
-
-async def _keep_record(generation: Generation, event: ImageGenerated | ImageFailed) -> ImageGenerated | ImageFailed:
-    """Store the record of an outcome unless one is there. Returns the record that lies in the store then."""
-    key = record_key(event.image_id)
-    try:
-        await generation.blobs.put(
-            key, event.model_dump_json().encode(), content_type="application/json", if_absent=True
-        )
-    except PreconditionFailed:
-        standing = _RECORD.validate_json((await generation.blobs.get(key)).data)
-        if isinstance(event, ImageGenerated) and getattr(standing, "key", None) != event.key:
-            await generation.blobs.delete(event.key)  # a picture that no record is about
-        return standing
-    return event
 
 
 HANDLERS: dict[type[Event], Callable[[Generation, Message], Awaitable[None]]] = {

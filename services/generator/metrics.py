@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from services.generator.provider import Turn
 from shared.metrics import MetricRegistry
 
 _BUCKETS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)  # seconds: a drawing to a slow API's retries
@@ -22,34 +21,40 @@ class GeneratorMetrics:
             "condition",
             "outcome",
         )
-        cost = registry.counter("evenskin_generation_cost_usd_total", "What the provider was paid", "provider")
+        cost = registry.counter(
+            "evenskin_generation_cost_usd_total",
+            "What was paid, unknown outcomes included",
+            "provider",
+        )
         self._cost = cost.labels(provider)
         requests = registry.counter(
             "evenskin_provider_requests_total", "Requests begun at the provider, repeated ones too", "provider"
         )
         self._requests = requests.labels(provider)
+        unknown = registry.counter(
+            "evenskin_provider_unknown_requests_total",
+            "Requests whose outcome stayed unknown; they are booked as paid",
+            "provider",
+        )
+        self._unknown = unknown.labels(provider)
         self._seconds = registry.histogram(
             "evenskin_provider_seconds",
-            "Time the provider took for an image, repeated requests included, waiting for the pace excluded",
+            "Time the provider took for an image, repeated requests included, waiting between them excluded",
             "provider",
             buckets=_BUCKETS,
         ).labels(provider)
         registry.gauge("evenskin_images_in_progress", "Images being generated or stored").set_function(at_work)
 
-    def image_ended(self, condition: str, outcome: str, cost_usd: float) -> None:
-        """Count an image that was made or failed, and what it cost."""
+    def image_ended(self, condition: str, outcome: str, cost_usd: float, unknown_calls: int) -> None:
+        """Count an image that was made or failed, what it cost, and its requests whose outcome is unknown."""
         self._images.labels(self._provider, condition, outcome).inc()
         self._cost.inc(cost_usd)
+        self._unknown.inc(unknown_calls)
 
     def provider_took(self, seconds: float) -> None:
         """Observe the seconds that the provider took for an image."""
         self._seconds.observe(seconds)
 
-    def counting_turns(self, turn: Turn) -> Turn:
-        """Wrap a turn, so that each one given counts as a request."""
-
-        async def counted_turn() -> None:
-            await turn()
-            self._requests.inc()
-
-        return counted_turn
+    def request_began(self) -> None:
+        """Count a request that is sent."""
+        self._requests.inc()

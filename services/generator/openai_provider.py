@@ -1,28 +1,33 @@
-"""The OpenAI Images API as a provider. The client's own retries are off; ours are counted and bounded."""
+"""The OpenAI Images API as a provider. The client's own retries are off; ours are counted and bounded (`calls.py`)."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import random
 
+import httpx2
 import openai
-import structlog
 from openai import AsyncOpenAI
 
 from services.generator.prompts import prompt_of
-from services.generator.provider import Order, Picture, ProviderFailed, Turn
+from services.generator.provider import NotDone, Order, OutcomeUnknown, Picture
 from shared.events import FailureReason
 from shared.tracing import TRACE_HEADER, Span, current_traceparent
 
-log = structlog.get_logger(__name__)
-
-TRIES = 5  # requests for one picture, the first included
-FIRST_WAIT_S = 2.0  # seconds before the second request; doubled for each further one, with jitter
-LONGEST_WAIT_S = 60.0  # seconds; a longer Retry-After than this is not waited for
-TIMEOUT_S = 180.0  # seconds of one request: high-quality images take up to two minutes
+FIRST_WAIT_S = 2.0  # seconds before the second request
+TIMEOUT_S = 180.0  # seconds of one request, all in all: high-quality images take up to two minutes
+CONNECT_S = 10.0  # seconds for a connection: without one, nothing was sent
 _BLOCKED_CODES = {"moderation_blocked", "content_policy_violation"}
-_EXHAUSTED_CODES = {"insufficient_quota", "billing_hard_limit_reached"}
+_EXHAUSTED_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_MODEL_CODES = {"model_not_found", "model_deprecated"}
+_NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+_OWN_ERRORS = (500, 503)  # that the API answers itself, with its document, having made nothing
 
 
 class OpenAIProvider:
@@ -45,61 +50,45 @@ class OpenAIProvider:
     ) -> None:
         self.concurrency = concurrency
         self.images_per_minute: float | None = images_per_minute
+        self.price_usd = price_usd
+        self.first_wait_s = first_wait_s
         self._model = model
         self._size = size
-        self._price_usd = price_usd
-        self._first_wait_s = first_wait_s
-        self._client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout_s)
+        self._timeout_s = timeout_s
+        # The client's limits are of one connect and one read each; the whole call has its own in `generate`.
+        timeout = openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+        self._client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout)
 
-    async def generate(self, order: Order, turn: Turn) -> Picture:
-        """Ask for one picture, which comes as base64. Raises ProviderFailed, and what `turn` raises."""
+    async def generate(self, order: Order) -> Picture:
+        """Ask once for one picture, which comes as base64. Raises NotDone, OutcomeUnknown."""
         prompt = prompt_of(order)
-        for call in range(1, TRIES + 1):
-            await turn()
-            try:
-                # GPT image models always answer with b64_json and refuse `response_format`.
-                with Span("generate image", kind="client", attributes={"call": call}):
-                    response = await self._client.images.generate(
-                        model=self._model,
-                        prompt=prompt,
-                        n=1,
-                        size=self._size,
-                        output_format="png",
-                        extra_headers={TRACE_HEADER: current_traceparent()},
-                    )
-            except openai.APIError as error:
-                failure, wait_s = _failure_reason(error), self._wait_s(error, call)
-                if wait_s is None or call == TRIES:
-                    raise ProviderFailed(_message_of(error), failure) from error
-                log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=failure.value)
-                await asyncio.sleep(wait_s)
-                continue
-            except ValueError as error:  # what the client lets through of a body that is not JSON
-                raise self._no_picture() from error
-            data = _picture_in(response)
-            if not data:
-                raise self._no_picture()
-            # The client puts it on what it parsed, under this name; other servers may send none.
-            request_id = getattr(response, "_request_id", None)
-            return Picture(data, prompt, self._model, self._price_usd, request_id, calls=call)
-        raise AssertionError("unreachable: the last call returns or raises")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._answer(prompt)
+        except TimeoutError as error:
+            raise OutcomeUnknown(f"No answer within {self._timeout_s:g} s.", FailureReason.TIMEOUT) from error
+        except UnicodeEncodeError as error:
+            raise NotDone("OPENAI_API_KEY has characters that no header holds.", FailureReason.KEY_REJECTED) from error
+        except (openai.APIResponseValidationError, ValueError):  # of a body that is not JSON, or not in its shape
+            response = None
+        except openai.APIError as error:
+            raise _ended(error) from error
+        # The client puts it on what it parsed, under this name; other servers may send none.
+        request_id = getattr(response, "_request_id", None)
+        # An answer without a picture is billed all the same: it is no usable picture, and nobody asks for another.
+        return Picture(_picture_in(response), prompt, self._model, self.price_usd, request_id)
 
-    def _no_picture(self) -> ProviderFailed:
-        """The failure of an answer without a picture, which is billed all the same."""
-        return ProviderFailed("The answer holds no picture.", FailureReason.INVALID_RESPONSE, cost_usd=self._price_usd)
-
-    def _wait_s(self, error: openai.APIError, call: int) -> float | None:
-        """Seconds to wait before the next call, or None where another call would not help."""
-        if isinstance(error, openai.APIStatusError):
-            if _codes(error) & (_EXHAUSTED_CODES | _BLOCKED_CODES) or (
-                error.status_code < 500 and error.status_code not in (408, 409, 429)
-            ):
-                return None
-            asked_s = _retry_after_s(error.response.headers.get("retry-after", ""))
-            if asked_s is not None:
-                return asked_s if asked_s <= LONGEST_WAIT_S else None
-        backoff: float = min(LONGEST_WAIT_S, self._first_wait_s * 2 ** (call - 1))
-        return backoff * random.uniform(0.75, 1.25)
+    async def _answer(self, prompt: str) -> object:
+        # GPT image models always answer with b64_json and refuse `response_format`.
+        with Span("generate image", kind="client"):
+            return await self._client.images.generate(
+                model=self._model,
+                prompt=prompt,
+                n=1,
+                size=self._size,
+                output_format="png",
+                extra_headers={TRACE_HEADER: current_traceparent()},
+            )
 
     async def close(self) -> None:
         """Close the client's connections."""
@@ -116,6 +105,38 @@ def _picture_in(response: object) -> bytes:
         return b""
 
 
+def _ended(error: openai.APIError) -> NotDone | OutcomeUnknown:
+    """How a request without a picture ended.
+
+    It was surely not done where no connection was made, or the API itself refused it. Anything else, a gateway's
+    error, a connection that is lost or silent, says nothing about whether the picture was made and billed.
+    """
+    if isinstance(error, openai.APIStatusError) and (error.status_code < 500 or _is_own_error(error)):
+        return NotDone(
+            _message_of(error),
+            _refusal(error),
+            may_help=_may_help(error),
+            retry_after_s=_retry_after_s(error.response.headers.get("retry-after", "")),
+        )
+    if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, _NOT_SENT):
+        return NotDone(_message_of(error), FailureReason.PROVIDER_ERROR, may_help=True)
+    timed_out = isinstance(error, openai.APITimeoutError)
+    reason = FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR
+    return OutcomeUnknown(_message_of(error), reason)
+
+
+def _is_own_error(error: openai.APIStatusError) -> bool:
+    """Whether an error of the server is told by the API, in its document, and not by something in between."""
+    return error.status_code in _OWN_ERRORS and isinstance(error.body, dict) and "message" in error.body
+
+
+def _may_help(error: openai.APIStatusError) -> bool:
+    """Whether another request may help."""
+    if _codes(error) & (_EXHAUSTED_CODES | _BLOCKED_CODES):
+        return False
+    return error.status_code >= 500 or error.status_code in (408, 409, 429)
+
+
 def _retry_after_s(text: str) -> float | None:
     """Retry-After in seconds; None where it is absent, a date, or nonsense."""
     try:
@@ -129,18 +150,22 @@ def _codes(error: openai.APIError) -> set[str]:
     return {str(error.code), str(error.type)}
 
 
-def _failure_reason(error: openai.APIError) -> FailureReason:
-    if isinstance(error, openai.APITimeoutError):
-        return FailureReason.TIMEOUT
-    if _codes(error) & _BLOCKED_CODES:
+def _refusal(error: openai.APIStatusError) -> FailureReason:
+    """Why the API refused a request (platform.openai.com/docs/guides/error-codes)."""
+    codes = _codes(error)
+    if codes & _BLOCKED_CODES:
         return FailureReason.MODERATION_BLOCKED
-    if _codes(error) & _EXHAUSTED_CODES:
+    if codes & _EXHAUSTED_CODES or error.status_code == 402:
         return FailureReason.QUOTA_EXHAUSTED
-    if isinstance(error, openai.RateLimitError):
+    if codes & _MODEL_CODES or error.status_code == 404 or (error.status_code == 400 and error.param == "model"):
+        return FailureReason.MODEL_UNAVAILABLE
+    if error.status_code == 401:
+        return FailureReason.KEY_REJECTED
+    if error.status_code == 403:
+        return FailureReason.PERMISSION_DENIED
+    if error.status_code == 429:
         return FailureReason.RATE_LIMITED
-    if isinstance(error, openai.APIStatusError) and error.status_code < 500:
-        return FailureReason.INVALID_REQUEST
-    return FailureReason.PROVIDER_ERROR
+    return FailureReason.INVALID_REQUEST if error.status_code < 500 else FailureReason.PROVIDER_ERROR
 
 
 def _message_of(error: openai.APIError) -> str:

@@ -23,9 +23,17 @@ class Pacer:
         now = asyncio.get_running_loop().time()
         start = max(now, self._next)
         self._next = start + self._interval_s
-        if start > now:
+        await self._wait(start - now)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, then for the next turn. Raises PacingStopped, as soon as it is stopped."""
+        await self._wait(seconds)
+        await self.turn()
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds > 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(start - now):
+                async with asyncio.timeout(seconds):
                     await self._stopped.wait()
         if self._stopped.is_set():
             raise PacingStopped

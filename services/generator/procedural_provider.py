@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from services.generator.procedural.draw import draw
 from services.generator.prompts import prompt_of
-from services.generator.provider import Order, Picture, ProviderFailed, Turn
+from services.generator.provider import NotDone, Order, Picture
 from shared.events import FailureReason
 
 MODEL = "evenskin-procedural-1"
@@ -34,6 +34,8 @@ class ProceduralProvider:
     """Draws in processes: a drawing is many short NumPy calls, between which threads wait for the interpreter lock."""
 
     name = "procedural"
+    price_usd = 0.0
+    first_wait_s = 0.0
 
     def __init__(self, *, processes: int, images_per_minute: float | None = None) -> None:
         self.concurrency = processes
@@ -42,9 +44,8 @@ class ProceduralProvider:
         self._at_work = 0
         self._idle: asyncio.TimerHandle | None = None
 
-    async def generate(self, order: Order, turn: Turn) -> Picture:
-        """Draw the order's face; deterministic by image id. Raises ProviderFailed where its process is killed."""
-        await turn()
+    async def generate(self, order: Order) -> Picture:
+        """Draw the order's face; deterministic by image id. Raises NotDone where its process is killed."""
         self._at_work += 1
         try:
             return Picture(await self._draw(order), prompt_of(order), MODEL, cost_usd=0.0, calls=0)
@@ -63,7 +64,7 @@ class ProceduralProvider:
             except BrokenProcessPool:
                 if self._pool is pool:  # nobody has replaced it yet
                     self._pool = None
-        raise ProviderFailed("The process that draws was killed.", FailureReason.PROVIDER_ERROR)
+        raise NotDone("The process that draws was killed.", FailureReason.PROVIDER_ERROR)
 
     def _open_pool(self) -> ProcessPoolExecutor:
         if self._idle is not None:

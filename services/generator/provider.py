@@ -1,8 +1,7 @@
-"""The provider port: makes one picture for one slot."""
+"""The provider port: one request for one picture, and the three ways in which a request can end."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -10,9 +9,6 @@ from uuid import UUID
 from shared.errors import ProviderError
 from shared.events import FailureReason, Subject
 from shared.taxonomy import Condition, Severity
-
-Turn = Callable[[], Awaitable[None]]
-"""Awaited before every request that may cost; it keeps the pace. An error it raises ends the order unpaid."""
 
 
 @dataclass(frozen=True)
@@ -28,38 +24,54 @@ class Order:
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded picture and what is known of its making. `cost_usd` is what was paid for it."""
+    """A request that was done: the bytes that came, and what is known of their making. `cost_usd` was paid for it."""
 
     data: bytes
     prompt: str
     model: str
     cost_usd: float
     request_id: str | None = None
-    calls: int = 1  # requests that were sent for it, failed ones too
+    calls: int = 1  # requests that were sent for it
 
 
-async def unpaced() -> None:
-    """The turn of a caller that pays nothing: it comes at once."""
+class NotDone(ProviderError):
+    """A request that was refused, or never reached the provider: it costs nothing.
 
+    `may_help`: whether the same request may succeed later; `retry_after_s`: the seconds that the provider asks for.
+    """
 
-class ProviderFailed(ProviderError):
-    """A provider gave no picture for this order, and will not on another try."""
-
-    def __init__(self, message: str, reason: FailureReason, *, cost_usd: float = 0.0) -> None:
+    def __init__(
+        self, message: str, reason: FailureReason, *, may_help: bool = False, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
-        self.failure = reason
-        self.cost_usd = cost_usd
+        self.reason = reason
+        self.may_help = may_help
+        self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(ProviderError):
+    """A request that was sent, and whose answer never came: it may have been done, and is booked as paid."""
+
+    def __init__(self, message: str, reason: FailureReason) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Provider(Protocol):
-    """Makes pictures. `concurrency`: how many at a time; `images_per_minute`: its pace, None for none."""
+    """Makes pictures.
+
+    `concurrency`: how many at a time; `images_per_minute`: its pace, None for none. `price_usd`: what a request costs,
+    0 where nothing is paid. `first_wait_s`: seconds before a second request, doubled for each further one.
+    """
 
     name: str
     concurrency: int
     images_per_minute: float | None
+    price_usd: float
+    first_wait_s: float
 
-    async def generate(self, order: Order, turn: Turn) -> Picture:
-        """Make one picture. Raises ProviderFailed, and what `turn` raises."""
+    async def generate(self, order: Order) -> Picture:
+        """Send one request for one picture. Raises NotDone, OutcomeUnknown."""
         ...
 
     async def close(self) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from services.generator.claims import LEASE_S
 from shared.events import stated
-from shared.settings import Port, Settings
+from shared.settings import Port, Seconds, Settings
 
 
 class GeneratorSettings(Settings):
@@ -32,6 +33,8 @@ class GeneratorSettings(Settings):
     """Most pictures a replica starts a minute (of three, give each a third); absent: 50 for OpenAI, else no limit."""
     generator_concurrency: Annotated[int, stated(unit="requests")] = Field(default=32, ge=1, le=500)
     """Most requests under way at OpenAI: 50 a minute at 30 seconds each are 25."""
+    claim_lease_s: Seconds = Field(default=LEASE_S, ge=1, le=3600)
+    """Time without a sign of life after which another generator takes over an image that one was paying for."""
     draw_processes: Annotated[int, stated(unit="processes")] = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=256
     )

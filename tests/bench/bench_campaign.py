@@ -27,7 +27,7 @@ from uuid import uuid4
 from services.augmenter.app import build as build_augmenter
 from services.augmenter.settings import AugmenterSettings
 from services.generator.app import build as build_generator
-from services.generator.provider import Order, Picture, Turn
+from services.generator.provider import Order, Picture
 from services.generator.settings import GeneratorSettings
 from services.labeler_api.app import build as build_labeler
 from services.labeler_api.settings import LabelerSettings
@@ -53,6 +53,8 @@ class TimedProvider:
     """Gives pictures that are there already, after a while."""
 
     name = "timed"
+    price_usd = 0.03
+    first_wait_s = 0.0
 
     def __init__(
         self, pictures: list[bytes], *, latency_s: float = 0.0, images_per_minute: float | None = None
@@ -63,12 +65,11 @@ class TimedProvider:
         self._pictures = iter(pictures)
         self._latency_s = latency_s
 
-    async def generate(self, order: Order, turn: Turn) -> Picture:
+    async def generate(self, order: Order) -> Picture:
         """The next picture."""
-        await turn()
         self.began.append(time.perf_counter())
         await asyncio.sleep(self._latency_s)
-        return Picture(next(self._pictures), "a portrait", "noise-1", cost_usd=0.03)
+        return Picture(next(self._pictures), "a portrait", "noise-1", cost_usd=self.price_usd)
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -11,7 +11,7 @@ from itertools import cycle
 
 from services.demo.starting_set import UNBALANCED, starting_orders
 from services.generator.procedural_provider import ProceduralProvider
-from services.generator.provider import Order, unpaced
+from services.generator.provider import Order
 
 SECONDS = 6.0  # of each measurement
 
@@ -25,7 +25,7 @@ async def _rate(processes: int) -> float:
     wanted = list(starting_orders(UNBALANCED, seed=1).values())[::3]
     provider = ProceduralProvider(processes=processes)
     # Starting a process is not what is measured.
-    await asyncio.gather(*(provider.generate(order, unpaced) for order in wanted[: 4 * processes]))
+    await asyncio.gather(*(provider.generate(order) for order in wanted[: 4 * processes]))
     started = time.perf_counter()
     drawn = 0
 
@@ -34,7 +34,7 @@ async def _rate(processes: int) -> float:
         for order in mine:
             if time.perf_counter() - started >= SECONDS:
                 return
-            await provider.generate(order, unpaced)
+            await provider.generate(order)
             drawn += 1
 
     shared = cycle(wanted)

@@ -15,12 +15,13 @@ from aiohttp import web
 KEY = "sk-test"
 _KNOWN = {"model", "prompt", "n", "size", "output_format", "quality", "background", "moderation", "user"}
 
+BILL: web.AppKey[list[str]] = web.AppKey("bill")
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def picture(data: bytes) -> Answer:
     """The answer to a request that went well."""
-    return document({"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]})
+    return billed(document({"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]}))
 
 
 def document(body: object) -> Answer:
@@ -41,12 +42,14 @@ def text(body: str, media_type: str) -> Answer:
     return answer
 
 
-def problem(status: int, code: str | None, *, type: str = "error", retry_after: str | None = None) -> Answer:
+def problem(
+    status: int, code: str | None, *, type: str = "error", retry_after: str | None = None, param: str | None = None
+) -> Answer:
     """An error as OpenAI tells it."""
 
     async def answer(_: web.Request) -> web.StreamResponse:
         headers = {} if retry_after is None else {"Retry-After": retry_after}
-        body = {"error": {"message": f"told to fail with {code}", "type": type, "param": None, "code": code}}
+        body = {"error": {"message": f"told to fail with {code}", "type": type, "param": param, "code": code}}
         return web.json_response(body, status=status, headers=headers)
 
     return answer
@@ -74,6 +77,35 @@ async def silence(_: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
+async def cut(request: web.Request) -> web.StreamResponse:
+    """Cut the connection while the answer is read."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"created": 1, "data": [{"b64_json": "')
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
+async def trickle(request: web.Request) -> web.StreamResponse:
+    """Answer without an end, a byte at a time, so that no single read waits long."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    while True:
+        await response.write(b" ")
+        await asyncio.sleep(0.01)
+
+
+def billed(answer: Answer) -> Answer:
+    """An answer to a request for which a picture was made and billed, whatever the client gets to see of it."""
+
+    async def counted(request: web.Request) -> web.StreamResponse:
+        request.app[BILL].append(request.path)
+        return await answer(request)
+
+    return counted
+
+
 def when(released: asyncio.Event, then: Answer) -> Answer:
     """Answer once the event is set."""
 
@@ -93,6 +125,7 @@ class OpenAIServer:
     requests: list[dict[str, Any]] = field(default_factory=list)
     traceparents: list[str | None] = field(default_factory=list)
     times: list[float] = field(default_factory=list)  # when they came, on the loop's clock
+    bill: list[str] = field(default_factory=list)  # a line for every picture that is billed
     url: str = ""
 
     @property
@@ -123,6 +156,7 @@ async def openai_server(otherwise: Answer) -> AsyncIterator[OpenAIServer]:
     """A server on a free port, until the context is left."""
     server = OpenAIServer(otherwise)
     app = web.Application(client_max_size=1024 * 1024)
+    app[BILL] = server.bill
     app.router.add_post("/v1/images/generations", server.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
     await runner.setup()

@@ -96,13 +96,19 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    tmp_path: Path, blobs: Blobs, provider: Provider, *, max_tries: int = 3, drain_s: float = LIMIT_S
+    tmp_path: Path,
+    blobs: Blobs,
+    provider: Provider,
+    *,
+    max_tries: int = 3,
+    drain_s: float = LIMIT_S,
+    bus: InProcessBus | None = None,
 ) -> AsyncIterator[Running]:
-    """A generator until the context is left, then drained and stopped as on SIGTERM."""
+    """A generator until the context is left, then drained and stopped as on SIGTERM. `bus`: absent, one of its own."""
     settings = GeneratorSettings.load(
         home=tmp_path, port=0, retry_delay_s=0.01, max_tries=max_tries, drain_s=drain_s, amqp_url=None
     )
-    bus = InProcessBus()
+    bus = bus or InProcessBus()
     service = build(settings, bus=bus, blobs=blobs, provider=provider)
     started = Running(service, bus, blobs)
     await bus.start()

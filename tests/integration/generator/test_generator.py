@@ -10,26 +10,30 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from uuid import uuid4
 
 import pytest
 
-from services.generator import handlers
+from services.generator import handlers, keeping
 from services.generator.app import open_provider
-from services.generator.handlers import record_key
-from services.generator.openai_provider import TRIES
+from services.generator.calls import MAX_UNKNOWN, TRIES
+from services.generator.keeping import record_key
 from services.generator.procedural_provider import ProceduralProvider
 from services.generator.settings import GeneratorSettings
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import ConfigurationError
-from shared.events import FailureReason, ImageFailed, ImageGenerated, ImageRequested
+from shared.events import ACCOUNT_FAILURES, FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from shared.tracing import trace_id
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.blobs import FlakyBlobs
 from tests.fakes.openai_server import (
     Answer,
     OpenAIServer,
+    billed,
+    cut,
     document,
     gateway_error,
     openai_server,
@@ -38,6 +42,7 @@ from tests.fakes.openai_server import (
     reset,
     silence,
     text,
+    trickle,
     when,
 )
 from tests.fakes.pictures import png as noise
@@ -157,12 +162,14 @@ async def test_replicas_that_make_the_same_image_at_once_tell_of_the_same_pictur
     ):
         for replica in (one, other):
             await replica.bus.publish(message)
-        await eventually(lambda: server.calls == 2)
+        await eventually(lambda: one.handled("retried") + other.handled("retried") >= 2)
         released.set()
         (told,), (told_too,) = await one.answers(1), await other.answers(1)
     assert isinstance(told, ImageGenerated)
     assert told == told_too
     assert hashlib.sha256((await blobs.get(told.key)).data).hexdigest() == told.sha256
+    assert server.calls == 1
+    assert (told.cost_usd, told.unknown_calls) == (PRICE, 0)
 
 
 async def test_a_picture_without_a_record_is_what_a_killed_generator_left_and_stays(
@@ -216,10 +223,9 @@ async def test_another_attempt_is_another_picture(tmp_path: Path, server: OpenAI
         problem(429, "rate_limit_exceeded", retry_after="0.01"),
         problem(429, "rate_limit_exceeded", retry_after="Wed, 21 Oct 2015 07:28:00 GMT"),
         problem(500, "server_error"),
-        gateway_error(502),
-        reset,
+        problem(503, "overloaded"),
     ],
-    ids=["429", "429-seconds", "429-date", "500", "502-html", "reset"],
+    ids=["429", "429-seconds", "429-date", "500", "503"],
 )
 async def test_passing_trouble_is_tried_again_and_the_tries_are_counted(
     tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, trouble: Answer
@@ -254,11 +260,13 @@ async def test_the_time_that_the_server_asks_for_is_waited(
         (problem(400, "moderation_blocked"), FailureReason.MODERATION_BLOCKED, 1),
         (problem(400, "content_policy_violation"), FailureReason.MODERATION_BLOCKED, 1),
         (problem(400, "invalid_size"), FailureReason.INVALID_REQUEST, 1),
-        (problem(403, "organization_must_be_verified"), FailureReason.INVALID_REQUEST, 1),
-        (problem(404, "model_not_found"), FailureReason.INVALID_REQUEST, 1),
+        (problem(401, "invalid_api_key"), FailureReason.KEY_REJECTED, 1),
+        (problem(402, None), FailureReason.QUOTA_EXHAUSTED, 1),
+        (problem(403, "organization_must_be_verified"), FailureReason.PERMISSION_DENIED, 1),
+        (problem(404, "model_not_found"), FailureReason.MODEL_UNAVAILABLE, 1),
+        (problem(400, "invalid_value", param="model"), FailureReason.MODEL_UNAVAILABLE, 1),
         (problem(500, "server_error"), FailureReason.PROVIDER_ERROR, TRIES),
-        (gateway_error(503), FailureReason.PROVIDER_ERROR, TRIES),
-        (reset, FailureReason.PROVIDER_ERROR, TRIES),
+        (problem(503, "overloaded"), FailureReason.PROVIDER_ERROR, TRIES),
     ],
 )
 async def test_each_lasting_trouble_has_its_reason_and_a_bounded_number_of_calls(
@@ -274,20 +282,136 @@ async def test_each_lasting_trouble_has_its_reason_and_a_bounded_number_of_calls
     assert event.reason is reason
     assert event.image_id == image_id_of(message)
     assert event.detail
-    assert event.cost_usd == 0
+    assert (event.cost_usd, event.unknown_calls) == (0, 0)
     assert server.calls == calls
 
 
-async def test_a_server_that_never_answers_is_a_timeout(
-    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+UNKNOWN = [
+    (billed(silence), FailureReason.TIMEOUT),
+    (billed(trickle), FailureReason.TIMEOUT),  # no read of it takes long
+    (billed(reset), FailureReason.PROVIDER_ERROR),
+    (billed(cut), FailureReason.PROVIDER_ERROR),
+    (billed(gateway_error(502)), FailureReason.PROVIDER_ERROR),
+    (billed(gateway_error(503)), FailureReason.PROVIDER_ERROR),
+    (billed(gateway_error(504)), FailureReason.PROVIDER_ERROR),
+    (billed(problem(504, "upstream_timeout")), FailureReason.PROVIDER_ERROR),
+    (billed(problem(520, None)), FailureReason.PROVIDER_ERROR),
+]
+_UNKNOWN_NAMES = ["silence", "trickle", "reset", "cut", "502", "503-html", "504", "504-json", "520"]
+
+
+@pytest.mark.parametrize(("answer", "reason"), UNKNOWN, ids=_UNKNOWN_NAMES)
+async def test_what_may_have_been_paid_is_repeated_once_at_most_and_booked(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, answer: Answer, reason: FailureReason
 ) -> None:
-    server.otherwise = silence
-    async with running(tmp_path, blobs, provider_for(server, timeout_s=0.05)) as generator:
+    server.otherwise = answer
+    async with running(tmp_path, blobs, provider_for(server, timeout_s=0.5)) as generator:
         await generator.bus.publish(requested())
         (event,) = await generator.answers(1)
+        assert generator.metric("evenskin_provider_unknown_requests_total", provider="openai") == MAX_UNKNOWN
     assert isinstance(event, ImageFailed)
-    assert event.reason is FailureReason.TIMEOUT
-    assert server.calls == TRIES
+    assert event.reason is reason
+    assert server.calls == len(server.bill) == event.unknown_calls == MAX_UNKNOWN == 2
+    assert event.cost_usd == pytest.approx(2 * PRICE)
+
+
+@pytest.mark.parametrize(
+    "answer", [billed(cut), billed(gateway_error(504)), billed(reset)], ids=["cut", "504", "reset"]
+)
+async def test_what_may_have_been_paid_before_a_picture_came_is_booked_with_it(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, answer: Answer
+) -> None:
+    server.answers.append(answer)
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert (server.calls, event.unknown_calls) == (2, 1)
+    assert event.cost_usd == pytest.approx(2 * PRICE)
+    assert event.quality["provider_calls"] == 2
+
+
+async def test_a_picture_that_comes_after_the_client_s_patience_is_booked(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    released = asyncio.Event()
+    server.answers.append(billed(when(released, picture(noise(1)))))
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server, timeout_s=0.5)) as generator:
+        await generator.bus.publish(message)
+        await eventually(lambda: server.calls == 2)
+        released.set()
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert event.unknown_calls == 1
+    assert event.cost_usd == pytest.approx(2 * PRICE)
+
+
+async def test_a_server_that_cannot_be_reached_costs_nothing(tmp_path: Path, blobs: FlakyBlobs) -> None:
+    async with openai_server(picture(png())) as gone:
+        pass
+    async with running(tmp_path, blobs, provider_for(gone)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+        assert generator.metric("evenskin_provider_requests_total", provider="openai") == TRIES
+    assert isinstance(event, ImageFailed)
+    assert (event.reason, event.cost_usd, event.unknown_calls) == (FailureReason.PROVIDER_ERROR, 0, 0)
+
+
+async def test_the_account_s_failure_after_an_unknown_outcome_ends_the_attempt_so_that_it_is_booked(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    server.answers.append(billed(cut))
+    server.otherwise = problem(401, "invalid_api_key")
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageFailed)
+    assert event.reason is FailureReason.PROVIDER_ERROR
+    assert (event.cost_usd, event.unknown_calls) == (PRICE, 1)
+    assert "401" in event.detail
+    assert blobs.holds(record_key(image_id_of(message)))
+
+
+async def test_what_the_account_is_to_blame_for_is_asked_for_again_and_told_each_time(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    server.answers.extend([problem(401, "invalid_api_key")] * 2)
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        for count, again in enumerate((message, replace(message, id="again"), replace(message, id="mended")), 1):
+            await generator.bus.publish(again)
+            await generator.answers(count)
+        first, second, third = generator.said
+    assert isinstance(first.event, ImageFailed)
+    assert first.event.reason in ACCOUNT_FAILURES
+    assert second.event == first.event
+    assert second.id != first.id  # or the ledger, which takes each message once, would never hear it
+    assert isinstance(third.event, ImageGenerated)
+    assert server.calls == 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_bill_is_never_above_what_is_told(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, seed: int
+) -> None:
+    """Any mixture of answers: what is told is what was billed, and at most the unknown outcomes more."""
+    random = Random(seed)
+    free = [problem(429, "rate_limit_exceeded"), problem(500, "server_error"), problem(400, "moderation_blocked")]
+    doubtful = [billed(cut), billed(gateway_error(502)), gateway_error(504), reset]
+    paid = [picture(png()), billed(document({"data": []}))]
+    server.answers.extend(random.choice(random.choice([free, doubtful, paid])) for _ in range(30))
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        for _ in range(12):
+            await generator.bus.publish(requested())
+        events = await generator.answers(12)
+    outcomes = [event for event in events if isinstance(event, ImageGenerated | ImageFailed)]
+    told, unknown = sum(event.cost_usd for event in outcomes), sum(event.unknown_calls for event in outcomes)
+    billed_usd = len(server.bill) * PRICE
+    assert billed_usd <= told + 1e-9
+    assert told <= billed_usd + unknown * PRICE + 1e-9
+    assert all(event.unknown_calls <= MAX_UNKNOWN for event in outcomes)
 
 
 async def test_a_wrong_key_is_told_without_the_key(tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs) -> None:
@@ -295,7 +419,7 @@ async def test_a_wrong_key_is_told_without_the_key(tmp_path: Path, server: OpenA
         await generator.bus.publish(requested())
         (event,) = await generator.answers(1)
     assert isinstance(event, ImageFailed)
-    assert event.reason is FailureReason.INVALID_REQUEST
+    assert event.reason is FailureReason.KEY_REJECTED
     assert "401" in event.detail
     assert "sk-wrong-and-secret" not in event.model_dump_json()
     assert server.calls == 1
@@ -338,7 +462,7 @@ async def test_an_answer_without_a_picture_was_paid_and_is_not_asked_for_again(
 async def test_what_is_paid_is_kept_until_the_store_takes_it(
     tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers, "STORE_RETRY_S", 0.01)
+    monkeypatch.setattr(keeping, "STORE_RETRY_S", 0.01)
     message = requested()
     blobs.full = True
     async with running(tmp_path, blobs, provider_for(server)) as generator:

@@ -1,0 +1,127 @@
+"""Calls: a picture is asked for until it is there, the tries are used up, or too much may have been paid already."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from services.generator.provider import NotDone, Order, OutcomeUnknown, Picture, Provider
+from shared.errors import ProviderError
+from shared.events import ACCOUNT_FAILURES, FailureReason
+
+log = structlog.get_logger(__name__)
+
+TRIES = 5  # requests for one picture, the first included
+MAX_UNKNOWN = 2  # requests for one picture whose outcome stays unknown: one, and its only repeat
+LONGEST_WAIT_S = 60.0  # seconds; a longer Retry-After than this is not waited for
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Requests whose outcome is unknown, and what they cost if they were done. They are booked as paid."""
+
+    calls: int = 0
+    cost_usd: float = 0.0
+
+    def with_call(self, price_usd: float) -> Doubt:
+        """This, and one more request at that price."""
+        return Doubt(self.calls + 1, self.cost_usd + price_usd)
+
+
+class Tab(Protocol):
+    """Where the requests for one picture are noted. `doubt`: those whose outcome is unknown, earlier owners' too."""
+
+    @property
+    def doubt(self) -> Doubt:
+        """The requests whose outcome is unknown."""
+        ...
+
+    async def begin_call(self, price_usd: float) -> None:
+        """Note that a request at this price is about to be sent. An error that this raises ends the order unpaid."""
+        ...
+
+    def end_call(self, *, known: bool) -> None:
+        """Note whether the outcome of the request is known."""
+        ...
+
+
+class ProviderFailed(ProviderError):
+    """A provider gave no picture for this order. `cost_usd`: what was paid all the same, the doubt left out."""
+
+    def __init__(self, message: str, reason: FailureReason, *, cost_usd: float = 0.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.cost_usd = cost_usd
+
+
+@dataclass(frozen=True)
+class Made:
+    """A picture, and how many requests it took, those that failed included."""
+
+    picture: Picture
+    calls: int
+
+
+async def picture_for(
+    order: Order,
+    provider: Provider,
+    tab: Tab,
+    *,
+    pause: Callable[[float], Awaitable[None]],
+    generate: Callable[[Order], Awaitable[Picture]],
+) -> Made:
+    """Ask for a picture until it is there. The first request's turn has come; `pause` waits for another one's.
+
+    `generate` is the provider's, observed. Raises ProviderFailed, and what `pause` and the tab raise.
+    """
+    unknown: OutcomeUnknown | None = None
+    if tab.doubt.calls:
+        unknown = OutcomeUnknown(
+            f"The outcome of {tab.doubt.calls} earlier request(s) is unknown: the generator that sent them has ended.",
+            FailureReason.OUTCOME_UNKNOWN,
+        )
+    for call in range(1, TRIES + 1):
+        if unknown is not None and tab.doubt.calls >= MAX_UNKNOWN:
+            raise ProviderFailed(unknown.message, unknown.reason) from unknown
+        await tab.begin_call(provider.price_usd)
+        wait_s = _backoff_s(provider.first_wait_s, call)
+        try:
+            picture = await generate(order)
+        except NotDone as error:
+            tab.end_call(known=True)
+            wait_s = wait_s if error.retry_after_s is None else error.retry_after_s
+            if not error.may_help or wait_s > LONGEST_WAIT_S or call == TRIES:
+                raise _failed(error, unknown) from error
+            reason = error.reason
+        except OutcomeUnknown as error:
+            tab.end_call(known=False)
+            if call == TRIES:
+                raise ProviderFailed(error.message, error.reason) from error
+            unknown, reason = error, error.reason
+        else:
+            tab.end_call(known=True)
+            return Made(picture, call - 1 + picture.calls)
+        if tab.doubt.calls < MAX_UNKNOWN:
+            log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=reason.value)
+            await pause(wait_s)
+    raise AssertionError("unreachable: the last call returns or raises")
+
+
+def _failed(error: NotDone, unknown: OutcomeUnknown | None) -> ProviderFailed:
+    """The failure of a request that was refused.
+
+    The account's failures cost an attempt nothing, and are told without an end of the attempt. Where a request before
+    it may have been paid, the attempt has to end, so that it is booked: it ends as that request did.
+    """
+    if unknown is not None and error.reason in ACCOUNT_FAILURES:
+        return ProviderFailed(f"{unknown.message} Then: {error.message}", unknown.reason)
+    return ProviderFailed(error.message, error.reason)
+
+
+def _backoff_s(first_wait_s: float, call: int) -> float:
+    """Seconds to wait after so many calls: doubled each time, with jitter, at most LONGEST_WAIT_S."""
+    return min(LONGEST_WAIT_S, first_wait_s * 2.0 ** (call - 1) * random.uniform(0.75, 1.25))

@@ -1,0 +1,194 @@
+"""Two generators on one store: what one is paying for, nobody else pays for; what may have been paid is booked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.generator import handlers, keeping
+from services.generator.claims import Claims, claim_key
+from services.generator.keeping import record_key
+from shared.embedded.bus import InProcessBus
+from shared.events import FailureReason, ImageFailed, ImageGenerated
+from tests.eventually import eventually
+from tests.fakes.blobs import FlakyBlobs
+from tests.fakes.openai_server import OpenAIServer, billed, openai_server, picture, silence, when
+from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy between the client and the local server, and nothing of the machine's own account."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith("OPENAI_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[OpenAIServer]:
+    async with openai_server(picture(png())) as started:
+        yield started
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> FlakyBlobs:
+    return FlakyBlobs(tmp_path / "store")
+
+
+async def test_what_a_lost_connection_hands_to_another_generator_is_paid_once(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    released = asyncio.Event()
+    server.otherwise = when(released, picture(png()))
+    messages = [requested() for _ in range(8)]
+    async with running(tmp_path, blobs, provider_for(server)) as first:
+        for message in messages:
+            await first.bus.publish(message)
+        await eventually(lambda: server.calls == 8)
+        await first.bus.drain(0)  # its connection to the broker is lost: every delivery is cancelled
+        async with running(tmp_path, blobs, provider_for(server)) as second:
+            for message in messages:
+                await second.bus.publish(message)
+            await eventually(lambda: second.handled("retried") >= 16)
+            released.set()
+            events = await second.answers(8)
+            assert not await second.bus.dead_letters()
+    assert server.calls == 8
+    told = [event for event in events if isinstance(event, ImageGenerated)]
+    assert {event.image_id for event in told} == {image_id_of(message) for message in messages}
+    assert [(event.cost_usd, event.unknown_calls) for event in told] == [(PRICE, 0)] * 8
+
+
+async def test_two_generators_on_one_bus_pay_once_for_what_is_delivered_again_and_again(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    bus = InProcessBus()
+    messages = [requested() for _ in range(6)]
+    async with (
+        running(tmp_path, blobs, provider_for(server), bus=bus) as one,
+        running(tmp_path, blobs, provider_for(server), bus=bus) as other,
+    ):
+        for _ in range(4):
+            for message in messages:
+                await bus.publish(message)
+        await eventually(lambda: one.handled() + other.handled() == 24)
+        assert min(one.handled(), other.handled()) > 0
+    assert server.calls == len(server.bill) == 6
+    assert not [info.key async for info in blobs.list("images/") if info.key.endswith("claim.json")]
+
+
+async def test_what_a_killed_generator_may_have_paid_is_booked_and_repeated_once(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    message = requested()
+    killed = await Claims(blobs, owner="killed", lease_s=0.0).take(image_id_of(message))
+    await killed.begin_call(PRICE)
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+        assert generator.metric("evenskin_generation_cost_usd_total", provider="openai") == pytest.approx(2 * PRICE)
+    assert isinstance(event, ImageGenerated)
+    assert event.unknown_calls == 1
+    assert event.cost_usd == pytest.approx(2 * PRICE)
+    assert server.calls == 1
+    assert not blobs.holds(claim_key(image_id_of(message)))
+
+
+async def test_an_image_that_two_generators_may_have_paid_is_given_up_unasked(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    message = requested()
+    for _ in range(2):
+        killed = await Claims(blobs, lease_s=0.0).take(image_id_of(message))
+        await killed.begin_call(PRICE)
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageFailed)
+    assert event.reason is FailureReason.OUTCOME_UNKNOWN
+    assert event.unknown_calls == 2
+    assert event.cost_usd == pytest.approx(2 * PRICE)
+    assert server.calls == 0
+
+
+async def test_a_generator_that_was_killed_after_it_settled_is_spoken_for_by_the_next(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    await blobs.delete(record_key(event.image_id))
+    killed = await Claims(blobs, owner="killed").take(event.image_id)
+    await killed.settle(event)
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        assert await generator.answers(1) == [event]
+    assert server.calls == 1
+    assert blobs.holds(record_key(event.image_id))
+    assert not blobs.holds(claim_key(event.image_id))
+
+
+async def test_of_two_that_paid_one_decides_and_both_are_booked(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    released = asyncio.Event()
+    server.answers.append(when(released, picture(png())))
+    message = requested()
+    image = image_id_of(message)
+    async with running(tmp_path, blobs, provider_for(server)) as slow:
+        await slow.bus.publish(message)
+        await eventually(lambda: server.calls == 1)
+        await blobs.delete(claim_key(image))  # as where its process stood still until the claim expired
+        other = await Claims(blobs, owner="other").take(image)
+        await other.begin_call(PRICE)
+        released.set()
+        await eventually(lambda: slow.handled("retried") >= 1)
+        assert not slow.said  # the other one has it now
+        other.end_call(known=True)
+        request = message.event.model_dump(include={"campaign_id", "slot_id", "attempt", "image_id"})
+        decided = ImageFailed(**request, reason=FailureReason.TIMEOUT, detail="so it is", unknown_calls=1)
+        await other.settle(decided)
+        assert await slow.answers(1) == [decided]
+    assert server.calls == 1
+
+
+async def test_a_picture_that_is_given_up_at_the_end_is_booked_by_the_next_generator_without_a_wait(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "CLOSING_S", 0.02)
+    server.answers.append(billed(silence))
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server), drain_s=0) as generator:
+        await generator.bus.publish(message)
+        await eventually(lambda: server.calls)
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert event.unknown_calls == 1
+    assert event.cost_usd == pytest.approx(len(server.bill) * PRICE)
+
+
+async def test_a_store_that_fails_while_a_picture_is_paid_for_costs_no_second_payment(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "STORE_RETRY_S", 0.01)
+    released = asyncio.Event()
+    server.otherwise = when(released, picture(png()))
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        await eventually(lambda: server.calls)
+        blobs.down = True
+        released.set()
+        await eventually(lambda: blobs.refused >= 5)
+        blobs.down = False
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert (server.calls, event.cost_usd, event.unknown_calls) == (1, PRICE, 0)
