@@ -48,7 +48,8 @@ def _settings() -> str:
     ]
     for service in SERVICES:
         found = settings_class(service)
-        own = [name for name in found.model_fields if name not in common or name == "port"]
+        # A default of its own makes a common setting the service's; where it listens is always told.
+        own = [name for name in found.model_fields if name not in common or name in {"port", *found.__annotations__}]
         parts += [f"\n## {service}\n", *_settings_tables(found, own)]
     return "\n".join(parts) + "\n"
 

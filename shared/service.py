@@ -40,7 +40,7 @@ from shared.tracing import close_tracing, configure_tracing
 
 log = structlog.get_logger(__name__)
 
-RELEASE_S = 3.0  # seconds for disconnecting after the drain: with EVENSKIN_DRAIN_S below the 30 that compose waits
+RELEASE_S = 3.0  # seconds for disconnecting after the drain: with EVENSKIN_DRAIN_S below what compose waits
 CANCEL_AGAIN_S = 1.0  # seconds after which a task that is still there is cancelled once more
 
 Loop = Callable[[], Awaitable[None]]
@@ -57,7 +57,8 @@ class Service:
     `configure_http` adds the service's routes. `resources` are async context managers entered at start, in
     order, and left in reverse order after the drain. `ready` raises while a dependency does not answer.
     `dependencies`: what must answer before the resources are entered, beside the store, by name.
-    `refresh_metrics` is awaited before every answer of `/metrics`.
+    `before_drain` is called when the service is told to stop: it begins nothing more that the drain would have to
+    wait for. `refresh_metrics` is awaited before every answer of `/metrics`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Service:
     resources: list[contextlib.AbstractAsyncContextManager[object]] = field(default_factory=list)
     ready: Check | None = None
     dependencies: dict[str, Check] = field(default_factory=dict)
+    before_drain: Callable[[], None] | None = None
     max_request_bytes: int = 1024 * 1024
     registry: MetricRegistry = field(default_factory=MetricRegistry)
     refresh_metrics: Callable[[], Awaitable[None]] | None = None
@@ -118,7 +120,13 @@ class Service:
     async def drain(self) -> None:
         """Take no new requests and events, and give those in hand `drain_s` to finish. Unfinished events come again."""
         self._is_open = self._is_consuming = False
+        self.begin_drain()
         await asyncio.gather(self.bus.drain(self.settings.drain_s), self._stop_http())
+
+    def begin_drain(self) -> None:
+        """Begin nothing more that costs. For whoever drains the bus that the service shares with others."""
+        if self.before_drain is not None:
+            self.before_drain()
 
     async def stop(self) -> None:
         """Stop the loops and the HTTP server and release the resources. The bus is drained by its owner."""

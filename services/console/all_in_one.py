@@ -94,6 +94,8 @@ async def all_in_one(
             with _announced(home, running):
                 yield running
         finally:
+            for service in started.values():
+                service.begin_drain()
             await bus.drain(Settings.load(**embedded).drain_s)
             for service in reversed(started.values()):
                 await service.stop()

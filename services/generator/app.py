@@ -53,7 +53,9 @@ def build(
     chosen = provider or open_provider(settings)
     registry = MetricRegistry()
     claims = Claims(blobs, lease_s=settings.claim_lease_s)
-    generation = Generation(chosen, bus, blobs, Pacer(chosen.images_per_minute), claims, registry)
+    generation = Generation(
+        chosen, bus, blobs, Pacer(chosen.images_per_minute), claims, registry, drain_s=settings.drain_s
+    )
 
     @contextlib.asynccontextmanager
     async def provider_open() -> AsyncIterator[None]:
@@ -76,5 +78,6 @@ def build(
             settings=settings,
         ),
         resources=[provider_open()],
+        before_drain=generation.stop_paying,
         registry=registry,
     )

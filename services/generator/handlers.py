@@ -37,7 +37,11 @@ _STORED = ("PNG", "JPEG", "WEBP")  # formats that the dataset keeps
 
 @dataclass
 class Generation:
-    """What the handlers work with. `at_work`: one task per image, however often the image is requested."""
+    """What the handlers work with.
+
+    `drain_s`: seconds that pictures under way get once no further one is paid for. `at_work`: one task per image,
+    however often the image is requested.
+    """
 
     provider: Provider
     bus: Bus
@@ -45,10 +49,12 @@ class Generation:
     pacer: Pacer
     claims: Claims
     registry: MetricRegistry
+    drain_s: float = 0.0
     at_work: dict[UUID, asyncio.Task[Outcome]] = field(default_factory=dict)
     metrics: GeneratorMetrics = field(init=False)
 
     def __post_init__(self) -> None:
+        self._stopped_at: float | None = None
         self.metrics = GeneratorMetrics(self.registry, self.provider.name, lambda: len(self.at_work))
 
     def holding(self, image_id: UUID) -> contextlib.AbstractAsyncContextManager[Holding]:
@@ -57,11 +63,20 @@ class Generation:
             return contextlib.nullcontext(Unclaimed(self.blobs))
         return self.claims.holding(image_id)
 
-    async def close(self) -> None:
-        """Send no further request, and give pictures under way CLOSING_S to be stored."""
+    def stop_paying(self) -> None:
+        """Send no further request: what is under way is all that will be paid for."""
         self.pacer.stop()
+        if self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+
+    async def close(self) -> None:
+        """Send no further request, and give pictures under way the rest of the drain to be stored, or CLOSING_S."""
+        self.stop_paying()
+        assert self._stopped_at is not None
         if self.at_work:
-            _, late = await asyncio.wait(self.at_work.values(), timeout=CLOSING_S)
+            # The drain of a bus that is shared with other services may have been shorter than this one's.
+            left_s = self._stopped_at + self.drain_s - time.monotonic()
+            _, late = await asyncio.wait(self.at_work.values(), timeout=max(left_s, CLOSING_S))
             for task in late:
                 log.warning("image_given_up", task=task.get_name())
                 task.cancel()

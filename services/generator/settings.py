@@ -17,6 +17,9 @@ class GeneratorSettings(Settings):
 
     port: Port = 8001
     """Port of health and metrics; 0 takes a free one."""
+    drain_s: Annotated[Seconds, stated(bounds="0 or more")] = 190.0
+    """Time that work in hand gets to finish after SIGTERM: no request is sent any more, and one that is under way at
+    OpenAI is answered or given up within 180 seconds; compose kills after 210."""
     provider: Literal["procedural", "openai"] = "procedural"
     """Who makes the pictures."""
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")

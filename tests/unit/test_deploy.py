@@ -13,6 +13,9 @@ import yaml
 from deploy.new_env import PASSWORDS
 from deploy.new_env import main as write_env
 from services.console.all_in_one import ALL, settings_class
+from services.generator.handlers import CLOSING_S
+from services.generator.openai_provider import TIMEOUT_S
+from shared.service import RELEASE_S
 from shared.settings import PREFIX
 
 ROOT = Path(__file__).parents[2]
@@ -81,8 +84,14 @@ def test_services_are_given_settings_that_they_have(name: str) -> None:
 
 @OURS
 def test_compose_gives_a_service_longer_than_it_takes_to_drain(name: str) -> None:
-    settings = settings_class(name)
-    assert settings.model_fields["drain_s"].default < int(SERVICES[name]["stop_grace_period"].removesuffix("s")) <= 30
+    grace_s = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+    closing_s = CLOSING_S if name == "generator" else 0.0
+    assert settings_class(name).model_fields["drain_s"].default + closing_s + RELEASE_S < grace_s
+    assert grace_s <= (210 if name == "generator" else 30)
+
+
+def test_the_generator_s_drain_is_longer_than_any_request_takes() -> None:
+    assert settings_class("generator").model_fields["drain_s"].default > TIMEOUT_S
 
 
 def test_everything_that_can_be_set_is_in_the_example() -> None:

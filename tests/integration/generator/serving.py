@@ -118,7 +118,7 @@ async def running(
     try:
         yield started
     finally:
-        await bus.drain(drain_s)
+        await service.drain()
         await service.stop()
         await bus.close()
 

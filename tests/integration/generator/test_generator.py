@@ -541,6 +541,61 @@ async def test_a_stop_does_not_wait_for_ever(
             await eventually(lambda: server.calls)
 
 
+async def test_a_stop_under_load_waits_for_what_is_paid_for_and_starts_nothing_more(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    released = asyncio.Event()
+    server.otherwise = when(released, picture(png()))
+    async with running(tmp_path, blobs, provider_for(server, images_per_minute=60 / 0.1), drain_s=20) as generator:
+        for _ in range(30):
+            await generator.bus.publish(requested())
+        await eventually(lambda: server.calls >= 3)
+        draining = asyncio.create_task(generator.service.drain())
+        await eventually(lambda: generator.handled("retried"))  # those whose turn had not come go back at once
+        begun = server.calls
+        assert begun < 8  # of those in hand
+        released.set()
+        await draining
+        assert await generator.bus.depth("generator.ImageRequested") == 30 - begun
+        assert generator.metric("evenskin_events_published_total", event="ImageGenerated") == begun
+    assert server.calls == len(server.bill) == begun
+    assert len([info async for info in blobs.list("images/") if info.key.endswith("/generation.json")]) == begun
+
+
+async def test_a_stop_ends_the_wait_before_another_request(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    server.otherwise = problem(429, "rate_limit_exceeded", retry_after="50")
+    message = requested()
+    async with asyncio.timeout(20):
+        async with running(tmp_path, blobs, provider_for(server), drain_s=40) as generator:
+            await generator.bus.publish(message)
+            await eventually(lambda: server.calls)
+        assert await generator.bus.depth("generator.ImageRequested") == 1
+    server.otherwise = picture(png())
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert (event.cost_usd, event.unknown_calls) == (PRICE, 0)
+
+
+async def test_a_picture_under_way_has_the_generator_s_own_drain_where_its_bus_had_less(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "CLOSING_S", 0.0)
+    released = asyncio.Event()
+    server.otherwise = when(released, picture(png()))
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server), drain_s=20) as generator:
+        await generator.bus.publish(message)
+        await eventually(lambda: server.calls)
+        generator.service.begin_drain()
+        await generator.bus.drain(0)  # as where all services share one process and one bus
+        asyncio.get_running_loop().call_later(0.05, released.set)
+    assert blobs.holds(record_key(image_id_of(message)))
+
+
 async def test_every_call_keeps_the_pace_repeated_ones_too(
     tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
 ) -> None:

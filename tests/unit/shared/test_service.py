@@ -106,6 +106,29 @@ async def test_a_service_does_not_wait_for_what_waiting_does_not_mend(tmp_path: 
         await run_service(a_service(tmp_path, dependency))
 
 
+async def test_a_service_is_told_before_it_drains_so_that_it_begins_nothing_more(tmp_path: Path) -> None:
+    told, may_end = asyncio.Event(), asyncio.Event()
+
+    async def handle(_: Message) -> None:
+        begun.release()
+        await told.wait()  # the drain, which waits for this, would be too late to tell
+        may_end.set()
+
+    begun = asyncio.Semaphore(0)
+    service = a_service(
+        tmp_path,
+        Dependency(),
+        before_drain=told.set,
+        subscriptions=[Subscription("tested", RebalanceRequested, handle)],
+    )
+    async with running(service) as client:
+        await eventually(lambda: ready(client))
+        await service.bus.publish(Message(RebalanceRequested(target_per_condition=1), source="test"))
+        await begun.acquire()
+        assert not told.is_set()
+    assert may_end.is_set()
+
+
 async def test_the_drain_finishes_the_events_and_requests_in_hand(tmp_path: Path) -> None:
     begun, finished = asyncio.Semaphore(0), []
     may_end = asyncio.Event()
