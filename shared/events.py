@@ -41,6 +41,7 @@ Attempt = Annotated[int, stated(unit="attempts", bounds="1 to the campaign's max
 Epochs = Annotated[int, stated(unit="epochs", bounds="1 or more")]
 Loss = Annotated[float, stated(unit="nats", bounds="0 or more")]
 ConditionName = Annotated[str, stated(bounds="a condition or a synonym, else RebalanceRejected")]
+Quality = Annotated[str, stated(bounds="as the model has them: low, medium, high or auto")]
 Key = Annotated[str, stated(bounds="a key of the object store")]
 Sha256 = Annotated[str, stated(bounds="64 hexadecimal digits, lower case")]
 RunId = Annotated[str, stated(bounds="`run-` and 12 hexadecimal digits")]
@@ -233,6 +234,10 @@ class ImageRequested(Event):
     """The person and the picture that the slot asks for."""
     earlier_rejections: tuple[str, ...] = ()
     """Why earlier attempts at the slot were not taken, oldest first."""
+    price_usd: Usd | None = None
+    """What the ledger reckons with for one picture; a generator that pays more makes none. Null: whatever it costs."""
+    quality: Quality | None = None
+    """Quality of the picture, as the provider's model names it; null: the generator's own, or the model's default."""
 
 
 class ImageGenerated(Event):

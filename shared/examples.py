@@ -76,6 +76,8 @@ def _asking() -> tuple[Event, ...]:
             subject=Subject(
                 age_band=AgeBand.ADULT, skin_tone=6, sex=Sex.FEMALE, light=Light.DAYLIGHT, view=View.FRONTAL
             ),
+            price_usd=0.03,
+            quality="medium",
         ),
     )
 

@@ -31,14 +31,19 @@ def open_provider(settings: GeneratorSettings) -> Provider:
             "EVENSKIN_PROVIDER is openai, and OPENAI_API_KEY is not set.",
             advice="Set OPENAI_API_KEY (or OPENAI_API_KEY_FILE), or use EVENSKIN_PROVIDER=procedural.",
         )
-    from services.generator.openai_provider import OpenAIProvider  # its client: only where it is called
+    from services.generator.openai_provider import OpenAIProvider, TokenPrices  # its client: only where it is called
 
+    token_prices = None
+    if settings.input_token_price_usd is not None and settings.output_token_price_usd is not None:
+        token_prices = TokenPrices(settings.input_token_price_usd, settings.output_token_price_usd)
     return OpenAIProvider(
         api_key=settings.openai_api_key.get_secret_value(),
         base_url=settings.openai_base_url,
         model=settings.image_model,
         size=settings.image_size,
+        quality=settings.image_quality,
         price_usd=settings.image_price_usd,
+        token_prices=token_prices,
         images_per_minute=settings.images_per_minute or OPENAI_IMAGES_PER_MINUTE,
         concurrency=settings.generator_concurrency,
     )

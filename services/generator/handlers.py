@@ -116,6 +116,8 @@ async def _found_or_made(generation: Generation, request: ImageRequested) -> Out
         if record is not None:
             log.info("image_found", image_id=str(request.image_id))  # made for an earlier delivery
             return record
+        if _is_too_dear(generation.provider, request):
+            return _price_exceeded(generation, request)
         await generation.pacer.turn()
         async with generation.holding(request.image_id) as claim:
             # Once more: whoever held the claim may have stored its outcome since.
@@ -131,8 +133,32 @@ async def _found_or_made(generation: Generation, request: ImageRequested) -> Out
         raise RetryLater(error.message, counted=False) from error
 
 
+def _is_too_dear(provider: Provider, request: ImageRequested) -> bool:
+    """Whether a picture costs more than the ledger reckons with. Both are told in millionths of a dollar."""
+    return request.price_usd is not None and round(provider.price_usd * 1e6) > round(request.price_usd * 1e6)
+
+
+def _price_exceeded(generation: Generation, request: ImageRequested) -> ImageFailed:
+    """The failure of a picture that is not asked for. What may have been paid for it stays in its claim."""
+    here_usd = generation.provider.price_usd
+    detail = (
+        f"A picture costs ${here_usd:g} here, and its campaign reckons with ${request.price_usd:g}. "
+        "Set EVENSKIN_IMAGE_PRICE_USD alike for generator and labeler-api."
+    )
+    log.warning("image_failed", image_id=str(request.image_id), reason=FailureReason.PRICE_EXCEEDED, detail=detail)
+    generation.metrics.image_ended(request.condition, FailureReason.PRICE_EXCEEDED, 0.0, 0)
+    return _failed_event(request, ProviderFailed(detail, FailureReason.PRICE_EXCEEDED), Doubt())
+
+
 async def _make_and_keep(generation: Generation, request: ImageRequested, claim: Holding) -> Outcome:
-    order = Order(request.image_id, request.condition, request.severity, request.subject, request.earlier_rejections)
+    order = Order(
+        request.image_id,
+        request.condition,
+        request.severity,
+        request.subject,
+        request.earlier_rejections,
+        request.quality,
+    )
     try:
         made = await _made_picture(generation, order, claim)
         generated = _generated_event(generation, request, made, made.picture.data, claim.doubt)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from dataclasses import dataclass
+from typing import Any, TypeGuard, cast
 
 import httpx2
 import openai
@@ -17,6 +19,7 @@ from shared.tracing import TRACE_HEADER, Span, current_traceparent
 FIRST_WAIT_S = 2.0  # seconds before the second request
 TIMEOUT_S = 180.0  # seconds of one request, all in all: high-quality images take up to two minutes
 CONNECT_S = 10.0  # seconds for a connection: without one, nothing was sent
+MAX_TOKENS = 10_000_000  # of one answer: a thousand times those of a picture
 _BLOCKED_CODES = {"moderation_blocked", "content_policy_violation"}
 _EXHAUSTED_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _MODEL_CODES = {"model_not_found", "model_deprecated"}
@@ -30,8 +33,27 @@ _NOT_SENT = (
 _OWN_ERRORS = (500, 503)  # that the API answers itself, with its document, having made nothing
 
 
+@dataclass(frozen=True)
+class TokenPrices:
+    """Prices of the tokens that go in, and of those that come out, in US dollars a million."""
+
+    input_usd: float
+    output_usd: float
+
+    def cost_usd(self, usage: object) -> float | None:
+        """What an answer cost by the tokens that it says it used; None where it does not say so."""
+        read, written = getattr(usage, "input_tokens", None), getattr(usage, "output_tokens", None)
+        if not _is_number_of_tokens(read) or not _is_number_of_tokens(written):
+            return None
+        return (read * self.input_usd + written * self.output_usd) / 1e6
+
+
 class OpenAIProvider:
-    """Generates with `images.generate`. `price_usd`: what one image of this model and size costs."""
+    """Generates with `images.generate`.
+
+    `quality`: asked for where an order names none. `price_usd`: what one image of this model, size and quality costs.
+    `token_prices`: where they are known, what an answer says of its tokens decides what it cost.
+    """
 
     name = "openai"
 
@@ -43,6 +65,8 @@ class OpenAIProvider:
         model: str,
         size: str,
         price_usd: float,
+        quality: str | None = None,
+        token_prices: TokenPrices | None = None,
         images_per_minute: float,
         concurrency: int,
         first_wait_s: float = FIRST_WAIT_S,
@@ -54,6 +78,8 @@ class OpenAIProvider:
         self.first_wait_s = first_wait_s
         self._model = model
         self._size = size
+        self._quality = quality
+        self._token_prices = token_prices
         self._timeout_s = timeout_s
         # The client's limits are of one connect and one read each; the whole call has its own in `generate`.
         timeout = openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
@@ -64,7 +90,7 @@ class OpenAIProvider:
         prompt = prompt_of(order)
         try:
             async with asyncio.timeout(self._timeout_s):
-                response = await self._answer(prompt)
+                response = await self._answer(prompt, order.quality or self._quality)
         except TimeoutError as error:
             raise OutcomeUnknown(f"No answer within {self._timeout_s:g} s.", FailureReason.TIMEOUT) from error
         except UnicodeEncodeError as error:
@@ -76,9 +102,15 @@ class OpenAIProvider:
         # The client puts it on what it parsed, under this name; other servers may send none.
         request_id = getattr(response, "_request_id", None)
         # An answer without a picture is billed all the same: it is no usable picture, and nobody asks for another.
-        return Picture(_picture_in(response), prompt, self._model, self.price_usd, request_id)
+        return Picture(_picture_in(response), prompt, self._model, self._cost_usd(response), request_id)
 
-    async def _answer(self, prompt: str) -> object:
+    def _cost_usd(self, response: object) -> float:
+        if self._token_prices is None:
+            return self.price_usd
+        cost_usd = self._token_prices.cost_usd(getattr(response, "usage", None))
+        return self.price_usd if cost_usd is None else cost_usd
+
+    async def _answer(self, prompt: str, quality: str | None) -> object:
         # GPT image models always answer with b64_json and refuse `response_format`.
         with Span("generate image", kind="client"):
             return await self._client.images.generate(
@@ -87,12 +119,18 @@ class OpenAIProvider:
                 n=1,
                 size=self._size,
                 output_format="png",
+                quality=cast(Any, quality or openai.omit),  # whatever the model has; the client knows today's
                 extra_headers={TRACE_HEADER: current_traceparent()},
             )
 
     async def close(self) -> None:
         """Close the client's connections."""
         await self._client.close()
+
+
+def _is_number_of_tokens(value: object) -> TypeGuard[int]:
+    """The client does not check it."""
+    return isinstance(value, int) and 0 <= value <= MAX_TOKENS
 
 
 def _picture_in(response: object) -> bytes:

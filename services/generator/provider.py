@@ -20,6 +20,7 @@ class Order:
     severity: Severity
     subject: Subject
     earlier_rejections: tuple[str, ...] = ()
+    quality: str | None = None  # as the provider's model names it; None: the provider's own
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from services.generator.claims import LEASE_S
-from shared.events import stated
+from shared.events import Quality, stated
 from shared.settings import Port, Seconds, Settings
+
+TokenPrice = Annotated[float, stated(unit="US dollars a million tokens")]
 
 
 class GeneratorSettings(Settings):
@@ -30,8 +32,15 @@ class GeneratorSettings(Settings):
     """Model of the OpenAI provider."""
     image_size: Annotated[str, stated(unit="pixels", bounds="`<width>x<height>`, as the model has them")] = "1024x1024"
     """Size asked of the OpenAI provider."""
+    image_quality: Quality | None = None
+    """Quality asked of the OpenAI provider where the request names none; absent: the model's default."""
     image_price_usd: Annotated[float, stated(unit="US dollars")] = Field(default=0.03, ge=0, le=100)
-    """Price of one generated image."""
+    """Price of one generated image of that model, size and quality; none is made for a campaign with a lower one."""
+    input_token_price_usd: TokenPrice | None = Field(default=None, ge=0, le=1000)
+    """Price of the prompt's tokens, from the model's page at the provider. With the output's price, what an answer says
+    of its tokens decides what it cost; else every image costs its price."""
+    output_token_price_usd: TokenPrice | None = Field(default=None, ge=0, le=1000)
+    """Price of a picture's tokens, from the model's page at the provider."""
     images_per_minute: Annotated[float | None, stated(unit="images a minute")] = Field(default=None, gt=0)
     """Most pictures a replica starts a minute (of three, give each a third); absent: 50 for OpenAI, else no limit."""
     generator_concurrency: Annotated[int, stated(unit="requests")] = Field(default=32, ge=1, le=500)

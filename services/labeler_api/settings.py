@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from shared.events import stated
+from shared.events import Quality, stated
 from shared.settings import Seconds, Settings
 
 
@@ -19,6 +19,8 @@ class LabelerSettings(Settings):
     """Provider named in plans."""
     image_price_usd: Annotated[float, stated(unit="US dollars")] = Field(default=0.03, ge=0, le=100)
     """Price of one generated image that plans and budgets reckon with."""
+    image_quality: Quality | None = None
+    """Quality that images are asked for with; absent: the generator's own, or the model's default."""
     images_per_minute: Annotated[float, stated(unit="images a minute")] = Field(default=50.0, gt=0)
     """Pace that plans reckon with: the provider's rate limit."""
     request_deadline_s: Seconds = Field(default=900.0, gt=0)

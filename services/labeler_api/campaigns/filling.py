@@ -28,7 +28,7 @@ async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening
     _count(transaction, row, effects)
     await book(transaction, row["campaign_id"], paid=effects.paid_micro_usd, committed=effects.committed_micro_usd)
     if effects.request:
-        transaction.emit(request_message(row))
+        transaction.emit(request_message(row, settings))
 
 
 async def _campaign_of(transaction: Transaction, slot: Row) -> Campaign:

@@ -120,7 +120,7 @@ async def pass_on(
         return
     event = image_labeled(image)
     # A person's review of a slot's image belongs to what its campaign asked for.
-    cause = message or (request_message(slot) if slot is not None else None)
+    cause = message or (request_message(slot, settings) if slot is not None else None)
     transaction.emit(cause.caused(event, source=outbox.SOURCE) if cause else Message(event, outbox.SOURCE))
 
 

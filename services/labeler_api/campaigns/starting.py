@@ -56,7 +56,8 @@ async def start(
     transaction.insert(campaign_table, [_campaign_row(request, message, plan, state)])
     slots = _slot_rows(request.campaign_id, plan, settings)
     transaction.insert(slot_table, slots)
-    transaction.emit(*(message.caused(image_requested(slot), source=outbox.SOURCE) for slot in slots))
+    asked = (image_requested({**slot, "price_micro_usd": plan.price_micro_usd}, settings) for slot in slots)
+    transaction.emit(*(message.caused(request, source=outbox.SOURCE) for request in asked))
     transaction.count(Counter(f"reserved/{slot['condition']}" for slot in slots))
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -40,7 +41,9 @@ def png(kind: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def requested(slot_id: UUID | None = None, attempt: int = 1) -> Message:
+def requested(
+    slot_id: UUID | None = None, attempt: int = 1, *, price_usd: float | None = PRICE, quality: str | None = None
+) -> Message:
     """A request for one image, as the labeler-api sends it."""
     slot_id = slot_id or uuid4()
     return Message(
@@ -52,6 +55,8 @@ def requested(slot_id: UUID | None = None, attempt: int = 1) -> Message:
             condition=Condition.REDNESS,
             severity=Severity.MODERATE,
             subject=SUBJECT,
+            price_usd=price_usd,
+            quality=quality,
         ),
         "labeler-api",
     )
@@ -124,7 +129,7 @@ async def running(
 
 
 def provider_for(
-    server: OpenAIServer, *, key: str = KEY, images_per_minute: float = 60_000, timeout_s: float = LIMIT_S
+    server: OpenAIServer, *, key: str = KEY, images_per_minute: float = 60_000, timeout_s: float = LIMIT_S, **more: Any
 ) -> OpenAIProvider:
     """The provider under test, hardly waiting between its tries."""
     return OpenAIProvider(
@@ -137,4 +142,5 @@ def provider_for(
         concurrency=8,
         first_wait_s=0.001,
         timeout_s=timeout_s,
+        **more,
     )

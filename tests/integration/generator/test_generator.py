@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
@@ -21,6 +22,7 @@ from services.generator import handlers, keeping
 from services.generator.app import open_provider
 from services.generator.calls import MAX_UNKNOWN, TRIES
 from services.generator.keeping import record_key
+from services.generator.openai_provider import TokenPrices
 from services.generator.procedural_provider import ProceduralProvider
 from services.generator.settings import GeneratorSettings
 from shared.embedded.blobs import DirectoryBlobs
@@ -539,6 +541,84 @@ async def test_a_stop_does_not_wait_for_ever(
         async with running(tmp_path, blobs, provider_for(server), drain_s=0) as generator:
             await generator.bus.publish(requested())
             await eventually(lambda: server.calls)
+
+
+@pytest.mark.parametrize("price_usd", [PRICE - 0.000001, 0.0])
+async def test_no_more_is_paid_than_the_ledger_reckons_with(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, price_usd: float
+) -> None:
+    message = requested(price_usd=price_usd)
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageFailed)
+    assert event.reason is FailureReason.PRICE_EXCEEDED
+    assert event.reason in ACCOUNT_FAILURES
+    assert "EVENSKIN_IMAGE_PRICE_USD" in event.detail
+    assert (event.cost_usd, server.calls) == (0, 0)
+    assert not blobs.holds(record_key(image_id_of(message)))  # once the settings are mended, it is made
+
+
+@pytest.mark.parametrize("price_usd", [None, PRICE, PRICE - 1e-9, 1.0])
+async def test_what_the_ledger_reckons_with_is_paid_at_the_generator_s_price(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, price_usd: float | None
+) -> None:
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested(price_usd=price_usd))
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert event.cost_usd == PRICE
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "sent"), [("high", None, "high"), ("high", "low", "high"), (None, "low", "low")]
+)
+async def test_the_quality_that_is_asked_for_is_sent(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, asked: str | None, own: str | None, sent: str
+) -> None:
+    async with running(tmp_path, blobs, provider_for(server, quality=own)) as generator:
+        await generator.bus.publish(requested(quality=asked))
+        await generator.answers(1)
+    assert [request["quality"] for request in server.requests] == [sent]
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost_usd"),
+    [
+        ({"input_tokens": 200, "output_tokens": 4000, "total_tokens": 4200}, 200 * 5e-6 + 4000 * 40e-6),
+        ({"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}, 0.0),
+        ({"input_tokens": 200}, PRICE),
+        ({"input_tokens": 200, "output_tokens": -1}, PRICE),
+        ({"input_tokens": 200, "output_tokens": 10**400}, PRICE),
+        ({"input_tokens": "many", "output_tokens": "more"}, PRICE),
+        ("none", PRICE),
+        (None, PRICE),
+    ],
+)
+async def test_the_tokens_that_an_answer_tells_of_decide_what_it_cost_where_their_prices_are_known(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, usage: object, cost_usd: float
+) -> None:
+    data = base64.b64encode(png()).decode()
+    server.otherwise = document({"created": 1, "data": [{"b64_json": data}], "usage": usage})
+    prices = TokenPrices(input_usd=5.0, output_usd=40.0)
+    async with running(tmp_path, blobs, provider_for(server, token_prices=prices)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert event.cost_usd == pytest.approx(cost_usd)
+
+
+async def test_without_prices_of_tokens_the_price_stands(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    data = base64.b64encode(png()).decode()
+    usage = {"input_tokens": 200, "output_tokens": 4000, "total_tokens": 4200}
+    server.otherwise = document({"created": 1, "data": [{"b64_json": data}], "usage": usage})
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert event.cost_usd == PRICE
 
 
 async def test_a_stop_under_load_waits_for_what_is_paid_for_and_starts_nothing_more(
