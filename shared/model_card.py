@@ -55,8 +55,8 @@ class LiveModel(BaseModel):
     generation: int = Field(
         default=0,
         ge=0,
-        description="How often the live model has changed, this time included; it alone says which of two promotions is "
-        "the later one. 0: an older program made this one live.",
+        description="How often the live model has changed, this time included; it alone says which of two promotions "
+        "is the later one. 0: an older program made this one live.",
     )
     promoted_at: datetime
     reason: str = Field(description="Why it went live.")
