@@ -43,6 +43,7 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
     async def ledger_open() -> AsyncIterator[None]:
         try:
             await database.migrate()
+            await database.write(relay.unpark)
             if settings.amqp_url is None:
                 await reconciler.expect_nothing()
             yield

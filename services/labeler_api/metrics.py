@@ -70,7 +70,8 @@ _REVIEWS = _Family("evenskin_reviews_total", "Verdicts on images, by reviewer: g
 _SPENT = _Family("evenskin_spent_usd_total", "What the ledger has booked for generated images")
 _BACKLOG = _Family("evenskin_outbox_messages", "Events that are written down and not yet published")
 _OLDEST = _Family("evenskin_outbox_oldest_seconds", "Age of the oldest of them, 0 where there is none")
-_FAMILIES = (_IMAGES, _SHOWN, _VARIANTS, _UNAUGMENTED, _CAMPAIGNS, _SLOTS, _REVIEWS, _SPENT, _BACKLOG, _OLDEST)
+_PARKED = _Family("evenskin_outbox_parked_messages", "Events that cannot be published, and are kept with their error")
+_FAMILIES = (_IMAGES, _SHOWN, _VARIANTS, _UNAUGMENTED, _CAMPAIGNS, _SLOTS, _REVIEWS, _SPENT, _BACKLOG, _OLDEST, _PARKED)
 
 
 class LedgerMetrics(Collector):
@@ -104,8 +105,10 @@ class LedgerMetrics(Collector):
 
 async def _look(connection: AsyncConnection) -> dict[_Family, dict[tuple[str, ...], float]]:
     found = await counters.totals(connection, "images/", "shows/", "variants", "unaugmented", "reviews/", "paid")
-    waiting = sa.select(sa.func.count(), sa.func.min(outbox_table.c.created_at)).select_from(outbox_table)
+    is_waiting = outbox_table.c.parked_at.is_(None)
+    waiting = sa.select(sa.func.count(), sa.func.min(outbox_table.c.created_at)).where(is_waiting)
     messages, oldest = (await connection.execute(waiting)).one()
+    parked = (await connection.execute(sa.select(sa.func.count()).where(~is_waiting))).scalar_one()
     active = await rows_of(
         connection,
         sa.select(campaign_table.c.id, campaign_table.c.state, campaign_table.c.quotas).where(
@@ -123,6 +126,7 @@ async def _look(connection: AsyncConnection) -> dict[_Family, dict[tuple[str, ..
         _REVIEWS: {_reviewed(name): total for name, total in found.items() if name.startswith("reviews/")},
         _SPENT: {(): usd(found.get("paid", 0))},
         _BACKLOG: {(): messages},
+        _PARKED: {(): parked},
         _OLDEST: {(): max(0.0, time.time() - oldest) if oldest is not None else 0.0},
     }
 

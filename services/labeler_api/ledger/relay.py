@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 import structlog
@@ -17,6 +19,7 @@ from services.labeler_api.ledger.wakeable import Wakeable
 from shared.bus import Bus
 from shared.errors import EvenskinError
 from shared.events import EVENTS
+from shared.message import Message
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +30,7 @@ RETRY_S = 2.0  # seconds before a message that was not taken is published again
 
 _DUE_MESSAGES = (
     sa.select(outbox_table)
-    .where(outbox_table.c.due_at <= sa.bindparam("now"))
+    .where(outbox_table.c.due_at <= sa.bindparam("now"), outbox_table.c.parked_at.is_(None))
     .order_by(outbox_table.c.due_at, outbox_table.c.sequence)
     .limit(BATCH)
     .with_for_update(skip_locked=True)
@@ -36,6 +39,31 @@ _DELETE_MESSAGES = sa.delete(outbox_table).where(among(outbox_table.c.sequence, 
 _DELAY_MESSAGES = (
     sa.update(outbox_table).where(among(outbox_table.c.sequence, "sequences")).values(due_at=sa.bindparam("later"))
 )
+_PARK_MESSAGE = (
+    sa.update(outbox_table)
+    .where(outbox_table.c.sequence == sa.bindparam("which"))
+    .values(parked_at=sa.bindparam("now"), error=sa.bindparam("why"))
+)
+_UNPARK_MESSAGES = sa.update(outbox_table).where(outbox_table.c.parked_at.is_not(None)).values(parked_at=None)
+
+
+@dataclass
+class _Round:
+    """What became of the messages of one round, by their sequence numbers. `parked`: with the error."""
+
+    sent: list[int] = field(default_factory=list)
+    delayed: list[int] = field(default_factory=list)
+    parked: dict[int, str] = field(default_factory=dict)
+
+    async def record(self, transaction: Transaction) -> None:
+        """Delete what was sent, delay what was not taken, park what cannot be published."""
+        now = time.time()
+        if self.sent:
+            await transaction.execute(_DELETE_MESSAGES, {"sequences": self.sent})
+        if self.delayed:
+            await transaction.execute(_DELAY_MESSAGES, {"sequences": self.delayed, "later": now + RETRY_S})
+        for sequence, why in self.parked.items():
+            await transaction.execute(_PARK_MESSAGE, {"which": sequence, "now": now, "why": why})
 
 
 class Relay:
@@ -54,39 +82,62 @@ class Relay:
         """Publish for ever."""
         await self._loop.run(self._publish_all)
 
+    async def unpark(self, transaction: Transaction) -> None:
+        """Try again what was parked: at a start, for a newer version may know what an older one did not."""
+        await transaction.execute(_UNPARK_MESSAGES)
+
     async def _publish_all(self) -> None:
-        while await self._database.write(self._publish_batch):
+        publish = self._publish_read if self._database.is_sqlite else self._publish_locked
+        while await publish():
             pass
 
-    async def _publish_batch(self, transaction: Transaction) -> bool:
-        """Publish what is due. Returns whether there may be more.
+    async def _publish_locked(self) -> bool:
+        """Publish what is due, locked meanwhile, so that replicas share the work. Returns whether there may be more.
 
-        The rows stay locked meanwhile, so that replicas share the work; a crash publishes them again.
+        A crash publishes it again.
         """
-        rows = (await transaction.execute(_DUE_MESSAGES, {"now": time.time()})).mappings().all()
+
+        async def publish(transaction: Transaction) -> bool:
+            rows = (await transaction.execute(_DUE_MESSAGES, {"now": time.time()})).mappings().all()
+            done = await self._publish_rows(rows)
+            await done.record(transaction)
+            return len(rows) == BATCH and not done.delayed
+
+        return await self._database.write(publish)
+
+    async def _publish_read(self) -> bool:
+        """The same on SQLite, which has one relay and one writer: a stalled broker must not hold up the writer."""
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(_DUE_MESSAGES, {"now": time.time()})).mappings().all()
         if not rows:
             return False
-        results = await asyncio.gather(*(self._publish(row) for row in rows), return_exceptions=True)
-        sent, failed = [], []
-        for row, result in zip(rows, results, strict=True):
+        done = await self._publish_rows(rows)
+        await self._database.write(done.record)
+        return len(rows) == BATCH and not done.delayed
+
+    async def _publish_rows(self, rows: Sequence[sa.RowMapping]) -> _Round:
+        done = _Round()
+        messages: dict[int, Message] = {}
+        for row in rows:
+            try:
+                event = EVENTS[row["event"]].model_validate(row["body"])
+                messages[row["sequence"]] = on_trace(event, row, id=row["message_id"])
+            except Exception as error:  # whatever is in one row, its neighbours are published
+                why = f"{type(error).__name__}: {error}"
+                log.error("event_parked", type=row["event"], error=why, correlation_id=row["correlation_id"])
+                done.parked[row["sequence"]] = why
+        results = await asyncio.gather(*map(self._bus.publish, messages.values()), return_exceptions=True)
+        for (sequence, message), result in zip(messages.items(), results, strict=True):
             if result is None:
-                sent.append(row["sequence"])
+                done.sent.append(sequence)
             elif isinstance(result, EvenskinError):
-                failed.append(row["sequence"])
+                done.delayed.append(sequence)
                 log.warning(
                     "event_not_taken",
-                    type=row["event"],
+                    type=message.event.name(),
                     error=result.message,
-                    correlation_id=row["correlation_id"],
+                    correlation_id=message.correlation_id,
                 )
             else:
                 raise result
-        if sent:
-            await transaction.execute(_DELETE_MESSAGES, {"sequences": sent})
-        if failed:
-            await transaction.execute(_DELAY_MESSAGES, {"sequences": failed, "later": time.time() + RETRY_S})
-        return len(rows) == BATCH and not failed
-
-    async def _publish(self, row: sa.RowMapping) -> None:
-        event = EVENTS[row["event"]].model_validate(row["body"])
-        await self._bus.publish(on_trace(event, row, id=row["message_id"]))
+        return done

@@ -124,6 +124,7 @@ slot_table = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("subject", sa.JSON, nullable=False),
     sa.Column("rejections", sa.JSON, nullable=False),
+    sa.Column("unsettled", sa.JSON, nullable=False, server_default="[]"),  # attempts whose cost is not known yet
     sa.Column("image_id", sa.Uuid),  # of the image that holds it: looked at, or accepted for it
     sa.Column("deadline", sa.Double),  # only while a request is out
     sa.Index(None, "campaign_id", "state"),
@@ -206,6 +207,8 @@ outbox_table = sa.Table(
     sa.Column("traceparent", sa.String(128)),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("due_at", sa.Double, nullable=False),
+    sa.Column("parked_at", sa.Double),  # since when it is not tried any more, because of the error
+    sa.Column("error", sa.Text),
     sa.Index(None, "due_at", "sequence"),
 )
 
