@@ -23,8 +23,8 @@ async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening
     slot = slot_in(row)
     campaign = await _campaign_of(transaction, row) if asks_campaign(slot, happening) else None
     after, effects = decide(slot, happening, campaign)
-    if after != slot or effects.request:
-        transaction.update(slot_table, row, **_changes(row, slot, after, effects, settings))
+    if changes := _changes(row, slot, after, effects, settings):
+        transaction.update(slot_table, row, **changes)
     _count(transaction, row, effects)
     await book(transaction, row["campaign_id"], paid=effects.paid_micro_usd, committed=effects.committed_micro_usd)
     if effects.request:
@@ -39,11 +39,12 @@ async def _campaign_of(transaction: Transaction, slot: Row) -> Campaign:
 
 
 def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: LabelerSettings) -> dict[str, Any]:
-    changes: dict[str, Any] = {
-        "state": after.state.value,
-        "image_id": after.image_id,
-        "deadline": time.time() + settings.request_deadline_s if effects.request else None,
-    }
+    changes: dict[str, Any] = {}
+    if after.unsettled != before.unsettled:
+        changes["unsettled"] = list(after.unsettled)
+    if effects.request or after.state is not before.state or after.image_id != before.image_id:
+        due = time.time() + settings.request_deadline_s if effects.request else None
+        changes |= {"state": after.state.value, "image_id": after.image_id, "deadline": due}
     if after.attempt != before.attempt:
         subject = subject_of(row["campaign_id"], Condition(row["condition"]), row["position"], after.attempt)
         changes |= {

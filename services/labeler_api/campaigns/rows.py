@@ -15,6 +15,7 @@ def slot_in(row: Row) -> Slot:
         attempt=row["attempt"],
         image_id=row["image_id"],
         rejections=tuple(row["rejections"]),
+        unsettled=tuple(row["unsettled"]),
     )
 
 

@@ -41,6 +41,7 @@ class Slot:
 
     `attempt`: 1, 2, …: the one it is open for, or was last. `image_id`: of the image that holds it, which a person
     looks at or which was accepted for it. `rejections`: why earlier attempts were lost, for the next prompt.
+    `unsettled`: attempts whose price is committed and whose cost is not known yet, each until its first answer.
     """
 
     state: SlotState
@@ -48,6 +49,7 @@ class Slot:
     attempt: int = 1
     image_id: UUID | None = None
     rejections: tuple[str, ...] = ()
+    unsettled: tuple[int, ...] = (1,)
 
     def is_open_for(self, attempt: int) -> bool:
         """Whether it waits for the answer to this attempt."""
@@ -166,7 +168,7 @@ def decide(slot: Slot, happening: Happening, campaign: Campaign | None = None) -
     Once a campaign has ended, what happens to its ended slots is part of the next one.
     """
     if isinstance(happening, AttemptPaid):
-        return slot, _payment(slot, happening)
+        return _settle(slot, happening)
     if not _changes(slot, happening):
         return slot, NOTHING
     if asks_campaign(slot, happening) and campaign is None:
@@ -212,12 +214,19 @@ def _after(slot: Slot, happening: _Changing, *, may_retry: bool) -> Slot:
         case ImageLost(reason=reason) | AttemptFailed(reason=reason):
             if not may_retry:
                 return replace(slot, state=SlotState.FAILED, image_id=None)
-            rejections = (*slot.rejections, reason)
-            return replace(slot, state=SlotState.OPEN, attempt=slot.attempt + 1, image_id=None, rejections=rejections)
+            return replace(
+                slot,
+                state=SlotState.OPEN,
+                attempt=slot.attempt + 1,
+                image_id=None,
+                rejections=(*slot.rejections, reason),
+                unsettled=(*slot.unsettled, slot.attempt + 1),
+            )
 
 
-def _payment(slot: Slot, paid: AttemptPaid) -> Effects:
-    change = commitment_change(
-        paid.cost_micro_usd, slot.terms.price_micro_usd, committed=slot.is_open_for(paid.attempt)
-    )
-    return Effects(committed_micro_usd=change, paid_micro_usd=paid.cost_micro_usd)
+def _settle(slot: Slot, paid: AttemptPaid) -> tuple[Slot, Effects]:
+    """Settle an attempt's commitment, once; whatever is paid for it again is committed as well."""
+    is_first = paid.attempt in slot.unsettled
+    change = commitment_change(paid.cost_micro_usd, slot.terms.price_micro_usd, committed=is_first)
+    after = replace(slot, unsettled=tuple(attempt for attempt in slot.unsettled if attempt != paid.attempt))
+    return after, Effects(committed_micro_usd=change, paid_micro_usd=paid.cost_micro_usd)

@@ -82,6 +82,7 @@ def _slot_rows(campaign_id: UUID, plan: Plan, settings: LabelerSettings) -> list
             "attempt": 1,
             "subject": subject_of(campaign_id, quota.condition, position, 1).model_dump(mode="json"),
             "rejections": [],
+            "unsettled": [1],
             # The last request waits its turn behind the others, at the provider's pace.
             "deadline": now + settings.request_deadline_s + position * 60 / settings.images_per_minute,
             "image_id": None,

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from services.labeler_api.ledger.tables import slot_table
 from shared.events import FailureReason, ImageRequested, QuotaMet, Verdict
 from shared.taxonomy import Severity
@@ -216,6 +218,26 @@ async def test_an_answer_to_an_earlier_attempt_is_superseded(both: Labeler) -> N
     await both.publish(await both.generator.made(both.generator.requests[1], png(2)))
     done = await both.reaches(campaign_id, "met")
     assert done["spent_usd"] == 0.06
+    await assert_counters(both)
+
+
+async def test_a_superseded_attempt_is_committed_once(both: Labeler) -> None:
+    both.generator.answer = lambda request: None
+    campaign_id = await both.rebalance(targets={"aging": 1}, max_cost_usd=0.10, max_attempts=3)
+    (request,) = await eventually(lambda: list(both.generator.requests))
+    await both.publish(await both.generator.made(request, b"no picture"))
+    await eventually(lambda: len(both.generator.requests) == 2)
+    (lost,) = await both.images(status="rejected")
+    await both.review(lost["id"], "accepted")  # it is good enough after all, while its successor is being paid for
+    await both.publish(await both.generator.made(both.generator.requests[1], png(2)))
+    await eventually(lambda: both.images(status="rejected"))
+    await both.review(lost["id"], "rejected")  # it is not: there is room for the third attempt
+    await eventually(lambda: len(both.generator.requests) == 3)
+    await both.publish(both.generator.failed(both.generator.requests[2], FailureReason.TIMEOUT))
+    done = await both.reaches(campaign_id, "exhausted")
+    (row,) = await both.rows("campaigns")
+    assert done["spent_usd"] == pytest.approx(0.06)
+    assert row["committed_micro_usd"] == 60_000  # what was asked for and cost nothing is given back
     await assert_counters(both)
 
 

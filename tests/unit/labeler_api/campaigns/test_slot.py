@@ -31,12 +31,12 @@ TERMS = Terms(price_micro_usd=30_000, max_attempts=3, max_cost_micro_usd=300_000
 CAMPAIGN = Campaign(CampaignState.RUNNING, total=2, terms=TERMS, committed_micro_usd=60_000)
 LAST = replace(CAMPAIGN, terms=replace(TERMS, max_attempts=2))  # the second attempt is the last one
 
-OPEN = Slot(SlotState.OPEN, TERMS, attempt=2, rejections=("blurred",))
+OPEN = Slot(SlotState.OPEN, TERMS, attempt=2, rejections=("blurred",), unsettled=(2,))
 REVIEW = replace(OPEN, state=SlotState.REVIEW, image_id=OWN)
 AUGMENTING = replace(REVIEW, state=SlotState.AUGMENTING)
 COUNTED = replace(REVIEW, state=SlotState.COUNTED)
 FAILED = replace(OPEN, state=SlotState.FAILED)
-REOPENED = replace(OPEN, attempt=3, rejections=("blurred", "no good"))
+REOPENED = replace(OPEN, attempt=3, rejections=("blurred", "no good"), unsettled=(2, 3))
 SLOTS = (OPEN, REVIEW, AUGMENTING, COUNTED, FAILED)
 
 BY_OWN: tuple[Happening, ...] = (
@@ -149,13 +149,23 @@ def test_a_lost_image_fails_the_slot_when_attempts_or_budget_are_used_up(slot: S
 
 @pytest.mark.parametrize("slot", SLOTS, ids=named)
 @pytest.mark.parametrize("cost", [0, 30_000, 45_000])
-def test_an_attempt_is_paid_and_its_price_gives_way_to_its_cost_once(slot: Slot, cost: int) -> None:
-    awaited = slot is OPEN
-    paid = Effects(paid_micro_usd=cost, committed_micro_usd=cost - (30_000 if awaited else 0))
-    assert decide(slot, AttemptPaid(2, cost)) == (slot, paid)
-    superseded = Effects(paid_micro_usd=cost, committed_micro_usd=cost)
-    assert decide(slot, AttemptPaid(1, cost)) == (slot, superseded)
+def test_an_attempt_is_settled_once_wherever_its_slot_stands(slot: Slot, cost: int) -> None:
+    settled, effects = decide(slot, AttemptPaid(2, cost))
+    assert settled == replace(slot, unsettled=())
+    assert effects == Effects(paid_micro_usd=cost, committed_micro_usd=cost - 30_000)
+    again, effects = decide(settled, AttemptPaid(2, cost))  # paid a second time: nothing was committed for that
+    assert again == settled
+    assert effects == Effects(paid_micro_usd=cost, committed_micro_usd=cost)
     assert not asks_campaign(slot, AttemptPaid(2, cost))
+
+
+def test_a_superseded_attempt_gives_back_its_price_and_no_other_attempts() -> None:
+    taken, _ = decide(REOPENED, LATE_FITS)  # the first attempt's image is accepted after all
+    assert taken.unsettled == (2, 3)
+    settled, effects = decide(taken, AttemptPaid(3, 0))  # the third failed meanwhile, and cost nothing
+    assert (settled.unsettled, effects) == ((2,), Effects(committed_micro_usd=-30_000))
+    settled, effects = decide(settled, AttemptPaid(2, 30_000))
+    assert (settled.unsettled, effects) == ((), Effects(paid_micro_usd=30_000))
 
 
 def test_the_same_news_twice_changes_a_slot_once() -> None:
