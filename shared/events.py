@@ -202,6 +202,32 @@ class RebalanceRequested(Event):
         return {condition: asked[condition] for condition in Condition if condition in asked}
 
 
+class CampaignChange(StrEnum):
+    """What an operator may do with a campaign under way."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+class RebalanceChangeRequested(Event):
+    """Pause, resume or cancel a campaign.
+
+    While it is paused nothing is asked for, and what is under way still counts. One that has ended is left as it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    from_operator: ClassVar[bool] = True
+
+    campaign_id: UUID
+    """The campaign."""
+    change: CampaignChange
+    """What shall become of it."""
+    reason: Annotated[str, Field(max_length=500)] | None = None
+    """Why; it is shown with the campaign."""
+
+
 class RebalanceRejected(Event):
     """A rebalance that was not started, and why."""
 
@@ -428,6 +454,7 @@ EVENTS: dict[str, type[Event]] = {
     event.name(): event
     for event in (
         RebalanceRequested,
+        RebalanceChangeRequested,
         RebalanceRejected,
         ImageRequested,
         ImageGenerated,

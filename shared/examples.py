@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 from shared.events import (
+    CampaignChange,
     Event,
     FailureReason,
     ImageAugmented,
@@ -20,6 +21,7 @@ from shared.events import (
     ModelPromoted,
     ModelTrained,
     QuotaMet,
+    RebalanceChangeRequested,
     RebalanceRejected,
     RebalanceRequested,
     Subject,
@@ -61,6 +63,7 @@ def _asking() -> tuple[Event, ...]:
         RebalanceRequested(
             target_per_condition=200, conditions=("acne", "redness"), campaign_id=CAMPAIGN, max_cost_usd=25.0
         ),
+        RebalanceChangeRequested(campaign_id=CAMPAIGN, change=CampaignChange.PAUSE, reason="the key is being renewed"),
         RebalanceRejected(
             campaign_id=UUID("0d9c1f52-53a7-4f0e-8d3b-7f3f3f2a9e21"),
             code="over_budget",

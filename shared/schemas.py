@@ -16,6 +16,7 @@ OPERATOR = "operator"  # a person, whom no queue is kept for
 
 ROUTES: dict[str, tuple[str, tuple[str, ...]]] = {
     "RebalanceRequested": (OPERATOR, ("labeler-api",)),
+    "RebalanceChangeRequested": (OPERATOR, ("labeler-api",)),
     "RebalanceRejected": ("labeler-api", (OPERATOR,)),
     "ImageRequested": ("labeler-api", ("generator",)),
     "ImageGenerated": ("generator", ("labeler-api",)),

@@ -44,6 +44,8 @@ Targets = Annotated[
     list[str] | None, typer.Option("--targets", help="A target of its own: redness=200,acne=150. Overrides the target.")
 ]
 Target = Annotated[int | None, typer.Argument(metavar="[TARGET]", help="Images that each condition shall have.")]
+CampaignId = Annotated[str, typer.Argument(metavar="REBALANCE", help="Its id, as `evenskin status` shows it.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why; it is shown with the rebalance.")]
 TargetOption = Annotated[int | None, typer.Option("--target", help="The same as TARGET.")]
 MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="Tries for each image, 1 to 20.")]
 
@@ -146,6 +148,40 @@ def rebalance(
         review=review,
     )
     return _run(campaigns.rebalance(request, wait=wait, yes=yes, home=home, url=url, json_output=json_output))
+
+
+@app.command()
+def pause(
+    campaign: CampaignId, reason: Reason = None, home: Home = None, url: Url = None, json_output: Json = False
+) -> int:
+    """Ask for no more images until it is resumed; those under way still count."""
+    return _change(campaign, "pause", reason, home, url, json_output)
+
+
+@app.command()
+def resume(campaign: CampaignId, home: Home = None, url: Url = None, json_output: Json = False) -> int:
+    """Go on with a rebalance that is paused."""
+    return _change(campaign, "resume", None, home, url, json_output)
+
+
+@app.command()
+def cancel(
+    campaign: CampaignId, reason: Reason = None, home: Home = None, url: Url = None, json_output: Json = False
+) -> int:
+    """End a rebalance with the images that it has."""
+    return _change(campaign, "cancel", reason, home, url, json_output)
+
+
+def _change(
+    campaign: str, asked: str, reason: str | None, home: Path | None, url: str | None, json_output: bool
+) -> int:
+    from services.console.commands import changing
+    from shared.events import CampaignChange
+
+    change = changing.change(
+        campaign, CampaignChange(asked), reason=reason, home=home, url=url, json_output=json_output
+    )
+    return _run(change)
 
 
 @app.command()

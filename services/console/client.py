@@ -28,6 +28,7 @@ from shared.documents.predictions import Prediction
 from shared.documents.problems import Problem
 from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
 from shared.errors import ConfigurationError, EvenskinError, ServiceUnreachable
+from shared.events import CampaignChange
 from shared.tracing import Span, outgoing_headers
 
 CONNECT_S = 5.0  # seconds to a connection: services are near
@@ -156,6 +157,11 @@ class LabelerClient(_Client):
     async def campaign(self, campaign_id: str) -> Campaign:
         """One campaign. Raises NotFound."""
         return await self._document(Campaign, "GET", f"/v1/rebalances/{quote(campaign_id, safe='')}")
+
+    async def change_campaign(self, campaign_id: str, change: CampaignChange, *, reason: str | None) -> Campaign:
+        """Pause, resume or cancel a campaign. Raises NotFound, Conflict where it has ended."""
+        path = f"/v1/rebalances/{quote(campaign_id, safe='')}/{change}"
+        return await self._document(Campaign, "POST", path, json={} if reason is None else {"reason": reason})
 
     async def stream_campaign(self, campaign_id: str) -> AsyncGenerator[Campaign]:
         """The campaign's document at every change, over one connection, until the server ends it."""

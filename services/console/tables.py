@@ -175,6 +175,8 @@ def look_line(look: Look) -> str:
         if look.remaining_s is not None:
             parts.append(f"about {duration(look.remaining_s)} left")
     parts.append(f"{usd(campaign.spent_usd)} spent")
+    if campaign.state in ("paused", "cancelled") and campaign.reason is not None:
+        parts.append(campaign.reason)
     if model is not None:
         parts.append(f"model {model.version} " + ("is live" if model.promoted else "was not promoted"))
     elif campaign.state == "met" and campaign.reason is not None:

@@ -12,29 +12,32 @@ from typing import Any
 import structlog
 
 from services.labeler_api.campaigns import reviews, starting
-from services.labeler_api.campaigns.campaign import ModelMade, TrainingAdvanced, TrainingGivenUp
+from services.labeler_api.campaigns.campaign import ModelMade, PauseAsked, TrainingAdvanced, TrainingGivenUp
+from services.labeler_api.campaigns.changing import change
 from services.labeler_api.campaigns.closing import apply_to_campaign
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.prices import micro_usd
 from services.labeler_api.campaigns.rows import slot_in
-from services.labeler_api.campaigns.slot import AttemptFailed, AttemptPaid, VariantsListed
+from services.labeler_api.campaigns.slot import AttemptFailed, AttemptPaid, AttemptPostponed, VariantsListed
 from services.labeler_api.ledger.dialects import per_dialect
 from services.labeler_api.ledger.ledger import Ledger
 from services.labeler_api.ledger.outbox import SOURCE, storable
 from services.labeler_api.ledger.tables import campaign_table, epoch_table, model_table
-from services.labeler_api.ledger.transaction import Prefetch, Transaction
+from services.labeler_api.ledger.transaction import Prefetch, Row, Transaction
 from services.labeler_api.pictures import gate, images
 from services.labeler_api.pictures.images import NewImage, Status
 from services.labeler_api.pictures.perceptual_hash import bands
 from services.labeler_api.settings import LabelerSettings
 from shared.bus import RetryLater, Undeliverable
-from shared.errors import BlobNotFound, InvalidRequest, OverBudget, StoreUnavailable
+from shared.errors import BlobNotFound, Conflict, InvalidRequest, NotFound, OverBudget, StoreUnavailable
 from shared.events import (
+    ACCOUNT_FAILURES,
     Event,
     ImageAugmented,
     ImageFailed,
     ImageGenerated,
     ModelTrained,
+    RebalanceChangeRequested,
     RebalanceRejected,
     RebalanceRequested,
     ReviewPolicy,
@@ -74,6 +77,22 @@ async def start_campaign(ledger: Ledger, message: Message) -> None:
             transaction.emit(message.caused(rejected, source=SOURCE))
 
     await ledger.change_once(message, start)
+
+
+async def change_campaign(ledger: Ledger, message: Message) -> None:
+    """RebalanceChangeRequested: pause, resume or cancel the campaign."""
+    event = message.event
+    assert isinstance(event, RebalanceChangeRequested)
+
+    async def apply(transaction: Transaction) -> None:
+        try:
+            await change(transaction, event.campaign_id, event.change, event.reason, ledger.settings)
+        except NotFound as error:
+            raise Undeliverable(error.message) from error
+        except Conflict as error:  # it has ended meanwhile: there is nothing to be done
+            log.info("campaign_not_changed", campaign_id=str(event.campaign_id), reason=error.message)
+
+    await ledger.change_once(message, apply)
 
 
 async def review_generated(ledger: Ledger, message: Message) -> None:
@@ -158,7 +177,10 @@ def _verdict(reasons: Sequence[str], policy: str, settings: LabelerSettings) -> 
 
 
 async def reopen_failed(ledger: Ledger, message: Message) -> None:
-    """ImageFailed: ask for the slot's next attempt."""
+    """ImageFailed: ask for the slot's next attempt; or, where it is the account's fault, pause the campaign.
+
+    What the account lacks every other image would lack as well: no attempt is used up.
+    """
     event = message.event
     assert isinstance(event, ImageFailed)
     reason = f"{event.reason.value}: {event.detail}"
@@ -167,10 +189,26 @@ async def reopen_failed(ledger: Ledger, message: Message) -> None:
         slot = await transaction.slot(event.slot_id)
         if slot is None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
+        if event.reason in ACCOUNT_FAILURES:
+            await _pause(transaction, slot, event, ledger.settings)
+            return
         await apply_to_slot(transaction, slot, AttemptPaid(event.attempt, micro_usd(event.cost_usd)), ledger.settings)
         await apply_to_slot(transaction, slot, AttemptFailed(event.attempt, reason), ledger.settings)
 
     await ledger.change_once(message, reopen, Prefetch(slot_id=event.slot_id))
+
+
+async def _pause(transaction: Transaction, slot: Row, event: ImageFailed, settings: LabelerSettings) -> None:
+    """Pause a slot's campaign for what its account lacks; the slot asks again once the campaign is resumed."""
+    if event.cost_usd:
+        await apply_to_slot(transaction, slot, AttemptPaid(event.attempt, micro_usd(event.cost_usd)), settings)
+    if not slot_in(slot).is_open_for(event.attempt):
+        return
+    await apply_to_slot(transaction, slot, AttemptPostponed(event.attempt), settings)
+    campaign = await transaction.campaign(slot["campaign_id"])
+    why = PauseAsked(storable(f"{event.reason.value}: {event.detail}"))
+    if campaign is not None and apply_to_campaign(transaction, campaign, why, settings):
+        log.warning("campaign_paused", campaign_id=str(campaign["id"]), reason=campaign["reason"])
 
 
 async def count_augmented(ledger: Ledger, message: Message) -> None:
@@ -239,6 +277,7 @@ async def note_training_failed(ledger: Ledger, message: Message) -> None:
 
 HANDLERS: dict[type[Event], Callable[[Ledger, Message], Awaitable[None]]] = {
     RebalanceRequested: start_campaign,
+    RebalanceChangeRequested: change_campaign,
     ImageGenerated: review_generated,
     ImageFailed: reopen_failed,
     ImageAugmented: count_augmented,

@@ -12,7 +12,9 @@ from shared.taxonomy import Condition
 
 CampaignStateName = Annotated[
     str,
-    WithJsonSchema({"type": "string", "enum": ["running", "closing", "met", "exhausted", "rejected"]}),
+    WithJsonSchema(
+        {"type": "string", "enum": ["running", "paused", "closing", "met", "exhausted", "cancelled", "rejected"]}
+    ),
 ]
 """A campaign's state by name. A client takes any name, since a newer server may know more of them."""
 

@@ -65,6 +65,12 @@ class PromotionRequest(RequestDocument):
     reason: Reason | None = Field(default=None, description="Why it goes live.")
 
 
+class ChangeRequest(RequestDocument):
+    """`POST /v1/rebalances/{id}/pause`, `resume` and `cancel`."""
+
+    reason: Reason | None = Field(default=None, description="Why; it is shown with the rebalance.")
+
+
 class ReplayRequest(RequestDocument):
     """`POST /v1/dead-letters/replay`."""
 

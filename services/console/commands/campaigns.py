@@ -24,7 +24,8 @@ from shared.documents.rebalances import Campaign
 from shared.errors import OverBudget, TrainingFailed
 from shared.events import RebalanceRequested
 
-FAILED_STATES = frozenset({"exhausted", "rejected"})
+FAILED_STATES = frozenset({"exhausted", "cancelled", "rejected"})
+PAUSED = "paused"
 TRAINING_QUEUE = "trainer.QuotaMet"  # where a training that was given up ends as a dead letter
 LOOK_S = 5.0  # seconds between two looks for such a dead letter
 
@@ -167,6 +168,8 @@ def report(campaign: Campaign, *, json_output: bool) -> None:
     )
     if campaign.reason:
         console.print(escape(campaign.reason), soft_wrap=True)
+    if campaign.state == PAUSED:
+        console.print(f"Mend that, then: evenskin resume {campaign.id}", soft_wrap=True)
     if model is not None:
         overall = overall_metrics(model.metrics)
         numbers = [f"{text} {percent(overall[name])} %" for name, text in METRIC_NAMES.items() if overall.get(name)]
@@ -175,15 +178,16 @@ def report(campaign: Campaign, *, json_output: bool) -> None:
 
 
 def has_ended(campaign: Campaign) -> bool:
-    """Whether a campaign has come to its end: it failed, or its training ended with a model or without."""
+    """Whether a campaign goes no further by itself: it failed or is paused, or its training ended, with or without a
+    model."""
     if campaign.state == "met":
         return campaign.model is not None or campaign.reason is not None
-    return campaign.state in FAILED_STATES
+    return campaign.state in FAILED_STATES or campaign.state == PAUSED
 
 
 def exit_status(campaign: Campaign) -> int:
     """1 where the campaign did not get what was asked: its images, and a model of them."""
-    return 1 if campaign.state in FAILED_STATES or is_not_trained(campaign) else 0
+    return 1 if campaign.state in FAILED_STATES or campaign.state == PAUSED or is_not_trained(campaign) else 0
 
 
 def is_not_trained(campaign: Campaign) -> bool:

@@ -2,6 +2,7 @@
 
 A campaign is `running` while its slots are filled, then `closing` while its dataset is written, and `met` once that
 is published, with a reason if there will be no model; or `exhausted`, where slots failed; or `rejected`, and never ran.
+While it is `paused`, nothing is asked for, and what is under way still counts; `cancelled`, it gives up its open slots.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ class CampaignState(StrEnum):
     """Where a campaign stands."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     CLOSING = "closing"
     MET = "met"
     EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
     REJECTED = "rejected"
 
 
-ACTIVE = (CampaignState.RUNNING, CampaignState.CLOSING)
+ACTIVE = (CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.CLOSING)
 """States of a campaign that the closer still has to end."""
 
 
@@ -52,14 +55,40 @@ class Campaign:
     awaits_model: bool = False
 
     @property
-    def is_running(self) -> bool:
-        """Whether its slots may still change."""
+    def asks(self) -> bool:
+        """Whether it asks for images now."""
         return self.state is CampaignState.RUNNING
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether its slots may still change."""
+        return self.state in (CampaignState.RUNNING, CampaignState.PAUSED)
+
     def may_retry(self, attempt: int) -> bool:
-        """Whether a slot may have an attempt after this one: neither the attempts nor the budget are used up."""
+        """Whether a slot may have an attempt after this one: neither campaign, attempts nor budget have ended."""
+        if not self.is_filling:
+            return False
         committed = self.committed_micro_usd + self.terms.price_micro_usd
         return attempt < self.terms.max_attempts and fits_budget(committed, self.terms.max_cost_micro_usd)
+
+
+@dataclass(frozen=True)
+class PauseAsked:
+    """It shall ask for nothing more until it is resumed. `why`: what has to be mended, or who wants it."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class ResumeAsked:
+    """It shall go on."""
+
+
+@dataclass(frozen=True)
+class CancelAsked:
+    """It shall end with what it has."""
+
+    why: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +126,17 @@ class TrainingOverdue:
     """The trainer was not heard of for too long."""
 
 
-Happening = SlotsEnded | DatasetWritten | TrainingAdvanced | ModelMade | TrainingGivenUp | TrainingOverdue
+Happening = (
+    PauseAsked
+    | ResumeAsked
+    | CancelAsked
+    | SlotsEnded
+    | DatasetWritten
+    | TrainingAdvanced
+    | ModelMade
+    | TrainingGivenUp
+    | TrainingOverdue
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +154,12 @@ class Effects:
 NOTHING = Effects()
 
 TRANSITIONS: Mapping[tuple[CampaignState, type[Happening]], tuple[CampaignState, Effects]] = {
+    (CampaignState.RUNNING, PauseAsked): (CampaignState.PAUSED, NOTHING),
+    (CampaignState.RUNNING, CancelAsked): (CampaignState.CANCELLED, NOTHING),
     (CampaignState.RUNNING, SlotsEnded): (CampaignState.CLOSING, NOTHING),  # or EXHAUSTED: see `decide`
+    (CampaignState.PAUSED, ResumeAsked): (CampaignState.RUNNING, NOTHING),
+    (CampaignState.PAUSED, CancelAsked): (CampaignState.CANCELLED, NOTHING),
+    (CampaignState.PAUSED, SlotsEnded): (CampaignState.CLOSING, NOTHING),
     (CampaignState.CLOSING, DatasetWritten): (CampaignState.MET, Effects(publish=True, await_model=True)),
     (CampaignState.MET, TrainingAdvanced): (CampaignState.MET, Effects(await_model=True)),
     (CampaignState.MET, ModelMade): (CampaignState.MET, NOTHING),
@@ -132,11 +176,17 @@ def decide(campaign: Campaign, happening: Happening) -> tuple[Campaign, Effects]
         return campaign, NOTHING
     state, effects = cell
     match happening:
+        case PauseAsked(why) | CancelAsked(why):
+            return replace(campaign, state=state, reason=why), effects
+        case ResumeAsked():
+            return replace(campaign, state=state, reason=None), effects
         case SlotsEnded(counted, failed) if counted + failed < campaign.total:
             return campaign, NOTHING
         case SlotsEnded(failed=failed) if failed:
             reason = f"{failed} of {campaign.total} slots used up their attempts or the budget"
             return replace(campaign, state=CampaignState.EXHAUSTED, reason=reason), NOTHING
+        case SlotsEnded():
+            return replace(campaign, state=state, reason=None), effects
         case TrainingAdvanced() | TrainingGivenUp() | TrainingOverdue() if not campaign.awaits_model:
             return campaign, NOTHING
         case TrainingGivenUp(why):

@@ -42,8 +42,10 @@ def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: La
     changes: dict[str, Any] = {}
     if after.unsettled != before.unsettled:
         changes["unsettled"] = list(after.unsettled)
-    if effects.request or after.state is not before.state or after.image_id != before.image_id:
+    if effects.request or effects.postpone or after.state is not before.state or after.image_id != before.image_id:
         due = time.time() + settings.request_deadline_s if effects.request else None
+        if effects.postpone:  # past: the reconciler asks for it as soon as the campaign asks for anything
+            due = 0.0
         changes |= {"state": after.state.value, "image_id": after.image_id, "deadline": due}
     if after.attempt != before.attempt:
         subject = subject_of(row["campaign_id"], Condition(row["condition"]), row["position"], after.attempt)

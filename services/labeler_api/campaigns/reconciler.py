@@ -1,4 +1,4 @@
-"""The reconciler: what went unanswered past its deadline is asked for again (invariant 10).
+"""The reconciler: what went unanswered past its deadline is asked for again (invariant 10); the cancelled is given up.
 
 Asking again is harmless: image ids, variants and training runs follow from what was asked.
 """
@@ -11,11 +11,11 @@ import time
 import sqlalchemy as sa
 import structlog
 
-from services.labeler_api.campaigns.campaign import TrainingOverdue
+from services.labeler_api.campaigns.campaign import CampaignState, TrainingOverdue
 from services.labeler_api.campaigns.closing import apply_to_campaign, publish_again
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.reviews import image_labeled
-from services.labeler_api.campaigns.slot import RequestOverdue
+from services.labeler_api.campaigns.slot import RESERVED, CampaignCancelled, RequestOverdue
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.outbox import SOURCE, on_trace
 from services.labeler_api.ledger.relay import Relay
@@ -56,6 +56,7 @@ class Reconciler:
     async def reconcile(self) -> int:
         """One round. Returns how many messages were sent again."""
         sent = 0
+        await self._give_up_cancelled()
         for round_ in (self._requests, self._augmentations, self._trainings):
             while (batch := await self._database.write(round_)) > 0:
                 sent += batch
@@ -67,8 +68,23 @@ class Reconciler:
             log.info("work_requested_again", messages=sent)
         return sent
 
+    async def _give_up_cancelled(self) -> None:
+        """Fail what cancelled campaigns do not have yet, some slots at a time: nothing waits for all of them."""
+        waiting = slot_table.c.state.in_([state.value for state in RESERVED])
+        cancelled = campaign_table.c.state == CampaignState.CANCELLED.value
+
+        async def give_up(transaction: Transaction) -> int:
+            slots = await transaction.lock_where(slot_table, waiting & cancelled, BATCH)
+            for slot in slots:
+                await apply_to_slot(transaction, slot, CampaignCancelled(), self._settings)
+            return len(slots)
+
+        while await self._database.write(give_up) == BATCH:
+            pass
+
     async def _requests(self, transaction: Transaction) -> int:
-        overdue = await transaction.lock_due(slot_table, slot_table.c.deadline, time.time(), BATCH)
+        asks = campaign_table.c.state == CampaignState.RUNNING.value  # not while it is paused
+        overdue = await transaction.lock_due(slot_table, slot_table.c.deadline, time.time(), BATCH, only=asks)
         for slot in overdue:
             await apply_to_slot(transaction, slot, RequestOverdue(), self._settings)
         return len(overdue)

@@ -65,6 +65,13 @@ class AttemptPaid:
 
 
 @dataclass(frozen=True)
+class AttemptPostponed:
+    """An attempt could not be made, for a reason that is not the image's: it is still to be made."""
+
+    attempt: int
+
+
+@dataclass(frozen=True)
 class AttemptFailed:
     """An attempt brought no image."""
 
@@ -111,20 +118,27 @@ class RequestOverdue:
     """The request that is out went unanswered past its deadline."""
 
 
-_Changing = ImageAwaitsReview | ImageFits | ImageLost | AttemptFailed | VariantsListed
-Happening = _Changing | AttemptPaid | RequestOverdue
+@dataclass(frozen=True)
+class CampaignCancelled:
+    """Its campaign gives up what it does not have yet."""
+
+
+_Changing = ImageAwaitsReview | ImageFits | ImageLost | AttemptFailed | VariantsListed | CampaignCancelled
+Happening = _Changing | AttemptPaid | AttemptPostponed | RequestOverdue
 
 
 @dataclass(frozen=True)
 class Effects:
     """What follows for others.
 
-    `request`: an image is asked for, for the slot's attempt. `reserved`, `counted`, `failed`: what the counters of
+    `request`: an image is asked for, for the slot's attempt. `postpone`: it is to be asked for once the campaign asks
+    for images again. `reserved`, `counted`, `failed`: what the counters of
     slots in these states change by. `committed_micro_usd`: what the campaign's commitment changes by, and
     `paid_micro_usd` what it has spent.
     """
 
     request: bool = False
+    postpone: bool = False
     reserved: int = 0
     counted: int = 0
     failed: int = 0
@@ -138,8 +152,8 @@ NOTHING = Effects()
 _VERDICTS = (ImageAwaitsReview, ImageFits, ImageLost)
 
 BY_ITS_OWN: Mapping[SlotState, tuple[type[Happening], ...]] = {
-    SlotState.OPEN: (*_VERDICTS, AttemptFailed, RequestOverdue),
-    SlotState.REVIEW: _VERDICTS,
+    SlotState.OPEN: (*_VERDICTS, AttemptFailed, AttemptPostponed, RequestOverdue, CampaignCancelled),
+    SlotState.REVIEW: (*_VERDICTS, CampaignCancelled),
     SlotState.AUGMENTING: (*_VERDICTS, VariantsListed),
     SlotState.COUNTED: _VERDICTS,
     SlotState.FAILED: (),  # no image holds it
@@ -173,14 +187,18 @@ def decide(slot: Slot, happening: Happening, campaign: Campaign | None = None) -
         return slot, NOTHING
     if asks_campaign(slot, happening) and campaign is None:
         raise ValueError(f"{type(happening).__name__} of a slot that is {slot.state} asks for its campaign")
-    if campaign is not None and slot.state in ENDED and not campaign.is_running:
+    if campaign is not None and slot.state in ENDED and not campaign.is_filling:
         return slot, NOTHING
+    if isinstance(happening, AttemptPostponed):
+        return slot, Effects(postpone=True)
     if isinstance(happening, RequestOverdue):
         return slot, Effects(request=True)
     after = _after(slot, happening, may_retry=campaign is not None and campaign.may_retry(slot.attempt))
     asks = after.attempt != slot.attempt
+    may_ask = campaign is not None and campaign.asks
     return after, Effects(
-        request=asks,
+        request=asks and may_ask,
+        postpone=asks and not may_ask,
         committed_micro_usd=slot.terms.price_micro_usd if asks else 0,
         reserved=(after.state in RESERVED) - (slot.state in RESERVED),
         counted=(after.state is SlotState.COUNTED) - (slot.state is SlotState.COUNTED),
@@ -195,9 +213,9 @@ def _changes(slot: Slot, happening: Happening) -> bool:
 
 def _is_its_own(slot: Slot, happening: Happening) -> bool:
     match happening:
-        case RequestOverdue():
+        case RequestOverdue() | CampaignCancelled():
             return True
-        case AttemptPaid(attempt=attempt) | AttemptFailed(attempt=attempt):
+        case AttemptPaid(attempt=attempt) | AttemptFailed(attempt=attempt) | AttemptPostponed(attempt=attempt):
             return slot.is_open_for(attempt)
         case _:
             return happening.image_id == slot.image_id or slot.is_open_for(happening.attempt)
@@ -211,6 +229,8 @@ def _after(slot: Slot, happening: _Changing, *, may_retry: bool) -> Slot:
             return replace(slot, state=SlotState.COUNTED if augmented else SlotState.AUGMENTING, image_id=image_id)
         case VariantsListed():
             return replace(slot, state=SlotState.COUNTED)
+        case CampaignCancelled():
+            return replace(slot, state=SlotState.FAILED, image_id=None)
         case ImageLost(reason=reason) | AttemptFailed(reason=reason):
             if not may_retry:
                 return replace(slot, state=SlotState.FAILED, image_id=None)

@@ -34,6 +34,7 @@ Row = dict[str, Any]
 
 MOST_HASHES = 10_000  # perceptual hashes read for one image, so that the cost of a look has a bound
 
+_ANY = sa.true()
 _REFERRED_FIRST = {table.name: number for number, table in enumerate(metadata.sorted_tables)}
 
 _CAMPAIGN_TERMS = ("review", "price_micro_usd", "max_attempts", "max_cost_micro_usd", "correlation_id", "traceparent")
@@ -87,13 +88,29 @@ class Transaction:
         """A campaign's row, locked until the transaction ends; None if there is none."""
         return await self._locked(campaign_table, campaign_id)
 
-    async def lock_due(self, table: sa.Table, due: sa.ColumnElement[float], now: float, most: int) -> list[Row]:
+    async def lock_due(
+        self,
+        table: sa.Table,
+        due: sa.ColumnElement[float],
+        now: float,
+        most: int,
+        *,
+        only: sa.ColumnElement[bool] = _ANY,
+    ) -> list[Row]:
         """Lock the rows of images, slots or campaigns whose time has come, the longest overdue first, at most so many.
 
-        Rows that another transaction holds are passed over: it is at work on them.
+        `only`: a further condition; a slot's may name columns of its campaign. Rows that another transaction holds are
+        passed over: it is at work on them.
         """
+        return await self._lock_some(table, _ROWS[table].where(due < now, only).order_by(due).limit(most))
+
+    async def lock_where(self, table: sa.Table, condition: sa.ColumnElement[bool], most: int) -> list[Row]:
+        """Lock rows of images, slots or campaigns that meet a condition, at most so many, but for those held."""
+        return await self._lock_some(table, _ROWS[table].where(condition).limit(most))
+
+    async def _lock_some(self, table: sa.Table, query: sa.Select[Any]) -> list[Row]:
         await self._write()
-        query = _ROWS[table].where(due < now).order_by(due).limit(most).with_for_update(of=table, skip_locked=True)
+        query = query.with_for_update(of=table, skip_locked=True)
         found = [dict(row) for row in (await self._connection.execute(query)).mappings()]
         return [self._in_hand[table].setdefault(row["id"], row) for row in found]
 

@@ -10,7 +10,7 @@ from shared.documents.dead_letters import DeadLetterList, Replayed
 from shared.documents.images import DatasetDocument, ImageDetail, ImagePage, ReviewResults
 from shared.documents.models import LiveModelDocument, Models
 from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
-from shared.documents.requests import PromotionRequest, ReplayRequest, Review, ReviewBatch, UndoRequest
+from shared.documents.requests import ChangeRequest, PromotionRequest, ReplayRequest, Review, ReviewBatch, UndoRequest
 from shared.events import MAX_TARGET, RebalanceRequested
 from shared.http import MAX_NUMBER
 from shared.imaging import MEDIA_TYPES
@@ -149,6 +149,23 @@ _OPERATIONS: tuple[Operation, ...] = (
         {200: Answer("The rebalance.", Campaign)},
         _MISSING,
         [_CAMPAIGN],
+    ),
+    *(
+        Operation(
+            "post",
+            f"/v1/rebalances/{{id}}/{change}",
+            summary,
+            {200: Answer("The rebalance as it stands now.", Campaign)},
+            {**_BODY, **_MISSING, 409: "It has ended: `conflict`."},
+            [_CAMPAIGN],
+            body=ChangeRequest,
+            body_required=False,
+        )
+        for change, summary in (
+            ("pause", "Ask for no more images until it is resumed; those under way still count."),
+            ("resume", "Go on with a rebalance that is paused."),
+            ("cancel", "End a rebalance with the images that it has."),
+        )
     ),
     Operation(
         "get",

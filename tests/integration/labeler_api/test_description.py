@@ -179,6 +179,14 @@ async def _rebalances(asker: Asker) -> None:
 
     await eventually(told)
     await asker.ask("GET", f"{path}/stream", 200)
+    for change in ("pause", "resume", "cancel"):
+        await asker.ask("POST", f"{path}/{change}", 409, json={"reason": "too late"})
+        await asker.ask("POST", f"/v1/rebalances/{uuid4()}/{change}", 404)
+        await asker.ask("POST", f"{path}/{change}", 422, json={"reason": 7})
+    asker.running.generator.answer = lambda _: None
+    open_one = (await asker.ask("POST", "/v1/rebalances", 202, json={"targets": {"redness": 90}})).json["id"]
+    for change in ("pause", "resume", "cancel"):
+        await asker.ask("POST", f"/v1/rebalances/{open_one}/{change}", 200)
     await asker.ask("GET", "/v1/rebalances?limit=3", 200)
     await asker.ask("GET", "/v1/rebalances?limit=none", 422)
     await asker.ask("GET", f"/v1/datasets/{campaign['dataset_version']}", 200)

@@ -23,6 +23,7 @@ from cloudevents.core.v1.event import CloudEvent
 from shared.errors import MalformedEvent
 from shared.events import (
     EVENTS,
+    CampaignChange,
     Event,
     FailureReason,
     ImageAugmented,
@@ -33,6 +34,7 @@ from shared.events import (
     ModelPromoted,
     ModelTrained,
     QuotaMet,
+    RebalanceChangeRequested,
     RebalanceRejected,
     RebalanceRequested,
     ReviewPolicy,
@@ -84,6 +86,7 @@ def test_a_message_survives_the_wire() -> None:
 
 EXAMPLES: tuple[Event, ...] = (
     RebalanceRequested(target_per_condition=200, targets={"acne": 5}, max_cost_usd=1e-7, review=ReviewPolicy.MANUAL),
+    RebalanceChangeRequested(campaign_id=UUID(int=5), change=CampaignChange.CANCEL, reason="ü \u2028"),
     RebalanceRejected(campaign_id=None, code="over_budget", reason='Dear: "ü" \\ \N{GRINNING FACE} \x07 \u2028'),
     ImageRequested(
         campaign_id=uuid4(),
@@ -472,4 +475,5 @@ def test_sending_is_a_recorded_span_that_the_message_carries_on(monkeypatch: pyt
 
 def test_every_event_has_its_name() -> None:
     assert all(event.name() == name for name, event in EVENTS.items())
-    assert [name for name, event in EVENTS.items() if event.from_operator] == ["RebalanceRequested"]
+    from_operator = [name for name, event in EVENTS.items() if event.from_operator]
+    assert from_operator == ["RebalanceRequested", "RebalanceChangeRequested"]

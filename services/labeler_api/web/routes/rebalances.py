@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.campaigns import starting
 from services.labeler_api.campaigns.campaign import ACTIVE, CampaignState
+from services.labeler_api.campaigns.changing import change
 from services.labeler_api.campaigns.plan import PLANNED_ON, plan_for
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.ledger import Ledger
@@ -20,8 +21,9 @@ from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.web import views
 from services.labeler_api.web.routes.base import Routes, id_in_path, limit, number
 from shared.documents.rebalances import Campaign, PlanDocument
+from shared.documents.requests import ChangeRequest
 from shared.errors import DatabaseUnavailable
-from shared.events import RebalanceRequested
+from shared.events import CampaignChange, RebalanceRequested
 from shared.http import json_body, parsed
 from shared.message import Message
 
@@ -44,6 +46,9 @@ class RebalanceRoutes(Routes):
         app.router.add_get("/v1/rebalances", self.list)
         app.router.add_get("/v1/rebalances/{id}", self.show)
         app.router.add_get("/v1/rebalances/{id}/stream", self.stream)
+        app.router.add_post("/v1/rebalances/{id}/pause", self.pause)
+        app.router.add_post("/v1/rebalances/{id}/resume", self.resume)
+        app.router.add_post("/v1/rebalances/{id}/cancel", self.cancel)
 
     async def _stop(self, _: web.Application) -> None:
         self._stopping.set()  # open streams would hold up the drain
@@ -78,6 +83,28 @@ class RebalanceRoutes(Routes):
     async def show(self, request: web.Request) -> web.Response:
         """One campaign."""
         campaign_id = id_in_path(request)
+        return await self._answer(lambda connection: views.campaign(connection, campaign_id))
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """Ask for nothing more until it is resumed."""
+        return await self._change(request, CampaignChange.PAUSE)
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Go on."""
+        return await self._change(request, CampaignChange.RESUME)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """End with what there is."""
+        return await self._change(request, CampaignChange.CANCEL)
+
+    async def _change(self, request: web.Request, asked: CampaignChange) -> web.Response:
+        campaign_id = id_in_path(request)
+        reason = parsed(ChangeRequest, await json_body(request)).reason if request.can_read_body else None
+
+        async def apply(transaction: Transaction) -> None:
+            await change(transaction, campaign_id, asked, reason, self._ledger.settings)
+
+        await self._ledger.change(apply)
         return await self._answer(lambda connection: views.campaign(connection, campaign_id))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:

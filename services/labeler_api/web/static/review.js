@@ -128,9 +128,11 @@ export function keyAction(event) {
 }
 
 const STATES = {
+  paused: "Paused",
   closing: "Writing its dataset",
   met: "Quotas met",
   exhausted: "Ended: some pictures could not be had",
+  cancelled: "Cancelled",
   rejected: "Refused",
 };
 

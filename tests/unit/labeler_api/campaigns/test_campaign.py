@@ -12,10 +12,13 @@ from services.labeler_api.campaigns.campaign import (
     NOTHING,
     Campaign,
     CampaignState,
+    CancelAsked,
     DatasetWritten,
     Effects,
     Happening,
     ModelMade,
+    PauseAsked,
+    ResumeAsked,
     SlotsEnded,
     Terms,
     TrainingAdvanced,
@@ -30,17 +33,40 @@ CLOSING = replace(RUNNING, state=CampaignState.CLOSING)
 WAITING = replace(RUNNING, state=CampaignState.MET, awaits_model=True)
 TRAINED = replace(WAITING, awaits_model=False)
 UNTRAINED = replace(WAITING, awaits_model=False, reason="not trained: parity_failed: They differ.")
+PAUSED = replace(RUNNING, state=CampaignState.PAUSED, reason="no credit")
+CANCELLED = replace(RUNNING, state=CampaignState.CANCELLED, reason="enough")
 EXHAUSTED = replace(RUNNING, state=CampaignState.EXHAUSTED, reason="1 of 4 slots used up their attempts or the budget")
 REJECTED = replace(RUNNING, state=CampaignState.REJECTED, total=0, reason="over budget")
-CAMPAIGNS = (RUNNING, CLOSING, WAITING, TRAINED, UNTRAINED, EXHAUSTED, REJECTED)
+CAMPAIGNS = (RUNNING, PAUSED, CANCELLED, CLOSING, WAITING, TRAINED, UNTRAINED, EXHAUSTED, REJECTED)
 
 ALL_COUNTED, ONE_FAILED, ONE_LEFT = SlotsEnded(4, 0), SlotsEnded(3, 1), SlotsEnded(3, 0)
 ONE_LEFT_ONE_FAILED = SlotsEnded(2, 1)
 WRITTEN, ADVANCED, MADE, OVERDUE = DatasetWritten(), TrainingAdvanced(), ModelMade(), TrainingOverdue()
 GIVEN_UP = TrainingGivenUp("parity_failed: They differ.")
-HAPPENINGS = (ALL_COUNTED, ONE_FAILED, ONE_LEFT, ONE_LEFT_ONE_FAILED, WRITTEN, ADVANCED, MADE, GIVEN_UP, OVERDUE)
+PAUSE, RESUME, CANCEL = PauseAsked("no credit"), ResumeAsked(), CancelAsked("enough")
+CHANGES: tuple[Happening, ...] = (PAUSE, RESUME, CANCEL)
+HAPPENINGS = (
+    PAUSE,
+    RESUME,
+    CANCEL,
+    ALL_COUNTED,
+    ONE_FAILED,
+    ONE_LEFT,
+    ONE_LEFT_ONE_FAILED,
+    WRITTEN,
+    ADVANCED,
+    MADE,
+    GIVEN_UP,
+    OVERDUE,
+)
 
 CELLS: dict[tuple[Campaign, Happening], tuple[Campaign, Effects]] = {
+    (RUNNING, PAUSE): (PAUSED, NOTHING),
+    (RUNNING, CANCEL): (CANCELLED, NOTHING),
+    (PAUSED, RESUME): (RUNNING, NOTHING),
+    (PAUSED, CANCEL): (CANCELLED, NOTHING),
+    (PAUSED, ALL_COUNTED): (CLOSING, NOTHING),
+    (PAUSED, ONE_FAILED): (EXHAUSTED, NOTHING),
     (RUNNING, ALL_COUNTED): (CLOSING, NOTHING),
     (RUNNING, ONE_FAILED): (EXHAUSTED, NOTHING),
     (CLOSING, WRITTEN): (WAITING, Effects(publish=True, await_model=True)),
@@ -54,7 +80,7 @@ CELLS: dict[tuple[Campaign, Happening], tuple[Campaign, Effects]] = {
 
 
 def test_states_are_the_words_that_ledgers_keep() -> None:
-    assert list(CampaignState) == ["running", "closing", "met", "exhausted", "rejected"]
+    assert list(CampaignState) == ["running", "paused", "closing", "met", "exhausted", "cancelled", "rejected"]
 
 
 def test_nothing_is_committed_and_nothing_follows_unless_it_is_said() -> None:
@@ -91,6 +117,7 @@ def test_no_budget_is_no_limit() -> None:
     assert not unlimited.may_retry(3)
 
 
-def test_only_a_running_campaign_runs() -> None:
-    assert [campaign for campaign in CAMPAIGNS if campaign.is_running] == [RUNNING]
-    assert {campaign.state for campaign in (RUNNING, CLOSING)} == set(ACTIVE)
+def test_a_paused_campaign_asks_for_nothing_and_takes_what_comes() -> None:
+    assert [campaign for campaign in CAMPAIGNS if campaign.asks] == [RUNNING]
+    assert [campaign for campaign in CAMPAIGNS if campaign.is_filling] == [RUNNING, PAUSED]
+    assert {campaign.state for campaign in (RUNNING, PAUSED, CLOSING)} == set(ACTIVE)

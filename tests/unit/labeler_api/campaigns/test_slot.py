@@ -13,6 +13,8 @@ from services.labeler_api.campaigns.slot import (
     NOTHING,
     AttemptFailed,
     AttemptPaid,
+    AttemptPostponed,
+    CampaignCancelled,
     Effects,
     Happening,
     ImageAwaitsReview,
@@ -47,8 +49,10 @@ BY_OWN: tuple[Happening, ...] = (
     AttemptFailed(2, "no good"),
     VariantsListed(OWN, 2),
     RequestOverdue(),
+    AttemptPostponed(2),
+    CampaignCancelled(),
 )
-WAITS, FITS, FITS_AUGMENTED, LOST, NO_IMAGE, VARIANTS, OVERDUE = BY_OWN
+WAITS, FITS, FITS_AUGMENTED, LOST, NO_IMAGE, VARIANTS, OVERDUE, POSTPONED, CANCELLED = BY_OWN
 BY_EARLIER: tuple[Happening, ...] = (
     ImageAwaitsReview(EARLIER, 1),
     ImageFits(EARLIER, 1),
@@ -56,6 +60,7 @@ BY_EARLIER: tuple[Happening, ...] = (
     ImageLost(EARLIER, 1, "no good"),
     AttemptFailed(1, "no good"),
     VariantsListed(EARLIER, 1),
+    AttemptPostponed(1),
 )
 LATE_FITS, LATE_FITS_AUGMENTED = BY_EARLIER[1:3]
 
@@ -71,6 +76,9 @@ CELLS: dict[tuple[Slot, Happening], tuple[Slot, Effects]] = {
     (OPEN, LOST): (REOPENED, RETRY),
     (OPEN, NO_IMAGE): (REOPENED, RETRY),
     (OPEN, OVERDUE): (OPEN, Effects(request=True)),
+    (OPEN, POSTPONED): (OPEN, Effects(postpone=True)),
+    (OPEN, CANCELLED): (FAILED, Effects(reserved=-1, failed=1)),
+    (REVIEW, CANCELLED): (FAILED, Effects(reserved=-1, failed=1)),
     (OPEN, LATE_FITS): (TAKEN_EARLIER, Effects(reserved=-1)),
     (OPEN, LATE_FITS_AUGMENTED): (COUNTED_EARLIER, Effects(reserved=-1, counted=1)),
     (REVIEW, WAITS): (REVIEW, NOTHING),
@@ -94,6 +102,7 @@ CELLS: dict[tuple[Slot, Happening], tuple[Slot, Effects]] = {
     (FAILED, FITS_AUGMENTED): (COUNTED, Effects(failed=-1, counted=1)),
 }
 ALL = list(product(SLOTS, (*BY_OWN, *BY_EARLIER)))
+RESERVED_SLOTS = (OPEN, REVIEW)
 RETRIES = [(slot, happening) for slot, happening in CELLS if CELLS[slot, happening][0] == REOPENED]
 
 
@@ -122,6 +131,11 @@ def test_every_cell_once_the_campaign_has_ended(slot: Slot, happening: Happening
     expected = CELLS.get((slot, happening), (slot, NOTHING))
     if slot in (COUNTED, FAILED):  # what changes now is part of the next campaign
         expected = (slot, NOTHING)
+    elif (slot, happening) in RETRIES:  # as of a cancelled one that has not given it up yet
+        expected = (
+            replace(slot, state=SlotState.FAILED, image_id=None),
+            Effects(reserved=-(slot in RESERVED_SLOTS), failed=1),
+        )
     assert decide(slot, happening, ended) == expected
 
 
@@ -166,6 +180,20 @@ def test_a_superseded_attempt_gives_back_its_price_and_no_other_attempts() -> No
     assert (settled.unsettled, effects) == ((2,), Effects(committed_micro_usd=-30_000))
     settled, effects = decide(settled, AttemptPaid(2, 30_000))
     assert (settled.unsettled, effects) == ((), Effects(paid_micro_usd=30_000))
+
+
+@pytest.mark.parametrize(("slot", "happening"), RETRIES, ids=named)
+def test_while_the_campaign_is_paused_the_next_attempt_waits_for_it(slot: Slot, happening: Happening) -> None:
+    after, effects = decide(slot, happening, replace(CAMPAIGN, state=CampaignState.PAUSED))
+    running, asked = decide(slot, happening, CAMPAIGN)
+    assert after == running == REOPENED
+    assert effects == replace(asked, request=False, postpone=True)
+
+
+@pytest.mark.parametrize(("slot", "happening"), ALL, ids=named)
+def test_what_is_under_way_counts_while_the_campaign_is_paused(slot: Slot, happening: Happening) -> None:
+    after, _ = decide(slot, happening, replace(CAMPAIGN, state=CampaignState.PAUSED))
+    assert after == CELLS.get((slot, happening), (slot, NOTHING))[0]
 
 
 def test_the_same_news_twice_changes_a_slot_once() -> None:

@@ -1,0 +1,24 @@
+"""`pause|resume|cancel`: what is to become of a campaign under way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.console.commands.campaigns import report
+from services.console.connection import labeler
+from shared.events import CampaignChange
+
+
+async def change(
+    campaign_id: str,
+    asked: CampaignChange,
+    *,
+    reason: str | None,
+    home: Path | None,
+    url: str | None,
+    json_output: bool,
+) -> int:
+    """Pause, resume or cancel a campaign, and report how it stands."""
+    async with labeler(home, url) as (client, _):
+        report(await client.change_campaign(campaign_id, asked, reason=reason), json_output=json_output)
+    return 0
