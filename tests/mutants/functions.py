@@ -56,6 +56,8 @@ def _configure(tree: Path, module: str, tests: tuple[str, ...]) -> None:
         "pytest_add_cli_args": "\n-p\nno:cacheprovider",
         # Each mutant starts from modules just loaded: nothing is in their caches from a run without a mutant.
         "process_isolation": "forkserver",
+        # 15 times (their usual time + 4 s) may go by: a mutant is not killed by a busy machine.
+        "timeout_constant": "4.0",
         "use_git_change_detection": "false",
     }
     with (tree / "setup.cfg").open("w") as file:
