@@ -424,9 +424,10 @@ class ModelTrained(Event):
     sha256: Sha256
     """Hash of the model's bytes."""
     metrics: dict[str, Any]
-    """What was measured: on the folds `test` and `balanced_test`, the `baseline`'s, the `history` of epochs."""
+    """What was measured: on the `test` fold, the `baseline`'s there, the `history` of epochs."""
     comparison: dict[str, Any] | None = None
-    """This model's metrics and the live one's on the same test fold; null where no model was live."""
+    """This model and the live one on the same test fold: metrics, their `difference` with one-sided 95% bounds, the
+    gate's `verdict` (not_worse, worse or undecided) and its `reason`; null where no model was live."""
     promoted: bool
     """Whether the gate lets the model go live."""
 

@@ -66,6 +66,6 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def overall_metrics(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A model's overall metrics: those on the balanced test fold, where it was measured on several folds."""
+    """A model's overall metrics, on the fold that the gate compares on; that of older models was balanced."""
     folds = (metrics, *(metrics.get(name) for name in ("balanced_test", "test")))
     return next((fold["overall"] for fold in folds if isinstance(fold, Mapping) and "overall" in fold), {})

@@ -14,7 +14,7 @@ from shared.documents.balance import Balance
 from shared.documents.rebalances import Campaign, PlanDocument, TrainedModel
 from shared.taxonomy import Condition, Severity
 
-FOLD = "balanced_test"  # the test pictures that both models are compared on: equally many per condition
+FOLD = "test"  # what both models are compared on
 
 
 class TrainedCampaign(Campaign):
@@ -85,7 +85,7 @@ def _evaluation(metrics: Mapping[str, Any] | None, campaign: TrainedCampaign) ->
 
 
 def _reason(model: TrainedModel, earlier: str) -> str:
-    fate = "went live in place of" if model.promoted else "was not better on the same test pictures than"
+    fate = "went live in place of" if model.promoted else "was not shown to be as good, on the same test pictures, as"
     return f"{model.version} {fate} {earlier}."
 
 

@@ -53,7 +53,8 @@ def measure_baseline(training: FoldData, validation: FoldData, folds: dict[str, 
     best, penalty = max(fitted, key=lambda candidate: validation_auc(candidate[0]))
     thresholds = choose_thresholds(validation.severity, probabilities(best, validation))
     measured = {
-        name: fold_metrics(data.severity, probabilities(best, data), thresholds) for name, data in folds.items()
+        name: fold_metrics(data.severity, probabilities(best, data), thresholds, data.root_ids)
+        for name, data in folds.items()
     }
     for figures in measured.values():  # it says whether a condition is there, not how severe
         for part in (figures["overall"], *figures["conditions"].values()):

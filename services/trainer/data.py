@@ -195,11 +195,12 @@ async def _fetch_one(blobs: Blobs, picture: Picture, encoded: Path) -> str | Non
 class FoldData:
     """The N samples of one fold.
 
-    `image_ids`: the original that each sample comes from. `rows`: where in `cache` each sample's pixels lie.
-    `severity`: int8 (N, 7), the labels as `severities_of` gives them.
+    `image_ids`: the original that each sample comes from; `root_ids`: the root of each. `rows`: where in `cache` each
+    sample's pixels lie. `severity`: int8 (N, 7), the labels as `severities_of` gives them.
     """
 
     image_ids: list[str]
+    root_ids: list[str]
     rows: npt.NDArray[np.int64]
     severity: Severities
     cache: PixelCache
@@ -210,12 +211,6 @@ class FoldData:
     def batch(self, indices: npt.NDArray[np.int64]) -> Pixels:
         """Copy some samples' pixels, uint8 (n, S, S, 3)."""
         return self.cache.read(self.rows[indices])
-
-    def subset(self, image_ids: Iterable[str]) -> FoldData:
-        """The samples of some images, in this fold's order."""
-        wanted = set(image_ids)
-        keep = [position for position, image_id in enumerate(self.image_ids) if image_id in wanted]
-        return FoldData([self.image_ids[k] for k in keep], self.rows[keep], self.severity[keep], self.cache)
 
 
 def decode(
@@ -238,6 +233,7 @@ def load_folds(
     return {
         fold: FoldData(
             [picture.image_id for _, picture in pairs],
+            [str(image.root_id) for image, _ in pairs],
             store.rows([picture.sha256 for _, picture in pairs]),
             np.array([severities_of(image) for image, _ in pairs], dtype=np.int8).reshape(-1, len(CONDITIONS)),
             store,

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from services.trainer.data import CONDITIONS, FoldData, originals, shuffle_key
-from services.trainer.scores import Probabilities, fold_metrics
+from services.trainer.data import CONDITIONS, FoldData
+from services.trainer.scores import Probabilities, answers, fold_metrics
 from shared.errors import ModelInvalid
-from shared.manifest import ManifestImage
 from shared.model_card import INPUT_NAME, METADATA_KEY, OUTPUT_NAMES, ModelMetadata
-from shared.taxonomy import Condition, Fold
 
 BATCH = 32  # pictures at a time: bounds memory
 
@@ -53,29 +49,8 @@ class ExportedModel:
         parts = [self.run(data.batch(np.arange(start, min(start + BATCH, len(data)))))[0] for start in starts]
         return np.concatenate(parts)
 
-    def measure(self, data: FoldData) -> dict[str, Any]:
-        """The model's metrics on a fold, deciding by its own thresholds."""
+    def judge(self, data: FoldData) -> tuple[dict[str, Any], np.typing.NDArray[np.bool_]]:
+        """The model's metrics on a fold, and its answers (N, 7), deciding by its own thresholds."""
         thresholds = [self.metadata.thresholds[condition] for condition in CONDITIONS]
-        return fold_metrics(data.severity, self.probabilities(data), thresholds)
-
-
-def balanced_fold(images: Sequence[ManifestImage]) -> list[str]:
-    """Choose images of the test fold, as many of each condition and of clear skin. Returns their ids.
-
-    The number is that of the fold's rarest condition. An image is taken while all its conditions are below the
-    number, in the order of a hash of its id, so the choice depends on the fold alone. Where images show several
-    conditions, a condition may stay below the number.
-    """
-    testing = originals(images, Fold.TEST)
-    counts = Counter(condition for image in testing for condition in image.labels)
-    if not counts:
-        return sorted(str(image.image_id) for image in testing)
-    room = min(counts.values())
-    taken: Counter[Condition | None] = Counter()
-    chosen = []
-    for image in sorted(testing, key=shuffle_key):
-        shown: list[Condition | None] = [*image.labels] or [None]
-        if all(taken[condition] < room for condition in shown):
-            taken.update(shown)
-            chosen.append(str(image.image_id))
-    return sorted(chosen)
+        probabilities = self.probabilities(data)
+        return fold_metrics(data.severity, probabilities, thresholds, data.root_ids), answers(probabilities, thresholds)

@@ -19,8 +19,8 @@ class TrainerMetrics:
     def __init__(self, registry: MetricRegistry) -> None:
         self._trainings = registry.counter(
             "evenskin_trainings_total",
-            "Trainings by outcome: promoted, kept_back (worse than the live model), failed, "
-            "interrupted (goes on from its checkpoint)",
+            "Trainings by outcome: promoted, kept_back (worse than the live model, or not shown to be as good), "
+            "failed, interrupted (goes on from its checkpoint)",
             "outcome",
         )
         self._seconds = registry.histogram(

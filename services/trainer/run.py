@@ -244,6 +244,7 @@ class Run:
                 "seconds": result["seconds"],
                 "gate": {
                     "promoted": result["promoted"],
+                    "verdict": result["verdict"],
                     "reason": result["reason"],
                     "compared_with": spec.live_version,
                     "compared_generation": spec.live_generation,

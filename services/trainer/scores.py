@@ -6,13 +6,15 @@ Sources of the intervals:
   (Zou & Donner, 2008, Statistics in Medicine 27:1693-1702).
 - F1 of a condition: F1 = 2J / (1 + J) with J = TP / (TP + FP + FN), a proportion (Hand, Christen & Kirielle,
   2021, Machine Learning 110:451-456); Wilson's interval of J, carried over.
-- means over conditions: percentile bootstrap over images (Efron & Tibshirani, 1993, chapter 13), seeded.
+- means over conditions: percentile bootstrap (Efron & Tibshirani, 1993, chapter 13), seeded, over roots: images of
+  one root are no independent evidence.
 All but the last stay honest where a small fold is answered without a mistake.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,16 +45,33 @@ def wilson(successes: float, trials: float) -> Interval:
     return [max(0.0, round(centre - half, 12)), min(1.0, round(centre + half, 12))]
 
 
-def fold_metrics(severity: Severities, probabilities: Probabilities, thresholds: npt.ArrayLike) -> dict[str, Any]:
+def clusters_of(roots: Sequence[str]) -> tuple[npt.NDArray[np.int64], int]:
+    """The number of each image's root, counted from 0 in order of appearance, and how many roots there are."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(root, len(numbers)) for root in roots], dtype=np.int64), len(numbers)
+
+
+def answers(probabilities: Probabilities, thresholds: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Which conditions are present (N, 7), by severity probabilities (N, 7, 4) and one threshold per condition."""
+    return presence_scores(probabilities) >= np.asarray(thresholds, dtype=np.float64)
+
+
+def presence_scores(probabilities: Probabilities) -> Counts:
+    """The probability that each condition is present at all (N, 7)."""
+    return 1.0 - probabilities[..., 0].astype(np.float64)
+
+
+def fold_metrics(
+    severity: Severities, probabilities: Probabilities, thresholds: npt.ArrayLike, roots: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Score severity probabilities (N, 7, 4) against labels (N, 7), with one threshold per condition.
 
-    A score that is not defined (recall without a positive) is None. Unknown labels are left out. Overall
-    scores are means over the conditions that define them. `exact_match` is the share of images whose known
-    conditions were all answered right; `n` is the number of images.
+    `roots`: the root of each image; None: each is its own. A score that is not defined (recall without a positive) is
+    None. Unknown labels are left out. Overall scores are means over the conditions that define them. `exact_match` is
+    the share of images whose known conditions were all answered right; `n` is the number of images.
     """
     present, known = presence(severity)
-    score = 1.0 - probabilities[..., 0].astype(np.float64)
-    predicted = score >= np.asarray(thresholds, dtype=np.float64)
+    score, predicted = presence_scores(probabilities), answers(probabilities, thresholds)
     expected = probabilities[..., 1:].argmax(-1) + 1
     conditions = {
         condition.value: _condition_scores(
@@ -64,7 +83,8 @@ def fold_metrics(severity: Severities, probabilities: Probabilities, thresholds:
         )
         for c, condition in enumerate(CONDITIONS)
     }
-    return {"overall": _overall_scores(present, known, predicted, conditions), "conditions": conditions}
+    clusters = clusters_of([str(n) for n in range(len(severity))] if roots is None else roots)
+    return {"overall": _overall_scores(present, known, predicted, conditions, clusters), "conditions": conditions}
 
 
 def _condition_scores(
@@ -130,6 +150,7 @@ def _overall_scores(
     known: npt.NDArray[np.bool_],
     predicted: npt.NDArray[np.bool_],
     conditions: dict[str, dict[str, Any]],
+    clusters: tuple[npt.NDArray[np.int64], int],
 ) -> dict[str, Any]:
     n = len(present)
     right = int((((present == predicted) | ~known).all(1)).sum())
@@ -137,18 +158,22 @@ def _overall_scores(
     for name in (*MACRO_SCORES, "auc", "severity_mae"):
         values = [figures[name] for figures in conditions.values() if figures[name] is not None]
         overall[name] = float(np.mean(values)) if values else None
-    overall["intervals"] = {"exact_match": wilson(right, n), **_bootstrap(present, known, predicted)}
+    overall["intervals"] = {"exact_match": wilson(right, n), **_bootstrap(present, known, predicted, *clusters)}
     return overall
 
 
 def _bootstrap(
-    present: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], predicted: npt.NDArray[np.bool_]
+    present: npt.NDArray[np.bool_],
+    known: npt.NDArray[np.bool_],
+    predicted: npt.NDArray[np.bool_],
+    clusters: npt.NDArray[np.int64],
+    count: int,
 ) -> dict[str, Interval]:
-    n = len(present)
-    if not n:
+    if not count:
         return dict.fromkeys(MACRO_SCORES)
     random = np.random.default_rng(BOOTSTRAP_SEED)
-    weights = random.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    drawn = random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
+    weights = drawn[:, clusters]
     cells = (
         known & present & predicted,
         known & ~present & ~predicted,
@@ -181,7 +206,7 @@ def choose_thresholds(severity: Severities, probabilities: Probabilities) -> lis
     further positives. Without a positive or without a negative the threshold is 0.5.
     """
     present, known = presence(severity)
-    score = 1.0 - probabilities[..., 0].astype(np.float64)
+    score = presence_scores(probabilities)
     return [_threshold(present[known[:, c], c], score[known[:, c], c]) for c in range(len(CONDITIONS))]
 
 

@@ -20,9 +20,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from services.trainer.baseline import measure_baseline
+from services.trainer.comparison import compare
 from services.trainer.data import check_folds, decode, left_out, load_folds, parity_files, readable_images
-from services.trainer.evaluate import ExportedModel, balanced_fold
+from services.trainer.evaluate import ExportedModel
 from services.trainer.export import check_parity, export, metadata_of
 from services.trainer.gate import GATE_FOLD, decide
 from services.trainer.scores import choose_thresholds
@@ -64,38 +68,46 @@ def run(spec: RunSpec) -> dict[str, Any]:
     parity = check_parity(trained.net, candidate, parity_files(images, spec.encoded))
     stopwatch.lap("export")
 
-    balanced_ids = balanced_fold(images)
-    balanced = testing.subset(balanced_ids)
-    measured = {"test": candidate.measure(testing), GATE_FOLD: candidate.measure(balanced)}
-    baseline = measure_baseline(folds[Fold.TRAIN], validation, {"test": testing, GATE_FOLD: balanced})
-    live = _measure_live(spec, images, balanced_ids, threads)
-    decision = decide(measured[GATE_FOLD], live)
+    measured, answers = candidate.judge(testing)
+    baseline = measure_baseline(folds[Fold.TRAIN], validation, {GATE_FOLD: testing})
+    live = _judge_live(spec, images, threads)
+    difference = None if live is None else compare(testing.severity, testing.root_ids, answers, live[1])
+    decision = decide(difference)
     stopwatch.lap("evaluate")
     return {
         "metadata": metadata.model_dump(mode="json"),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "metrics": {
-            **measured,
+            GATE_FOLD: measured,
             "baseline": baseline,
             "history": [asdict(epoch) for epoch in trained.history],
             "best_epoch": trained.best_epoch,
         },
         "comparison": None
-        if live is None
-        else {"fold": GATE_FOLD, "candidate": measured[GATE_FOLD], "live": live, "live_version": spec.live_version},
+        if live is None or difference is None
+        else {
+            "fold": GATE_FOLD,
+            "candidate": measured,
+            "live": live[0],
+            "live_version": spec.live_version,
+            "difference": asdict(difference),
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+        },
         "parity": parity,
         "left_out": [entry.model_dump() for entry in left_out(manifest, unreadable)],
         "promoted": decision.promoted,
+        "verdict": decision.verdict,
         "reason": decision.reason,
         "config": {**spec.config.model_dump(mode="json"), "model": asdict(trained.net.config), "threads": threads},
         "seconds": stopwatch.laps,
     }
 
 
-def _measure_live(
-    spec: RunSpec, images: list[ManifestImage], balanced_ids: list[str], threads: int
-) -> dict[str, Any] | None:
-    """Measure the live model on the same balanced fold, at its own input size. None where no model is live."""
+def _judge_live(
+    spec: RunSpec, images: list[ManifestImage], threads: int
+) -> tuple[dict[str, Any], npt.NDArray[np.bool_]] | None:
+    """The live model's metrics and answers on the same images, at its own input size. None where no model is live."""
     if spec.live is None:
         return None
     try:
@@ -105,8 +117,7 @@ def _measure_live(
     size = model.metadata.input_size
     if decode(images, spec.encoded, spec.cache, size, threads, [Fold.TEST]):
         raise TrainingFailed(f"A picture that was read at another size cannot be read at {size} pixels.")
-    testing = load_folds(images, spec.cache, size, [Fold.TEST])[Fold.TEST]
-    return model.measure(testing.subset(balanced_ids))
+    return model.judge(load_folds(images, spec.cache, size, [Fold.TEST])[Fold.TEST])
 
 
 def _report(message: dict[str, Any]) -> None:

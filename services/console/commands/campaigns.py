@@ -173,8 +173,11 @@ def report(campaign: Campaign, *, json_output: bool) -> None:
     if model is not None:
         overall = overall_metrics(model.metrics)
         numbers = [f"{text} {percent(overall[name])} %" for name, text in METRIC_NAMES.items() if overall.get(name)]
-        fate = "is live" if model.promoted else "was not promoted: it is not better than the live one"
+        fate = "is live" if model.promoted else "was not promoted"
         console.print(f"Model {escape(model.version)} {fate}. {', '.join(numbers)}", soft_wrap=True)
+        reason = (model.comparison or {}).get("reason")
+        if reason is not None:
+            console.print(escape(str(reason)), soft_wrap=True)
 
 
 def has_ended(campaign: Campaign) -> bool:

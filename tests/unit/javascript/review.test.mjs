@@ -325,7 +325,7 @@ describe("progress of a campaign", () => {
     const untrained = r.progress({ ...met, reason: "not trained: parity_failed: They differ." });
     assert.equal(untrained.state, "Quotas met, without a model");
     assert.match(untrained.note, /not trained: parity_failed: They differ\./);
-    assert.equal(r.progress({ ...met, model: { promoted: false } }).state, "Its model was not better");
+    assert.equal(r.progress({ ...met, model: { promoted: false } }).state, "Its model was not promoted");
     assert.equal(r.progress({ ...met, state: "exhausted" }).state, "Ended: some pictures could not be had");
   });
 

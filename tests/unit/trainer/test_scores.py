@@ -148,6 +148,18 @@ def test_a_resample_without_a_positive_says_nothing_of_recall() -> None:
     assert overall["intervals"]["recall"] == [1.0, 1.0]
 
 
+def test_images_of_one_root_make_no_interval_narrower() -> None:
+    first, scores = [1, 0] * 12, [0.9, 0.2, 0.4, 0.7] * 6
+    roots = [str(n) for n in range(len(first))]
+    once, apart, together = (
+        fold_metrics(labels(first * copies), answers(scores * copies), [0.5] * 7, named)["overall"]["intervals"]
+        for copies, named in ((1, roots), (4, None), (4, roots * 4))
+    )
+    assert together["balanced_accuracy"] == pytest.approx(once["balanced_accuracy"])
+    low, high = apart["balanced_accuracy"]
+    assert high - low < 0.7 * (once["balanced_accuracy"][1] - once["balanced_accuracy"][0])
+
+
 def test_auc_by_hand() -> None:
     # Of nine pairs five are right and one is a tie.
     scores = np.array([0.9, 0.4, 0.3, 0.4, 0.1, 0.5])

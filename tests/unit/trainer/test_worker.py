@@ -129,15 +129,16 @@ def finished(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return spec, worker.run(spec)
 
 
-def test_a_run_measures_model_and_baseline_on_both_folds(finished: tuple[RunSpec, dict[str, Any]]) -> None:
+def test_a_run_measures_model_and_baseline_on_the_test_fold(finished: tuple[RunSpec, dict[str, Any]]) -> None:
     spec, result = finished
     metrics = result["metrics"]
-    for measured in (metrics["test"], metrics["balanced_test"], metrics["baseline"]["test"]):
+    for measured in (metrics["test"], metrics["baseline"]["test"]):
         assert {"accuracy", "balanced_accuracy", "recall", "f1", "n", "intervals"} <= set(measured["overall"])
         assert list(measured["conditions"]) == list(Condition)
-    assert metrics["baseline"]["balanced_test"]["overall"]["n"] == metrics["balanced_test"]["overall"]["n"]
+    assert metrics["baseline"]["test"]["overall"]["n"] == metrics["test"]["overall"]["n"]
     assert result["comparison"] is None
-    assert result["promoted"]
+    assert (result["promoted"], result["verdict"]) == (True, "first")
+    assert result["left_out"] == []
     assert len(metrics["history"]) == metrics["history"][-1]["epoch"]
     json.dumps(result, allow_nan=False)
     model = ExportedModel.load(model_path(spec.run_dir), 1)
@@ -152,11 +153,16 @@ def test_the_live_model_is_measured_on_the_same_images_at_its_own_size(
     spec = small.spec(tmp_path, larger).model_copy(
         update={"live": model_path(live.run_dir), "live_version": live.version}
     )
-    comparison = worker.run(spec)["comparison"]
+    result = worker.run(spec)
+    comparison = result["comparison"]
     assert comparison["live_version"] == live.version
-    assert comparison["fold"] == "balanced_test"
-    assert comparison["live"] == before["metrics"]["balanced_test"]
+    assert comparison["fold"] == "test"
+    assert comparison["live"] == before["metrics"]["test"]
     assert comparison["candidate"]["overall"]["n"] == comparison["live"]["overall"]["n"]
+    difference = comparison["difference"]
+    assert difference["images"] == sum(image.fold is Fold.TEST for image in small.images)
+    assert set(difference["conditions"]) | set(difference["left_out"]) == set(Condition)
+    assert (comparison["verdict"], comparison["reason"]) == (result["verdict"], result["reason"])
 
 
 def test_a_live_model_that_cannot_be_opened_does_not_stand_in_the_way(small: Dataset, tmp_path: Path) -> None:
@@ -165,6 +171,17 @@ def test_a_live_model_that_cannot_be_opened_does_not_stand_in_the_way(small: Dat
     result = worker.run(spec)
     assert result["promoted"]
     assert result["comparison"] is None
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_of_training_and_parity(small: Dataset, tmp_path: Path) -> None:
+    dataset = Dataset(list(small.images), dict(small.files))
+    broken = dataset.add_broken(Fold.TEST)
+    result = worker.run(dataset.spec(tmp_path))
+    (entry,) = result["left_out"]
+    assert (entry["image_id"], entry["key"]) == (str(broken.image_id), broken.key)
+    assert entry["reason"]
+    assert result["metrics"]["test"]["overall"]["n"] == sum(image.fold is Fold.TEST for image in small.images)
+    assert result["parity"]["images"] == len(parity_pictures(small.images))
 
 
 def test_a_dataset_that_is_too_small_is_told(tmp_path: Path) -> None:
