@@ -85,7 +85,8 @@ class TrainedModel(Document):
     promoted: bool = Field(description="Whether it went live when it was trained.")
     metrics: dict[str, Any] = Field(description="Shares from 0 to 1 by fold and condition, with their intervals.")
     comparison: dict[str, Any] | None = Field(
-        description="Metrics of this model and of the one that was live, on the same pictures; null where none was."
+        description="Metrics of this model and of the one that was live, on the same pictures, their difference, and "
+        "how the gate decided; null where none was live."
     )
 
 

@@ -251,6 +251,16 @@ def test_a_rebalance_is_followed_to_its_model(run: Invoke, told: FakeServer) -> 
     assert run("rebalance", "70", "--wait", "--json").json["model"]["version"] == "v2"
 
 
+def test_a_model_that_was_not_promoted_says_why(run: Invoke, told: FakeServer) -> None:
+    last = told.streamed[-1]
+    comparison = {"verdict": "undecided", "reason": "The evidence is too thin. The live model stays."}
+    told.streamed[-1] = {**last, "model": {**last["model"], "promoted": False, "comparison": comparison}}
+    ran = run("train")
+    assert ran.status == 0
+    assert "Model v2 was not promoted." in ran.out
+    assert "The evidence is too thin. The live model stays." in ran.out
+
+
 def test_training_is_a_rebalance_to_zero(run: Invoke, told: FakeServer) -> None:
     assert run("train", "--json").json["model"]["version"] == "v2"
     assert told.rebalances[0]["target_per_condition"] == 0
