@@ -32,6 +32,7 @@ from tests.servers.process import Process
 ROOT = str(Path(__file__).parents[2])
 TARGETS = {"acne": 20, "redness": 20, "aging": 20}
 SLOTS = sum(TARGETS.values())
+CLAIM_LEASE_S = 20.0  # after which what a killed generator was paying for is taken over; renewed eight times in it
 CONCURRENCY = 8  # calls of one generator that are under way at a time
 TRAINING = {
     "seed": 3,
@@ -240,6 +241,7 @@ class Deployment:
             "EVENSKIN_PROVIDER": "openai",
             "EVENSKIN_IMAGES_PER_MINUTE": "60000",
             "EVENSKIN_GENERATOR_CONCURRENCY": str(CONCURRENCY),
+            "EVENSKIN_CLAIM_LEASE_S": str(CLAIM_LEASE_S),
             "OPENAI_BASE_URL": self.provider.url,
             "OPENAI_API_KEY": KEY,
             "EVENSKIN_MODEL_POLL_S": "1",

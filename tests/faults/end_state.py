@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -63,15 +64,18 @@ async def check(
     await _check_dead_letters(deployment, dead, tries or {})
     for name in deployment.programs:
         await eventually(partial(deployment.is_ready, name), f"{name} is ready")
+    booked = SLOTS + await unknown_calls(deployment.blobs)
     check_answers(
         await deployment.get("labeler-api", f"/v1/rebalances/{campaign_id}"),
         await deployment.get("labeler-api", "/v1/balance"),
+        booked=booked,
     )
     await _check_served(deployment)
-    await check_ledger(deployment.ledger, campaign_id)
+    await check_ledger(deployment.ledger, campaign_id, booked=booked)
     await check_store(deployment.ledger, deployment.blobs)
     calls, allowed = deployment.provider.calls, SLOTS + deployment.extra_calls
     assert SLOTS <= calls <= allowed, f"{calls} calls were paid; {allowed} were allowed"
+    assert calls <= booked, f"{calls} calls were paid, and {booked} were booked"
     await asyncio.gather(*(program.drain() for program in deployment.programs.values()))
     depths = await _depths(deployment)  # nobody holds a message any more, so these are all there are
     assert {name: depth for name, depth in depths.items() if depth} == Counter(dead_name(d.queue) for d in dead)
@@ -134,11 +138,17 @@ async def _check_served(deployment: Deployment) -> None:
     await eventually(serves_live, "The live model is served")
 
 
-def check_answers(campaign: dict[str, Any], balance: dict[str, Any]) -> None:
-    """What people and scripts see of the campaign and of the dataset: exactly its quota, and its price."""
+async def unknown_calls(blobs: Blobs) -> int:
+    """How many calls are booked because nobody knows whether they were paid, as the records of all images tell."""
+    keys = [info.key async for info in blobs.list("images/") if info.key.endswith("/generation.json")]
+    return sum([json.loads((await blobs.get(key)).data)["unknown_calls"] for key in keys])
+
+
+def check_answers(campaign: dict[str, Any], balance: dict[str, Any], *, booked: int) -> None:
+    """What people and scripts see of the campaign and of the dataset: exactly its quota, and what `booked` calls cost."""
     assert campaign["state"] == "met"
     assert campaign["slots"] == {"total": SLOTS, "counted": SLOTS, "failed": 0, "open": 0}
-    assert round(campaign["spent_usd"] * 1e6) == SLOTS * PRICE_MICRO_USD
+    assert round(campaign["spent_usd"] * 1e6) == booked * PRICE_MICRO_USD
     training = campaign["training"]
     assert [epoch["epoch"] for epoch in training["history"]] == list(range(1, training["epochs"] + 1))
     assert balance["images"] == {"accepted": SLOTS, "pending": 0, "rejected": 0}
@@ -148,12 +158,12 @@ def check_answers(campaign: dict[str, Any], balance: dict[str, Any]) -> None:
         assert balance["conditions"][condition]["severities"] == {**shares, "unknown": 0}
 
 
-async def check_ledger(ledger: Ledger, campaign_id: UUID) -> None:
+async def check_ledger(ledger: Ledger, campaign_id: UUID, *, booked: int) -> None:
     """No image twice, none lost, every event's effect once."""
     slots, images = await ledger.rows("slots"), await ledger.rows("images")
     (campaign,) = await ledger.rows("campaigns")
     assert campaign["id"] == campaign_id
-    assert campaign["committed_micro_usd"] == SLOTS * PRICE_MICRO_USD
+    assert campaign["committed_micro_usd"] == booked * PRICE_MICRO_USD
     assert len(slots) == len(images) == len(await ledger.rows("variants")) == SLOTS
     for slot in slots:
         assert (slot["state"], slot["attempt"]) == ("counted", 1), slot

@@ -92,7 +92,7 @@ async def test_a_full_disk_stops_nothing_for_good(
         await eventually(trained, "ModelTrained")
         await eventually(lambda: _is_idle(ledger, blobs), "The end of everything")
         end_state.check_answers(
-            await _get(session, f"/v1/rebalances/{campaign_id}"), await _get(session, "/v1/balance")
+            await _get(session, f"/v1/rebalances/{campaign_id}"), await _get(session, "/v1/balance"), booked=SLOTS
         )
         assert (await _get(session, "/v1/dead-letters"))["dead_letters"] == []
     await _check(ledger, blobs, campaign_id)
@@ -102,7 +102,7 @@ async def test_a_full_disk_stops_nothing_for_good(
 
 
 async def _check(ledger: Ledger, blobs: DirectoryBlobs, campaign_id: UUID) -> None:
-    await end_state.check_ledger(ledger, campaign_id)
+    await end_state.check_ledger(ledger, campaign_id, booked=SLOTS)
     await end_state.check_store(ledger, blobs)
 
 

@@ -60,6 +60,20 @@ async def test_no_pace_is_no_wait() -> None:
         assert_at_once(pacer.turn())
 
 
+async def test_a_pause_is_waited_before_the_turn_and_a_stop_ends_it() -> None:
+    pacer = Pacer(None)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await pacer.pause(0.03)
+    assert loop.time() - began >= 0.03 - 0.001
+    waiting = asyncio.create_task(pacer.pause(10 * LIMIT_S))
+    await asyncio.sleep(0)
+    pacer.stop()
+    async with asyncio.timeout(LIMIT_S):
+        with pytest.raises(PacingStopped):
+            await waiting
+
+
 async def test_a_stopped_pacer_gives_no_turn_not_even_to_those_who_wait() -> None:
     pacer = Pacer(1)
     await pacer.turn()
