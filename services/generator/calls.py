@@ -74,7 +74,7 @@ async def picture_for(
     pause: Callable[[float], Awaitable[None]],
     generate: Callable[[Order], Awaitable[Picture]],
 ) -> Made:
-    """Ask for a picture until it is there. The first request's turn has come; `pause` waits for another one's.
+    """Ask for a picture until it is there. `pause` waits so many seconds, then for a request's turn.
 
     `generate` is the provider's, observed. Raises ProviderFailed, and what `pause` and the tab raise.
     """
@@ -84,9 +84,11 @@ async def picture_for(
             f"The outcome of {tab.doubt.calls} earlier request(s) is unknown: the generator that sent them has ended.",
             FailureReason.OUTCOME_UNKNOWN,
         )
+    wait_s = 0.0
     for call in range(1, TRIES + 1):
         if unknown is not None and tab.doubt.calls >= MAX_UNKNOWN:
             raise ProviderFailed(unknown.message, unknown.reason) from unknown
+        await pause(wait_s)
         await tab.begin_call(provider.price_usd)
         wait_s = _backoff_s(provider.first_wait_s, call)
         try:
@@ -107,7 +109,6 @@ async def picture_for(
             return Made(picture, call - 1 + picture.calls)
         if tab.doubt.calls < MAX_UNKNOWN:
             log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=reason.value)
-            await pause(wait_s)
     raise AssertionError("unreachable: the last call returns or raises")
 
 

@@ -128,6 +128,11 @@ class Claims:
             await asyncio.gather(renewing, return_exceptions=True)
             await claim.release()
 
+    async def forget(self, image_id: UUID) -> None:
+        """Remove the claim on an image whose record is stored: a generator that was killed may have left it."""
+        with contextlib.suppress(StoreUnavailable):
+            await self.blobs.delete(claim_key(image_id))
+
     async def take(self, image_id: UUID) -> Claim:
         """The claim on an image, not renewed by itself. Raises ClaimHeld, StoreUnavailable."""
         key = claim_key(image_id)

@@ -115,10 +115,10 @@ async def _found_or_made(generation: Generation, request: ImageRequested) -> Out
         record = await record_of(generation.blobs, request.image_id)
         if record is not None:
             log.info("image_found", image_id=str(request.image_id))  # made for an earlier delivery
+            await generation.claims.forget(request.image_id)
             return record
         if _is_too_dear(generation.provider, request):
             return _price_exceeded(generation, request)
-        await generation.pacer.turn()
         async with generation.holding(request.image_id) as claim:
             # Once more: whoever held the claim may have stored its outcome since.
             ended = claim.outcome or await record_of(generation.blobs, request.image_id)

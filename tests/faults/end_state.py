@@ -145,7 +145,7 @@ async def unknown_calls(blobs: Blobs) -> int:
 
 
 def check_answers(campaign: dict[str, Any], balance: dict[str, Any], *, booked: int) -> None:
-    """What people and scripts see of the campaign and of the dataset: exactly its quota, and what `booked` calls cost."""
+    """What people and scripts see of the campaign and of the dataset: its quota, and what `booked` calls cost."""
     assert campaign["state"] == "met"
     assert campaign["slots"] == {"total": SLOTS, "counted": SLOTS, "failed": 0, "open": 0}
     assert round(campaign["spent_usd"] * 1e6) == booked * PRICE_MICRO_USD

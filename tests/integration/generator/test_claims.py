@@ -14,7 +14,7 @@ from services.generator.claims import Claims, claim_key
 from services.generator.keeping import record_key
 from shared.embedded.bus import InProcessBus
 from shared.events import FailureReason, ImageFailed, ImageGenerated
-from tests.eventually import eventually
+from tests.eventually import LIMIT_S, eventually
 from tests.fakes.blobs import FlakyBlobs
 from tests.fakes.openai_server import OpenAIServer, billed, openai_server, picture, silence, when
 from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
@@ -132,6 +132,33 @@ async def test_a_generator_that_was_killed_after_it_settled_is_spoken_for_by_the
     assert server.calls == 1
     assert blobs.holds(record_key(event.image_id))
     assert not blobs.holds(claim_key(event.image_id))
+
+
+async def test_the_claim_that_a_generator_left_which_was_killed_after_it_stored_the_record_is_removed(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        await generator.answers(1)
+        await Claims(blobs, owner="killed").take(image_id_of(message))
+        await generator.bus.publish(message)
+        await generator.answers(2)
+    assert server.calls == 1
+    assert not blobs.holds(claim_key(image_id_of(message)))
+
+
+async def test_what_another_generator_is_at_takes_no_turn_from_the_others(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    held = requested()
+    await Claims(blobs, owner="other").take(image_id_of(held))
+    async with running(tmp_path, blobs, provider_for(server, images_per_minute=60 / LIMIT_S)) as generator:
+        await generator.bus.publish(held)
+        await eventually(lambda: generator.handled("retried") >= 5)
+        await generator.bus.publish(requested())  # its turn, the first one, comes at once
+        await generator.answers(1)
+    assert server.calls == 1
 
 
 async def test_of_two_that_paid_one_decides_and_both_are_booked(
