@@ -1,0 +1,152 @@
+"""How often a picture is asked for: what costs nothing is tried again, what may have been paid once more at most."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from services.generator.calls import LONGEST_WAIT_S, MAX_UNKNOWN, TRIES, Doubt, Made, ProviderFailed, picture_for
+from services.generator.provider import NotDone, Order, OutcomeUnknown, Picture
+from shared.events import ACCOUNT_FAILURES, FailureReason, Subject
+from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View
+
+PRICE = 0.25
+ORDER = Order(
+    uuid4(),
+    Condition.ACNE,
+    Severity.MILD,
+    Subject(age_band=AgeBand.ADULT, skin_tone=4, sex=Sex.FEMALE, light=Light.DAYLIGHT, view=View.FRONTAL),
+)
+PICTURE = Picture(b"a picture", "a prompt", "a model", PRICE)
+
+
+def free(reason: FailureReason = FailureReason.RATE_LIMITED, *, retry_after_s: float | None = None) -> NotDone:
+    return NotDone("come back later", reason, may_help=True, retry_after_s=retry_after_s)
+
+
+def final(reason: FailureReason) -> NotDone:
+    return NotDone("no", reason)
+
+
+def unknown() -> OutcomeUnknown:
+    return OutcomeUnknown("no answer", FailureReason.TIMEOUT)
+
+
+class Scripted:
+    """A provider that ends its requests as it is told, and what is noted of them."""
+
+    name = "scripted"
+    concurrency = 1
+    images_per_minute: float | None = None
+    price_usd = PRICE
+    first_wait_s = 8.0
+
+    def __init__(self, *ends: Picture | Exception, doubt: Doubt | None = None) -> None:
+        self.doubt = doubt or Doubt()
+        self.noted: list[bool | float] = []  # the price of every request, and whether its outcome is known
+        self.waits: list[float] = []
+        self._ends = iter(ends)
+
+    async def begin_call(self, price_usd: float) -> None:
+        self.noted.append(price_usd)
+
+    def end_call(self, *, known: bool) -> None:
+        self.noted.append(known)
+        if not known:
+            self.doubt = self.doubt.with_call(PRICE)
+
+    async def pause(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    async def generate(self, order: Order) -> Picture:
+        end = next(self._ends)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+    async def run(self) -> Made:
+        return await picture_for(ORDER, self, self, pause=self.pause, generate=self.generate)
+
+    @property
+    def calls(self) -> int:
+        return len(self.waits)
+
+
+async def test_each_request_is_noted_before_it_is_sent_and_again_when_it_has_ended() -> None:
+    scripted = Scripted(free(), unknown(), PICTURE)
+    assert await scripted.run() == Made(PICTURE, 3)
+    assert scripted.noted == [PRICE, True, PRICE, False, PRICE, True]
+    assert scripted.doubt == Doubt(1, PRICE)
+
+
+async def test_the_waits_double_and_are_bounded() -> None:
+    scripted = Scripted(*[free()] * (TRIES - 1), PICTURE)
+    await scripted.run()
+    first, *waits = scripted.waits
+    assert first == 0
+    for wait_s, middle_s in zip(waits, (8, 16, 32, 64), strict=True):
+        assert min(0.75 * middle_s, LONGEST_WAIT_S) <= wait_s <= min(1.25 * middle_s, LONGEST_WAIT_S)
+
+
+async def test_the_provider_s_own_wait_is_waited_if_it_is_not_too_long() -> None:
+    scripted = Scripted(free(retry_after_s=LONGEST_WAIT_S), PICTURE)
+    await scripted.run()
+    assert scripted.waits == [0, LONGEST_WAIT_S]
+    with pytest.raises(ProviderFailed):
+        await Scripted(free(retry_after_s=LONGEST_WAIT_S + 1), PICTURE).run()
+
+
+@pytest.mark.parametrize(
+    ("ends", "calls", "in_doubt", "reason"),
+    [
+        ([free()] * TRIES, TRIES, 0, FailureReason.RATE_LIMITED),
+        ([final(FailureReason.MODERATION_BLOCKED)], 1, 0, FailureReason.MODERATION_BLOCKED),
+        ([unknown(), unknown()], 2, 2, FailureReason.TIMEOUT),
+        ([unknown(), *[free()] * (TRIES - 1)], TRIES, 1, FailureReason.RATE_LIMITED),
+        ([*[free()] * (TRIES - 1), unknown()], TRIES, 1, FailureReason.TIMEOUT),
+        ([free(), unknown(), free(), unknown()], 4, 2, FailureReason.TIMEOUT),
+        ([unknown(), final(FailureReason.MODERATION_BLOCKED)], 2, 1, FailureReason.MODERATION_BLOCKED),
+    ],
+)
+async def test_requests_are_bounded_those_that_may_be_paid_to_one_and_its_repeat(
+    ends: list[Exception], calls: int, in_doubt: int, reason: FailureReason
+) -> None:
+    scripted = Scripted(*ends)
+    with pytest.raises(ProviderFailed) as caught:
+        await scripted.run()
+    assert (scripted.calls, scripted.doubt.calls) == (calls, in_doubt)
+    assert caught.value.reason is reason
+    assert caught.value.cost_usd == 0
+
+
+async def test_an_earlier_generator_s_request_counts_as_the_first_of_two() -> None:
+    scripted = Scripted(unknown(), doubt=Doubt(1, 0.1))
+    with pytest.raises(ProviderFailed):
+        await scripted.run()
+    assert scripted.doubt == Doubt(2, 0.1 + PRICE)
+    assert await Scripted(PICTURE, doubt=Doubt(1, 0.1)).run() == Made(PICTURE, 1)
+
+
+async def test_nothing_is_asked_for_where_two_requests_may_have_been_paid() -> None:
+    scripted = Scripted(doubt=Doubt(MAX_UNKNOWN, 0.2))
+    with pytest.raises(ProviderFailed, match="unknown") as caught:
+        await scripted.run()
+    assert caught.value.reason is FailureReason.OUTCOME_UNKNOWN
+    assert scripted.calls == 0
+
+
+@pytest.mark.parametrize("reason", sorted(ACCOUNT_FAILURES))
+async def test_no_failure_of_the_account_hides_what_may_have_been_paid(reason: FailureReason) -> None:
+    with pytest.raises(ProviderFailed) as caught:
+        await Scripted(final(reason)).run()
+    assert caught.value.reason is reason
+    with pytest.raises(ProviderFailed) as caught:
+        await Scripted(unknown(), final(reason)).run()
+    assert caught.value.reason is FailureReason.TIMEOUT
+    with pytest.raises(ProviderFailed) as caught:
+        await Scripted(final(reason), doubt=Doubt(1, PRICE)).run()
+    assert caught.value.reason is FailureReason.OUTCOME_UNKNOWN
