@@ -10,7 +10,7 @@ from itertools import count
 
 from aiohttp import web
 
-from tests.fakes.openai_server import OpenAIServer, openai_server
+from tests.fakes.openai_server import OpenAIServer, billed, openai_server
 from tests.fakes.pictures import encoded, noise
 
 ANSWER_S = 0.3  # of one call: long enough that a fault finds calls under way
@@ -27,5 +27,5 @@ async def counting_provider(*, slow: dict[int, float] | None = None) -> AsyncIte
         await asyncio.sleep((slow or {}).get(number, ANSWER_S))
         return web.json_response({"created": 1, "data": [{"b64_json": base64.b64encode(data).decode()}]})
 
-    async with openai_server(answer) as server:
+    async with openai_server(billed(answer)) as server:
         yield server

@@ -19,7 +19,7 @@ LONGEST_OUTAGE_S = 3.0
 QUEUES_KEPT_S = 10.0
 """Seconds after the last queue was declared. A RabbitMQ, 3.10 or 4.0, that is killed sooner can be left with a quorum
 queue that has no leader ever again, on which every call ends in INTERNAL_ERROR: nothing that its clients could mend."""
-PROCESSES = 5
+PROCESSES = 6  # two generators: what one has in hand when its connection is lost, the other one is given
 CONNECTIONS = 2 * PROCESSES  # one to publish and one to consume, each
 
 
@@ -41,6 +41,7 @@ async def test_the_broker_stops_hard_and_its_connections_are_closed(
 ) -> None:
     random = Random(seed)
     await deployment.start(random=random)
+    deployment.spawn("generator 2")
     await asyncio.gather(*(program.url() for program in deployment.programs.values()))
     await asyncio.sleep(QUEUES_KEPT_S)
     campaign_id = await deployment.request(seed)
