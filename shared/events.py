@@ -344,12 +344,14 @@ class ImageLabeled(Event):
 
 
 class ImageAugmented(Event):
-    """The variants of an accepted image lie in the store."""
+    """The variants of an accepted image lie in the store, or it cannot have any."""
 
     image_id: UUID
     """Image that was augmented."""
     variants: tuple[Variant, ...]
-    """All its variants."""
+    """All its variants; none where it cannot be augmented."""
+    reason: Annotated[str, stated(bounds="at most 1,000 characters")] | None = None
+    """Why it cannot be augmented: an image error's code and sentence; null where it has variants."""
 
 
 class QuotaMet(Event):

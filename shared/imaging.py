@@ -9,10 +9,12 @@ import io
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from shared.errors import (
     ImageAnimated,
@@ -32,7 +34,8 @@ MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "HEIF": "heic"}
 
 STAND_IN_COMMENT = b"evenskin stand-in: drawn, not photographed"
-"""JPEG comment of every drawn face, so that it is recognised wherever it comes from."""
+"""Comment of every drawn face, so that it is recognised wherever it comes from."""
+_DESCRIPTION = 0x010E  # EXIF 2.3, table 4: ImageDescription
 
 # Phones put previews and bursts behind a still picture: the first picture counts.
 _MULTI_PICTURE_FORMATS = ("HEIF", "MPO")
@@ -52,7 +55,7 @@ class Decoded:
     image: Image.Image
     format: str
     orientation: int
-    is_stand_in: bool = False  # whether its comment says that the procedural provider drew it
+    is_stand_in: bool = False  # whether it says that the procedural provider drew it
 
     @property
     def width(self) -> int:
@@ -123,6 +126,34 @@ def format_of(image: Image.Image) -> str:
     return "JPEG" if image.format == "MPO" else image.format or ""
 
 
+def is_stand_in(image: Image.Image) -> bool:
+    """Whether an opened picture says that it is a drawn face, in a comment (JPEG, PNG) or in its EXIF description.
+
+    What stands behind a PNG's data counts once that is loaded. Raises whatever Pillow raises for damaged EXIF data.
+    """
+    said = [value for name, value in image.info.items() if str(name).lower() == "comment"]
+    said += [body for name, body in getattr(image, "applist", ()) if name == "COM"]  # of a JPEG: Pillow's info has one
+    said.append(image.getexif().get(_DESCRIPTION))
+    return any(
+        (text.encode(errors="replace") if isinstance(text, str) else text) == STAND_IN_COMMENT
+        for text in said
+        if isinstance(text, str | bytes)
+    )
+
+
+def stand_in_mark(picture_format: str) -> dict[str, Any]:
+    """The options of Pillow's `save` that mark a JPEG, PNG or WebP as a drawn face, for `is_stand_in` to find."""
+    if picture_format == "JPEG":
+        return {"comment": STAND_IN_COMMENT}
+    if picture_format == "PNG":
+        texts = PngInfo()
+        texts.add_text("Comment", STAND_IN_COMMENT.decode())
+        return {"pnginfo": texts}
+    exif = Image.Exif()
+    exif[_DESCRIPTION] = STAND_IN_COMMENT.decode()
+    return {"exif": exif.tobytes()}
+
+
 def _too_many_pixels(limit: int) -> ImageTooManyPixels:
     return ImageTooManyPixels(f"The picture has more than {limit} pixels.", advice="Send a smaller picture.")
 
@@ -137,6 +168,7 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIX
     try:
         orientation = image.getexif().get(0x0112, 1)
         image.load()
+        drawn = is_stand_in(image)
         ImageOps.exif_transpose(image, in_place=True)  # no copy of a picture that is upright
     except Exception as error:  # truncated or corrupt data: each decoder has its own exception
         raise ImageBroken("The picture's data is damaged or cut off.", advice="Send it again.") from error
@@ -144,7 +176,7 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIX
         _to_srgb(image),
         picture_format,
         orientation if orientation in range(1, 9) else 1,
-        is_stand_in=image.info.get("comment") == STAND_IN_COMMENT,
+        is_stand_in=drawn,
     )
 
 

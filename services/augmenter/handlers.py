@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.augmenter.flips import flip_horizontally
+from services.augmenter.flips import Flipped, displayed_size, flip_horizontally
 from services.augmenter.metrics import AugmenterMetrics
 from shared.blobs import Blobs
-from shared.bus import Bus, RetryLater, Undeliverable
-from shared.errors import BlobNotFound, ImageError, StoreUnavailable
+from shared.bus import Bus, RetryLater
+from shared.errors import BlobNotFound, ImageError, PreconditionFailed, StoreUnavailable
 from shared.events import Event, ImageAugmented, ImageLabeled, Variant, Verdict
 from shared.message import Message
 from shared.taxonomy import derived_id
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 SOURCE = "augmenter"
 OPERATION = "hflip"
+MAX_REASON = 1000  # characters: what ImageAugmented says at most
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Augmentation:
 
 
 async def augment_image(augmentation: Augmentation, message: Message) -> None:
-    """ImageLabeled: mirror an accepted image. The same image always gives the same variant and event id."""
+    """ImageLabeled: mirror an accepted image, or say why it cannot be.
+
+    The same image always gives the same variant and event id: a variant that is in the store already stays.
+    """
     event = message.event
     assert isinstance(event, ImageLabeled)
     if event.verdict is not Verdict.ACCEPTED:
@@ -48,25 +52,34 @@ async def augment_image(augmentation: Augmentation, message: Message) -> None:
         began = time.monotonic()
         flipped = await loop.run_in_executor(augmentation.pool, flip_horizontally, source.data)
         augmentation.metrics.variant_made(OPERATION, lossless=flipped.lossless, seconds=time.monotonic() - began)
-        key = f"images/{event.image_id}/{OPERATION}.{flipped.extension}"
-        await augmentation.blobs.put(key, flipped.data, content_type=flipped.media_type)
+        variant = await _keep(augmentation, f"images/{event.image_id}/{OPERATION}.{flipped.extension}", flipped)
+        augmented = ImageAugmented(image_id=event.image_id, variants=(variant,))
+        log.info("image_augmented", image_id=str(event.image_id), lossless=flipped.lossless)
     except BlobNotFound as error:
         raise RetryLater(error.message) from error
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
-    except ImageError as error:
-        raise Undeliverable(f"{event.key} cannot be flipped: {error.message}") from error
-    variant = Variant(
-        operation=OPERATION,
-        key=key,
-        sha256=hashlib.sha256(flipped.data).hexdigest(),
-        width=flipped.width,
-        height=flipped.height,
-    )
-    augmented = ImageAugmented(image_id=event.image_id, variants=(variant,))
+    except ImageError as error:  # trying again would not help: whoever waits for variants is told
+        reason = f"{error.code}: {error.message}"
+        augmented = ImageAugmented(image_id=event.image_id, variants=(), reason=reason[:MAX_REASON])
+        log.warning("image_not_augmented", image_id=str(event.image_id), key=event.key, reason=reason)
     identity = str(derived_id(ImageAugmented.name(), event.image_id))
     await augmentation.bus.publish(message.caused(augmented, source=SOURCE, id=identity))
-    log.info("image_augmented", image_id=str(event.image_id), lossless=flipped.lossless)
+
+
+async def _keep(augmentation: Augmentation, key: str, flipped: Flipped) -> Variant:
+    """Store a flip unless one is there, and describe the one that lies in the store then.
+
+    Another release or processor may have encoded other bytes, and published them.
+    """
+    data, (width, height) = flipped.data, (flipped.width, flipped.height)
+    try:
+        await augmentation.blobs.put(key, data, content_type=flipped.media_type, if_absent=True)
+    except PreconditionFailed:
+        data = (await augmentation.blobs.get(key)).data
+        width, height = await asyncio.to_thread(displayed_size, data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Variant(operation=OPERATION, key=key, sha256=sha256, width=width, height=height)
 
 
 HANDLERS: dict[type[Event], Callable[[Augmentation, Message], Awaitable[None]]] = {

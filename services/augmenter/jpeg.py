@@ -21,6 +21,7 @@ from PIL import Image, JpegImagePlugin
 
 from services.augmenter.orientation import exif_block, swaps_sides
 from shared.errors import ImageBroken
+from shared.imaging import STAND_IN_COMMENT
 
 try:
     import jpeglib
@@ -29,7 +30,8 @@ except ImportError:  # there is no wheel for every machine: a re-encoded flip is
 else:
     jpeglib.version.set("turbo210")  # the newest it has, and faster than its default, libjpeg 6b
 
-_SOI, _SOS, _DQT, _DHT = 0xD8, 0xDA, 0xDB, 0xC4
+_SOI, _SOS, _DQT, _DHT, _COM = 0xD8, 0xDA, 0xDB, 0xC4, 0xFE
+_STUFFED = 0x00  # behind 0xFF: not a marker
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _BASELINE, _EXTENDED, _PROGRESSIVE = _FRAMES = (0xC0, 0xC1, 0xC2)  # SOF markers, all with Huffman codes
 _STANDALONE = (0x01, *range(0xD0, 0xD8))  # TEM and the restart markers have no length
@@ -76,13 +78,14 @@ class _Frame:
         return max(self._sampling(each, axis) for each in range(len(self.components)))
 
 
-def mirror(data: bytes, orientation: int) -> tuple[bytes, bool]:
+def mirror(data: bytes, orientation: int, *, stand_in: bool) -> tuple[bytes, bool]:
     """Mirror the displayed picture; returns the file and whether nothing was lost.
 
     The orientation tag (1 to 8) is kept: where it turns rows into columns, mirroring what is displayed is flipping
-    what is stored upside down. Of the metadata only JFIF, Adobe and colour profile segments are kept. Without
-    loss: 8-bit Huffman-coded grey and three-component pictures whose side along the axis is a multiple of the MCU.
-    Others (also CMYK) are encoded anew with the same quantization tables. Raises ImageBroken.
+    what is stored upside down. Of the metadata only JFIF, Adobe and colour profile segments are kept, and the comment
+    of a drawn face (`stand_in`). Without loss: 8-bit Huffman-coded grey and three-component pictures whose side along
+    the axis is a multiple of the MCU. Others (also CMYK) are encoded anew with the same quantization tables. Raises
+    ImageBroken.
     """
     axis = 0 if swaps_sides(orientation) else 1
     try:
@@ -91,24 +94,25 @@ def mirror(data: bytes, orientation: int) -> tuple[bytes, bool]:
         raise ImageBroken("The JPEG's header is damaged or cut off.", advice="Export it again.") from error
     frame = _frame(segments)
     if jpeglib is None or frame is None or not _can_be_lossless(frame, segments, data[scan_at:], axis):
-        return _reencoded(data, orientation, axis), False
+        return _reencoded(data, orientation, axis, stand_in=stand_in), False
     _check_decodes(data)
     written = _mirrored_coefficients_file(data, frame, axis)
     if written is None:
-        return _reencoded(data, orientation, axis), False
-    return _spliced(segments, frame, written, orientation), True
+        return _reencoded(data, orientation, axis, stand_in=stand_in), False
+    return _spliced(segments, frame, written, orientation, stand_in=stand_in), True
 
 
 def _split_header(data: bytes) -> tuple[list[_Segment], int]:
-    """The segments between SOI and the first scan, and where that begins."""
+    """The segments between SOI and the first scan, and where that begins.
+
+    What stands between segments without a marker is passed over, as every decoder does.
+    """
     segments, at = list[_Segment](), 2
     while True:
-        if data[at] != 0xFF:
-            raise ValueError("a marker was expected")
         marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
+        if data[at] != 0xFF or marker == 0xFF:  # padding, or a fill byte
             at += 1
-        elif marker in _STANDALONE:
+        elif marker == _STUFFED or marker in _STANDALONE:
             at += 2
         elif marker == _SOS:
             return segments, at
@@ -234,7 +238,7 @@ def _mirrored(blocks: Coefficients, axis: int) -> Coefficients:
     return mirrored
 
 
-def _spliced(segments: list[_Segment], frame: _Frame, written: bytes, orientation: int) -> bytes:
+def _spliced(segments: list[_Segment], frame: _Frame, written: bytes, orientation: int, *, stand_in: bool) -> bytes:
     """Join the source's colour, quantization and frame headers with the entropy-coded data that libjpeg wrote."""
     parts = [bytes((0xFF, _SOI))]
     exif = exif_block(orientation)
@@ -243,6 +247,8 @@ def _spliced(segments: list[_Segment], frame: _Frame, written: bytes, orientatio
     if exif:
         parts.append(bytes(_Segment(_APP1, exif)))
     parts += [bytes(segment) for segment in kept if segment.marker != _APP0]
+    if stand_in:
+        parts.append(bytes(_Segment(_COM, STAND_IN_COMMENT)))
     for segment in segments:
         if segment.marker in _FRAMES:
             # A sequential scan is written, also for a progressive source; baseline has 8-bit tables only.
@@ -271,7 +277,7 @@ def _without_private_data(segment: _Segment) -> _Segment | None:
     return None
 
 
-def _reencoded(data: bytes, orientation: int, axis: int) -> bytes:
+def _reencoded(data: bytes, orientation: int, axis: int, *, stand_in: bool) -> bytes:
     """Mirror the pixels, and encode with the source's quantization tables and, where Pillow can, its subsampling."""
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
@@ -298,6 +304,7 @@ def _reencoded(data: bytes, orientation: int, axis: int) -> bytes:
         progressive="progressive" in info,
         keep_rgb=flipped.mode == "RGB" and info.get("adobe_transform") == 0,
         icc_profile=info.get("icc_profile"),
+        comment=STAND_IN_COMMENT if stand_in else b"",  # absent: Pillow would write the source's, which may be private
         **options,
     )
     return out.getvalue()

@@ -18,6 +18,7 @@ from isal import isal_zlib
 
 from services.augmenter.orientation import mirror_displayed, swaps_sides
 from shared.errors import ImageBroken
+from shared.imaging import STAND_IN_COMMENT
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -46,7 +47,7 @@ _DEFLATE_LEVEL = 1  # ISA-L: as fast as 0, and a third smaller
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk of a PNG whose checksum is right."""
+    """One chunk of a PNG."""
 
     kind: bytes
     body: memoryview
@@ -77,28 +78,38 @@ class _Header:
 
 
 def read_chunks(data: bytes) -> list[Chunk]:
-    """Split a PNG into its chunks, up to and with IEND; raise ImageBroken for a cut or a wrong checksum."""
+    """Split a PNG into its chunks, up to IEND.
+
+    As shared.imaging.decode does, it takes the picture's data without their checksums, since deflate has its own,
+    and behind the data it stops at what is cut off or has a wrong one. Raises ImageBroken for either before the data.
+    """
     if not data.startswith(_SIGNATURE):
         raise _broken("does not begin as one")
     view, at, chunks = memoryview(data), len(_SIGNATURE), list[Chunk]()
-    while not chunks or chunks[-1].kind != b"IEND":
-        if at + 12 > len(data):
-            raise _broken("is cut off")
+    while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        if at + 12 + length > len(data):
-            raise _broken("is cut off")
-        (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
-        if isal_zlib.crc32(view[at + 4 : at + 8 + length]) != checksum:
-            raise _broken("has a chunk with a wrong checksum")
-        chunks.append(Chunk(kind, view[at + 8 : at + 8 + length]))
+        if kind == b"IEND":
+            return chunks
+        body, trailer = view[at + 8 : at + 8 + length], view[at + 8 + length : at + 12 + length]
+        if kind != b"IDAT" and not _is_whole(kind, body, length, trailer):
+            break
+        chunks.append(Chunk(kind, body))
         at += 12 + length
+    if not any(chunk.kind == b"IDAT" for chunk in chunks):
+        raise _broken("is cut off or has a chunk with a wrong checksum")
     return chunks
 
 
-def mirror(chunks: list[Chunk], orientation: int) -> bytes:
+def _is_whole(kind: bytes, body: memoryview, length: int, trailer: memoryview) -> bool:
+    checksum = isal_zlib.crc32(body, isal_zlib.crc32(kind))
+    return len(body) == length and bytes(trailer) == struct.pack(">I", checksum)
+
+
+def mirror(chunks: list[Chunk], orientation: int, *, stand_in: bool) -> bytes:
     """Mirror the displayed picture; the result is upright, in the same colour type and depth, and not interlaced.
 
-    `orientation` is the EXIF value (1 to 8). Every sample keeps its bits. Raises ImageBroken.
+    `orientation` is the EXIF value (1 to 8); `stand_in`: whether the result says that it is drawn. Every sample keeps
+    its bits. Raises ImageBroken.
     """
     header = _header(chunks)
     pixels = mirror_displayed(_samples(header, _inflate(header, chunks)), orientation)
@@ -113,13 +124,15 @@ def mirror(chunks: list[Chunk], orientation: int) -> bytes:
             if chunk.kind == b"pHYs" and swaps_sides(orientation) and len(body) == 9:
                 body = body[4:8] + body[:4] + body[8:]  # pixels per unit, x then y
             parts += _chunk(chunk.kind, body)
+    if stand_in:
+        parts += _chunk(b"tEXt", b"Comment\0" + STAND_IN_COMMENT)
     parts += _chunk(b"IDAT", _deflated(header, pixels))
     parts += _chunk(b"IEND", b"")
     return b"".join(parts)
 
 
 def _header(chunks: list[Chunk]) -> _Header:
-    if chunks[0].kind != b"IHDR" or len(chunks[0].body) != 13:
+    if not chunks or chunks[0].kind != b"IHDR" or len(chunks[0].body) != 13:
         raise _broken("has no header")
     width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0].body)
     if depth not in _DEPTHS.get(colour, ()) or interlace > 1 or not width or not height:

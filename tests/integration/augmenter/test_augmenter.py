@@ -190,15 +190,43 @@ async def test_a_picture_that_never_comes_ends_as_a_dead_letter_from_where_it_ca
     [b"", b"no picture at all", picture()[:-200], picture("JPEG")[:40], picture("WEBP")[:60], picture("GIF")],
     ids=["empty", "text", "cut-png", "cut-jpeg", "cut-webp", "gif"],
 )
-async def test_a_broken_picture_is_a_dead_letter_at_once(augmenter: Running, data: bytes) -> None:
+async def test_what_cannot_be_flipped_is_told_at_once(augmenter: Running, data: bytes) -> None:
     message, event = labeled()
     await augmenter.blobs.put(event.key, data)
     await augmenter.bus.publish(message)
-    letter = await augmenter.buried()
-    assert letter.tries == 1
-    assert event.key in letter.error
-    assert not augmenter.said
+    (augmented,) = await augmenter.told(1)
+    assert (augmented.image_id, augmented.variants) == (event.image_id, ())
+    assert augmented.reason is not None
+    assert augmented.reason.startswith(("image_empty: ", "image_unsupported: ", "image_broken: "))
+    assert len(augmented.reason) <= 1000
+    await eventually(lambda: augmenter.handled("done") == 1)
+    assert not await augmenter.bus.dead_letters()
     assert [info.key async for info in augmenter.blobs.list("images/")] == [event.key]
+
+
+async def test_what_only_decode_takes_is_flipped(augmenter: Running) -> None:
+    message, event = labeled()
+    await augmenter.blobs.put(event.key, picture()[:-12])  # a PNG without its end
+    await augmenter.bus.publish(message)
+    (augmented,) = await augmenter.told(1)
+    assert augmented.reason is None
+    stored = (await augmenter.blobs.get(augmented.variants[0].key)).data
+    source = np.asarray(Image.open(io.BytesIO(picture())))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(stored))), source[:, ::-1])
+
+
+async def test_a_variant_that_is_stored_stays_and_is_described_as_it_is(augmenter: Running) -> None:
+    message, event = labeled(ending="jpg")
+    await augmenter.blobs.put(event.key, picture("JPEG"))
+    key = f"images/{event.image_id}/hflip.jpg"
+    earlier = picture("JPEG", orientation=6)  # as another release wrote it
+    await augmenter.blobs.put(key, earlier)
+    for delivery in (1, 2):
+        await augmenter.bus.publish(message)
+        (variant,) = (await augmenter.told(delivery))[-1].variants
+        assert (variant.key, variant.sha256) == (key, hashlib.sha256(earlier).hexdigest())
+        assert (variant.width, variant.height) == (80, 96)
+        assert (await augmenter.blobs.get(key)).data == earlier
 
 
 async def test_one_broken_picture_does_not_hold_up_the_others(augmenter: Running) -> None:
@@ -206,7 +234,7 @@ async def test_one_broken_picture_does_not_hold_up_the_others(augmenter: Running
         message, event = labeled()
         await augmenter.blobs.put(event.key, data)
         await augmenter.bus.publish(message)
-    assert len(await augmenter.told(2)) == 2
+    assert sorted(len(augmented.variants) for augmented in await augmenter.told(4)) == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("trouble", ["down", "full"])
