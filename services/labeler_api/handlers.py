@@ -212,9 +212,14 @@ async def _pause(transaction: Transaction, slot: Row, event: ImageFailed, settin
 
 
 async def count_augmented(ledger: Ledger, message: Message) -> None:
-    """ImageAugmented: list the variants and count the image's slot."""
+    """ImageAugmented: list the variants and count the image's slot.
+
+    An image that cannot have any stays accepted, and counts without them: it is not asked for again.
+    """
     event = message.event
     assert isinstance(event, ImageAugmented)
+    if event.reason is not None:
+        log.warning("image_without_variants", image_id=str(event.image_id), reason=event.reason)
 
     async def count(transaction: Transaction) -> None:
         image = await transaction.image(event.image_id)

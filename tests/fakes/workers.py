@@ -106,11 +106,15 @@ class FakeGenerator:
 
 @dataclass
 class FakeAugmenter:
-    """Answers accepted images with one variant that need not exist; or with nothing, while `silent`."""
+    """Answers accepted images with one variant that need not exist; or with nothing, while `silent`.
+
+    `refuses`: whether an image cannot be augmented.
+    """
 
     bus: Bus
     silent: bool = False
     jitter_s: float = 0.0
+    refuses: Callable[[ImageLabeled], bool] = lambda event: False
     labeled: list[ImageLabeled] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -132,5 +136,8 @@ class FakeAugmenter:
             height=SIDE,
         )
         augmented = ImageAugmented(image_id=event.image_id, variants=(variant,))
+        if self.refuses(event):
+            reason = "image_broken: The picture's data is damaged or cut off."
+            augmented = ImageAugmented(image_id=event.image_id, variants=(), reason=reason)
         identity = str(derived_id(ImageAugmented.name(), event.image_id))
         await self.bus.publish(message.caused(augmented, source="augmenter", id=identity))

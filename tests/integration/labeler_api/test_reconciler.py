@@ -113,6 +113,37 @@ async def test_a_training_that_was_given_up_is_not_asked_for_again(tmp_path: Pat
         assert (await running.campaign(campaign_id))["reason"] is None
 
 
+async def test_an_image_that_cannot_be_augmented_ends_its_campaign_and_is_not_asked_for_again(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with labeler(tmp_path, database_url=database_url, augment_deadline_s=0.3) as running:
+        refused: set[UUID] = set()
+
+        def refuse(event: ImageLabeled) -> bool:  # the import, and the first generated image
+            if len(refused) < 2:
+                refused.add(event.image_id)
+            return event.image_id in refused
+
+        running.augmenter.refuses = refuse
+        await running.imported(1, condition="acne", severity="mild")
+        await running.settled()
+        campaign_id = await running.rebalance(targets={"aging": 3})
+        done = await running.reaches(campaign_id, "met")
+        assert done["slots"] == {"total": 3, "counted": 3, "failed": 0, "open": 0}
+        await running.settled()
+        (met,) = await eventually(lambda: running.listener.events(QuotaMet))
+        assert (met.images, met.variants) == (4, 2)
+        manifest = await running.manifest(met.dataset_version)
+        assert {image.image_id for image in manifest if not image.variants} == refused
+        assert len(await running.images(status="accepted")) == 4
+        assert [row["augment_due_at"] for row in await running.rows("images")] == [None] * 4
+        asked = len(running.augmenter.labeled)
+        await asyncio.sleep(0.7)  # two deadlines: nothing is overdue any more
+        assert len(running.augmenter.labeled) == asked
+        assert await running.bus.dead_letters() == []
+        await assert_counters(running)
+
+
 async def test_nothing_is_asked_again_before_its_deadline(one: Labeler) -> None:
     one.generator.answer = lambda request: None
     await one.rebalance(targets={"aging": 2})
