@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from shared.errors import (
     ImageAnimated,
@@ -26,7 +27,7 @@ from shared.errors import (
     ImageUnsupported,
 )
 
-MAX_BYTES = 20 * 1024 * 1024  # bytes of one upload: a 12-megapixel PNG fits
+MAX_BYTES = 20 * 1024 * 1024  # bytes of one upload: a 12-megapixel PNG fits. Inside, pixels alone bound the work
 MAX_PIXELS = 50_000_000  # pixels: 150 MB decoded, above every phone's default camera mode
 MIN_SIDE = 64  # pixels of the shorter side: below this no skin can be seen
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF")
@@ -39,6 +40,17 @@ _DESCRIPTION = 0x010E  # EXIF 2.3, table 4: ImageDescription
 
 # Phones put previews and bursts behind a still picture: the first picture counts.
 _MULTI_PICTURE_FORMATS = ("HEIF", "MPO")
+
+# Of each EXIF orientation, the turn that sets the picture upright (EXIF 2.3, table 4).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 _SRGB = ImageCms.createProfile("sRGB")
 
@@ -85,15 +97,17 @@ def _can_read_heif() -> bool:
     return True
 
 
-def open_checked(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_checked(data: bytes, *, max_bytes: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open a picture without decoding it, after the checks that cost nothing.
+
+    `max_bytes`: the limit of a door to the outside; what is stored has none, since a copy may be larger than what came.
 
     Raises ImageEmpty, ImageTooLarge, ImageUnsupported, ImageAnimated, ImageBroken, ImageTooManyPixels,
     ImageTooSmall.
     """
     if not data:
         raise ImageEmpty("The upload is empty.", advice="Send the bytes of a picture.")
-    if len(data) > max_bytes:
+    if max_bytes is not None and len(data) > max_bytes:
         raise ImageTooLarge(
             f"The upload has {len(data)} bytes; at most {max_bytes} are read.", advice="Send a smaller picture."
         )
@@ -158,47 +172,100 @@ def _too_many_pixels(limit: int) -> ImageTooManyPixels:
     return ImageTooManyPixels(f"The picture has more than {limit} pixels.", advice="Send a smaller picture.")
 
 
-def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decode an upload to an upright sRGB picture: EXIF orientation and colour profile applied.
+def decode(data: bytes, *, max_bytes: int | None = None, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode a picture to an upright sRGB picture: EXIF orientation and colour profile applied.
 
     Transparency is laid on white. Raises what `open_checked` raises, and ImageBroken for damaged data.
     """
     image = open_checked(data, max_bytes=max_bytes, max_pixels=max_pixels)
     picture_format = format_of(image)
+    stored = _stored_samples(image)
     try:
         orientation = image.getexif().get(0x0112, 1)
         image.load()
         drawn = is_stand_in(image)
-        ImageOps.exif_transpose(image, in_place=True)  # no copy of a picture that is upright
+        rgb = _to_srgb(image, data, stored)
     except Exception as error:  # truncated or corrupt data: each decoder has its own exception
         raise ImageBroken("The picture's data is damaged or cut off.", advice="Send it again.") from error
-    return Decoded(
-        _to_srgb(image),
-        picture_format,
-        orientation if orientation in range(1, 9) else 1,
-        is_stand_in=drawn,
-    )
+    if orientation not in range(1, 9):
+        orientation = 1
+    if orientation in _TURNS:
+        rgb = rgb.transpose(_TURNS[orientation])
+    return Decoded(rgb, picture_format, orientation, is_stand_in=drawn)
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
-    profile_bytes = image.info.get("icc_profile")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        flat = Image.new("RGB", image.size, "white")
-        flat.paste(layer, mask=layer.getchannel("A"))
-        image = flat
-    elif image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        scaled = np.asarray(image, dtype=np.float32) / 257.0
-        image = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8), "L")
-    if profile_bytes and image.mode in ("RGB", "CMYK", "L"):
-        try:
-            profile = ImageCms.ImageCmsProfile(io.BytesIO(profile_bytes))
-            converted = ImageCms.profileToProfile(image, profile, _SRGB, outputMode="RGB")
-            if converted is not None:
-                return converted
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # an unusable profile says nothing about the pixels: take them as sRGB
-    return image if image.mode == "RGB" else image.convert("RGB")
+def _stored_samples(image: Image.Image) -> str:
+    """How an opened PNG stores its samples, in Pillow's words such as "L;4": known only until its data is loaded."""
+    return str(image.tile[0][3]) if isinstance(image, PngImageFile) and image.tile else ""
+
+
+def _to_srgb(image: Image.Image, data: bytes, stored: str) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    colours, opacity = _split(image, data, stored)
+    rgb = colours if profile is None else _from_profile(colours, profile)
+    if rgb.mode != "RGB":
+        rgb = rgb.convert("RGB")
+    if opacity is not None:
+        rgb.paste("white", mask=ImageChops.invert(opacity))
+    return rgb
+
+
+def _split(image: Image.Image, data: bytes, stored: str) -> tuple[Image.Image, Image.Image | None]:
+    """Split a picture into its colours (L, RGB or CMYK) and their opacity (L; None: nothing says that it is not 255).
+
+    A PNG without an alpha channel names its transparent colour or palette entries (W3C PNG, third edition, 11.3.1.1).
+    """
+    transparent = image.info.pop("transparency", None)
+    if image.mode in ("RGBA", "LA"):
+        return image.convert(image.mode[:-1]), image.getchannel("A")
+    if image.mode == "P":
+        opacities = bytes(255 * (entry != transparent) for entry in range(256))
+        if isinstance(transparent, bytes):
+            opacities = transparent[:256].ljust(256, b"\xff")
+        return image.convert("RGB"), None if transparent is None else image.point(list(opacities), "L")
+    if image.mode == "I;16":
+        levels = np.asarray(image)
+        return Image.fromarray((levels >> 8).astype(np.uint8)), (
+            None if transparent is None else Image.fromarray(np.where(levels == transparent, 0, 255).astype(np.uint8))
+        )
+    colours = image if image.mode in ("L", "RGB", "CMYK") else image.convert("L" if image.mode == "1" else "RGB")
+    if transparent is None:
+        return colours, None
+    named = transparent if isinstance(transparent, tuple) else (transparent,)
+    if stored == "RGB;16B":
+        high, low = _opacity(image, [value >> 8 for value in named]), [value & 255 for value in named]
+        return colours, ImageChops.lighter(high, _opacity(_low_bytes(data), low))
+    step = {"L;2": 85, "L;4": 17}.get(stored, 1)  # between the levels that fewer bits become
+    return colours, _opacity(colours, [value % (255 // step + 1) * step for value in named])
+
+
+def _opacity(image: Image.Image, transparent: Sequence[int]) -> Image.Image:
+    """0 where every channel has its transparent value, else 255."""
+    masks = [
+        channel.point([255 * (level != value) for level in range(256)])
+        for channel, value in zip(image.split(), transparent, strict=True)
+    ]
+    return reduce(ImageChops.lighter, masks)
+
+
+def _low_bytes(data: bytes) -> Image.Image:
+    """The low bytes of a PNG's 16-bit colours, of which Pillow gives the high ones."""
+    image = Image.open(io.BytesIO(data), formats=["PNG"])
+    assert isinstance(image, PngImageFile)
+    image.tile = [image.tile[0]._replace(args="RGB;16L")]  # as if the low byte came last
+    image.load()
+    return image
+
+
+def _from_profile(image: Image.Image, profile_bytes: bytes) -> Image.Image:
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(profile_bytes))
+        if profile.profile.xcolor_space.strip() == "GRAY" and image.mode == "RGB":
+            image = image.convert("L")  # grey that Pillow gives as colours
+        converted = ImageCms.profileToProfile(image, profile, _SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image  # an unusable profile says nothing about the pixels: take them as sRGB
+    return image if converted is None else converted
 
 
 def square(image: Image.Image, size: int) -> Pixels:

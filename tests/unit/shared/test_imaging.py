@@ -27,6 +27,7 @@ from shared.errors import (
 from shared.imaging import (
     EXTENSIONS,
     FORMATS,
+    MAX_BYTES,
     MEDIA_TYPES,
     STAND_IN_COMMENT,
     Decoded,
@@ -35,6 +36,7 @@ from shared.imaging import (
     model_input,
     open_checked,
     square,
+    stand_in_mark,
 )
 from tests.fakes.pictures import encoded, noise
 from tests.unit.model_server.pictures import animated, face, oriented
@@ -148,6 +150,10 @@ def test_what_is_just_within_the_limits_is_read() -> None:
         decode(smallest, max_pixels=64 * 64 - 1)
 
 
+def test_what_is_inside_has_no_limit_of_bytes() -> None:
+    assert decode(GOOD + bytes(MAX_BYTES)).width == 300
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_is_read(format: str) -> None:
     data = encoded(face(), format)
@@ -166,10 +172,25 @@ def test_pictures_stand_upright(orientation: int) -> None:
     assert np.abs(np.asarray(decoded.image, dtype=int) - np.asarray(face(), dtype=int)).mean() < 3
 
 
+def test_a_damaged_tag_beside_a_sound_orientation_costs_nothing() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    damaged = exif.tobytes().replace(struct.pack(">II", 72, 1), struct.pack(">iI", -1, 0))
+    assert damaged != exif.tobytes()
+    decoded = decode(encoded(noise(1, 100, 80), "JPEG", exif=damaged))
+    assert (decoded.width, decoded.height, decoded.orientation) == (80, 100, 6)
+
+
 @pytest.mark.parametrize("orientation", [0, 9])
 def test_an_orientation_that_there_is_not_is_none(orientation: int) -> None:
     decoded = decode(oriented(orientation))
     assert (decoded.width, decoded.height, decoded.orientation) == (300, 360, 1)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_a_drawn_face_is_known_by_its_mark(format: str) -> None:
+    assert decode(encoded(face(), format, **stand_in_mark(format))).is_stand_in is True
+    assert decode(encoded(face(), format)).is_stand_in is False
 
 
 def test_a_drawn_face_is_known_by_its_comment() -> None:
@@ -214,6 +235,62 @@ def test_transparency_is_laid_on_white() -> None:
         assert image.getpixel((20, 40)) == left
 
 
+def packed(samples: list[int], depth: int) -> bytes:
+    """A row of a PNG, without a filter."""
+    bits = "".join(f"{sample:0{depth}b}" for sample in samples)
+    return b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def eight_bits(sample: int, depth: int) -> int:
+    return sample >> 8 if depth == 16 else sample * 255 // ((1 << depth) - 1)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_a_png_is_white_at_every_depth(depth: int) -> None:
+    top = (1 << depth) - 1
+    for clear, seen in [(0, top), (top, 0), (top // 3, top // 3 + 1), (top // 3 + 1, top // 3)]:
+        row = packed([clear] * 40 + [seen] * 40, depth)
+        data = chunk(b"tRNS", struct.pack(">H", clear)) + chunk(b"IDAT", zlib.compress(row * 80))
+        image = decode(png_of(80, 80, depth, 0, data)).image
+        assert image.getpixel((20, 40)) == (255, 255, 255)
+        assert image.getpixel((60, 40)) == (eight_bits(seen, depth),) * 3
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("channel", range(3))
+def test_the_transparent_colour_of_a_png_is_white_and_those_beside_it_are_not(channel: int, depth: int) -> None:
+    clear = [eight_bits(0x1234, 24 - depth), 90 << depth - 8, 7]
+    for bit in {0, depth - 1}:
+        seen = [value ^ (1 << bit if index == channel else 0) for index, value in enumerate(clear)]
+        row = packed(clear * 40 + seen * 40, depth)
+        data = chunk(b"tRNS", struct.pack(">HHH", *clear)) + chunk(b"IDAT", zlib.compress(row * 80))
+        image = decode(png_of(80, 80, depth, 2, data)).image
+        assert image.getpixel((20, 40)) == (255, 255, 255)
+        assert image.getpixel((60, 40)) == tuple(eight_bits(value, depth) for value in seen)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+@pytest.mark.parametrize("opacities", [b"\xff\0", b"\x80\0", b"\0\0"])
+def test_the_transparent_entries_of_a_palette_are_white_at_every_depth(opacities: bytes, depth: int) -> None:
+    row = packed([1] * 40 + [0] * 40, depth)
+    entries = chunk(b"PLTE", bytes([0, 0, 200, 9, 9, 9])) + chunk(b"tRNS", opacities)
+    image = decode(png_of(80, 80, depth, 3, entries, chunk(b"IDAT", zlib.compress(row * 80)))).image
+    assert image.getpixel((20, 40)) == (255, 255, 255)
+    share = opacities[0] / 255
+    assert image.getpixel((60, 40)) == pytest.approx((255 * (1 - share),) * 2 + (255 - 55 * share,), abs=1)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(4, 2), (6, 4)])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_an_alpha_channel_is_laid_on_white_at_every_depth(depth: int, colour: int, channels: int) -> None:
+    top = (1 << depth) - 1
+    grey = top // 5
+    row = packed(([grey] * (channels - 1) + [0]) * 40 + ([grey] * (channels - 1) + [top]) * 40, depth)
+    image = decode(png_of(80, 80, depth, colour, chunk(b"IDAT", zlib.compress(row * 80)))).image
+    assert image.getpixel((20, 40)) == (255, 255, 255)
+    assert image.getpixel((60, 40)) == (51, 51, 51)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK"])
 def test_other_modes_become_rgb(mode: str) -> None:
     image = face().convert(mode)
@@ -241,6 +318,29 @@ def test_colour_profiles_are_applied() -> None:
     # A profile that does not fit, or is none, says nothing about the pixels.
     for useless in (profile.tobytes(), b"not a profile"):
         assert decode(encoded(grey, icc_profile=useless)).image.getpixel((5, 5)) == (120, 120, 120)
+
+
+def test_a_colour_profile_counts_for_every_kind_of_png() -> None:
+    # Light's three channels, each of which is another one's in this profile: red is green, green blue, blue red.
+    d50 = {b"rXYZ": (0.3851, 0.7169, 0.0971), b"gXYZ": (0.1431, 0.0606, 0.7141), b"bXYZ": (0.4361, 0.2225, 0.0139)}
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for tag, place in d50.items():
+        entry = profile.index(tag)
+        offset = struct.unpack(">I", profile[entry + 4 : entry + 8])[0]
+        profile[offset + 8 : offset + 20] = fixed(*place)
+    plain = Image.new("RGB", (80, 80), (200, 100, 40))
+    seen_through = plain.copy()
+    seen_through.putalpha(255)
+    indexed = plain.convert("P", palette=Image.Palette.ADAPTIVE)
+    for image, options in [(plain, {}), (seen_through, {}), (indexed, {}), (indexed, {"transparency": b"\xff\0"})]:
+        pixel = decode(encoded(image, icc_profile=bytes(profile), **options)).image.getpixel((5, 5))
+        assert pixel == pytest.approx((40, 200, 100), abs=2)
+    deep = profile_of(b"mntr", b"GRAY", b"XYZ ", b"kTRC", b"curv\0\0\0\0\0\0\0\1\1\0")
+    iccp = chunk(b"iCCP", b"linear\0\0" + zlib.compress(deep))
+    for colour, channels in ((0, 1), (4, 2)):
+        row = packed([120 * 257, *[65535] * (channels - 1)] * 80, 16)
+        data = png_of(80, 80, 16, colour, iccp, chunk(b"IDAT", zlib.compress(row * 80)))
+        assert decode(data).image.getpixel((5, 5)) == (182, 182, 182)
 
 
 def fixed(*numbers: float) -> bytes:
