@@ -21,6 +21,7 @@ from shared.errors import (
     ImageAnimated,
     ImageBroken,
     ImageEmpty,
+    ImageError,
     ImageTooLarge,
     ImageTooManyPixels,
     ImageTooSmall,
@@ -133,6 +134,15 @@ def open_checked(data: bytes, *, max_bytes: int | None = None, max_pixels: int =
             advice="Send a larger picture.",
         )
     return image
+
+
+def pixels_of(data: bytes) -> int:
+    """Pixels that decoding a picture makes, as its header says; 0 of what is refused before it is decoded."""
+    try:
+        width, height = open_checked(data).size
+    except ImageError:
+        return 0
+    return width * height
 
 
 def format_of(image: Image.Image) -> str:

@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -332,7 +333,8 @@ def test_a_colour_profile_counts_for_every_kind_of_png() -> None:
     seen_through = plain.copy()
     seen_through.putalpha(255)
     indexed = plain.convert("P", palette=Image.Palette.ADAPTIVE)
-    for image, options in [(plain, {}), (seen_through, {}), (indexed, {}), (indexed, {"transparency": b"\xff\0"})]:
+    kinds: list[tuple[Image.Image, dict[str, Any]]] = [(plain, {}), (seen_through, {}), (indexed, {})]
+    for image, options in [*kinds, (indexed, {"transparency": b"\xff\0"})]:
         pixel = decode(encoded(image, icc_profile=bytes(profile), **options)).image.getpixel((5, 5))
         assert pixel == pytest.approx((40, 200, 100), abs=2)
     deep = profile_of(b"mntr", b"GRAY", b"XYZ ", b"kTRC", b"curv\0\0\0\0\0\0\0\1\1\0")
