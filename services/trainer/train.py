@@ -27,6 +27,7 @@ from services.trainer.augment import augment
 from services.trainer.data import UNGRADED, UNKNOWN, FoldData
 from services.trainer.model import LEVELS, ModelConfig, SkinNet, severity_probabilities
 from services.trainer.spec import TrainingConfig
+from shared.cores import usable_cores
 from shared.errors import LossNotFinite
 
 MAX_POSITIVE_WEIGHT = 20.0  # a condition with three positives must not drown all others
@@ -57,7 +58,7 @@ class Trained:
 
 def use_threads(threads: int) -> int:
     """Let torch use this many threads (0: one per core) and deterministic algorithms only. Returns the number."""
-    chosen = threads or len(os.sched_getaffinity(0))
+    chosen = threads or usable_cores()
     torch.set_num_threads(chosen)
     torch.use_deterministic_algorithms(True)
     return chosen

@@ -15,7 +15,6 @@ import asyncio
 import io
 import itertools
 import json
-import os
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from services.model_server.predictor import Predictor
+from shared.cores import usable_cores
 from shared.embedded.blobs import DirectoryBlobs
 from shared.imaging import model_input
 from shared.logs import configure_logs
@@ -107,7 +107,7 @@ async def http_round(url: str, directory: Path, callers: int) -> dict[str, Any]:
 
 async def measure() -> dict[str, Any]:
     """Serve, and measure both ways by turns."""
-    workers = len(os.sched_getaffinity(0))
+    workers = usable_cores()
     callers = CALLERS_PER_WORKER * workers
     predictor = Predictor.load(tiny_model())
     predictor.warm_up()
