@@ -37,6 +37,7 @@ EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "HEIF": "heic"}
 
 STAND_IN_COMMENT = b"evenskin stand-in: drawn, not photographed"
 """Comment of every drawn face, so that it is recognised wherever it comes from."""
+_ROWS = 64  # of a picture that are worked on at a time
 _DESCRIPTION = 0x010E  # EXIF 2.3, table 4: ImageDescription
 
 # Phones put previews and bursts behind a still picture: the first picture counts.
@@ -193,8 +194,10 @@ def decode(data: bytes, *, max_bytes: int | None = None, max_pixels: int = MAX_P
     try:
         orientation = image.getexif().get(0x0112, 1)
         image.load()
-        drawn = is_stand_in(image)
-        rgb = _to_srgb(image, data, stored)
+        drawn, profile = is_stand_in(image), image.info.get("icc_profile")
+        colours, opacity = _split(image, data, stored)
+        del image  # as large as what was made of it
+        rgb = _to_srgb(colours, opacity, profile)
     except Exception as error:  # truncated or corrupt data: each decoder has its own exception
         raise ImageBroken("The picture's data is damaged or cut off.", advice="Send it again.") from error
     if orientation not in range(1, 9):
@@ -209,9 +212,7 @@ def _stored_samples(image: Image.Image) -> str:
     return str(image.tile[0][3]) if isinstance(image, PngImageFile) and image.tile else ""
 
 
-def _to_srgb(image: Image.Image, data: bytes, stored: str) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    colours, opacity = _split(image, data, stored)
+def _to_srgb(colours: Image.Image, opacity: Image.Image | None, profile: bytes | None) -> Image.Image:
     rgb = colours if profile is None else _from_profile(colours, profile)
     if rgb.mode != "RGB":
         rgb = rgb.convert("RGB")
@@ -234,10 +235,7 @@ def _split(image: Image.Image, data: bytes, stored: str) -> tuple[Image.Image, I
             opacities = transparent[:256].ljust(256, b"\xff")
         return image.convert("RGB"), None if transparent is None else image.point(list(opacities), "L")
     if image.mode == "I;16":
-        levels = np.asarray(image)
-        return Image.fromarray((levels >> 8).astype(np.uint8)), (
-            None if transparent is None else Image.fromarray(np.where(levels == transparent, 0, 255).astype(np.uint8))
-        )
+        return _split_deep_grey(image, transparent)
     colours = image if image.mode in ("L", "RGB", "CMYK") else image.convert("L" if image.mode == "1" else "RGB")
     if transparent is None:
         return colours, None
@@ -247,6 +245,18 @@ def _split(image: Image.Image, data: bytes, stored: str) -> tuple[Image.Image, I
         return colours, ImageChops.lighter(high, _opacity(_low_bytes(data), low))
     step = {"L;2": 85, "L;4": 17}.get(stored, 1)  # between the levels that fewer bits become
     return colours, _opacity(colours, [value % (255 // step + 1) * step for value in named])
+
+
+def _split_deep_grey(image: Image.Image, transparent: int | None) -> tuple[Image.Image, Image.Image | None]:
+    """16 bits of grey to 8, some rows at a time: an array of all of them would take five times the picture."""
+    colours = Image.new("L", image.size)
+    opacity = None if transparent is None else Image.new("L", image.size)
+    for top in range(0, image.height, _ROWS):
+        levels = np.asarray(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
+        colours.paste(Image.fromarray((levels >> 8).astype(np.uint8)), (0, top))
+        if opacity is not None:
+            opacity.paste(Image.fromarray(np.where(levels == transparent, 0, 255).astype(np.uint8)), (0, top))
+    return colours, opacity
 
 
 def _opacity(image: Image.Image, transparent: Sequence[int]) -> Image.Image:

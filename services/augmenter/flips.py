@@ -80,7 +80,7 @@ def _flip_stored(data: bytes, image: Image.Image) -> Flipped:
         if kind == "JPEG":
             mirrored, lossless = jpeg.mirror(data, orientation, stand_in=stand_in)
         else:
-            mirrored, lossless = webp.mirror(image, data, orientation, stand_in=stand_in)
+            mirrored, lossless = webp.mirror(data, orientation, stand_in=stand_in)
     width, height = image.size[::-1] if swaps_sides(orientation) else image.size
     return Flipped(mirrored, EXTENSIONS[kind], MEDIA_TYPES[kind], width, height, lossless)
 

@@ -36,6 +36,8 @@ _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _BASELINE, _EXTENDED, _PROGRESSIVE = _FRAMES = (0xC0, 0xC1, 0xC2)  # SOF markers, all with Huffman codes
 _STANDALONE = (0x01, *range(0xD0, 0xD8))  # TEM and the restart markers have no length
 _MAX_MCU_BLOCKS = 10  # T.81, B.2.3: of one interleaved scan, which is what is written
+# bytes of coefficients: 50 megapixels with halved chroma (4:2:0) are 150 MB, and are held three times
+MAX_COEFFICIENT_BYTES = 200_000_000
 _MAX_COEFFICIENT = 1023  # T.81, F.1.2: of 8-bit pictures
 
 Coefficients = npt.NDArray[np.int16]
@@ -84,8 +86,8 @@ def mirror(data: bytes, orientation: int, *, stand_in: bool) -> tuple[bytes, boo
     The orientation tag (1 to 8) is kept: where it turns rows into columns, mirroring what is displayed is flipping
     what is stored upside down. Of the metadata only JFIF, Adobe and colour profile segments are kept, and the comment
     of a drawn face (`stand_in`). Without loss: 8-bit Huffman-coded grey and three-component pictures whose side along
-    the axis is a multiple of the MCU. Others (also CMYK) are encoded anew with the same quantization tables. Raises
-    ImageBroken.
+    the axis is a multiple of the MCU, up to MAX_COEFFICIENT_BYTES. Others (also CMYK) are encoded anew with the same
+    quantization tables. Raises ImageBroken.
     """
     axis = 0 if swaps_sides(orientation) else 1
     try:
@@ -146,6 +148,9 @@ def _can_be_lossless(frame: _Frame, segments: list[_Segment], scans: bytes, axis
     if len(frame.components) > 1 and sum(h * v for _, h, v, _ in frame.components) > _MAX_MCU_BLOCKS:
         return False
     if (frame.height, frame.width)[axis] % frame.mcu_side(axis):
+        return False
+    blocks = sum(frame.blocks(each, 0) * frame.blocks(each, 1) for each in range(len(frame.components)))
+    if blocks * 64 * 2 > MAX_COEFFICIENT_BYTES:
         return False
     if not {table for *_, table in frame.components} <= _defined_tables(segments):
         return False

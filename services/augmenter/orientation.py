@@ -14,6 +14,17 @@ _SWAPS = frozenset({5, 6, 7, 8})  # stored lying down: rows are displayed as col
 _COLUMNS_REVERSED = frozenset({1, 4, 5, 8})
 _ROWS_REVERSED = frozenset({3, 4, 7, 8})
 
+_MIRRORED_TURNS = {
+    1: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.FLIP_TOP_BOTTOM,
+    4: Image.Transpose.ROTATE_180,
+    5: Image.Transpose.ROTATE_270,
+    6: Image.Transpose.TRANSPOSE,
+    7: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.TRANSVERSE,
+}
+"""Of each orientation, the display's turn and a mirror as one; 2 is stored mirrored already."""
+
 Samples = npt.NDArray[np.uint8]
 
 
@@ -40,6 +51,12 @@ def mirror_displayed(samples: Samples, orientation: int) -> Samples:
     if orientation in _ROWS_REVERSED:
         samples = samples[::-1]
     return samples
+
+
+def mirror_image(image: Image.Image, orientation: int) -> Image.Image:
+    """Stored picture → the displayed picture, mirrored and upright, as a copy."""
+    turn = _MIRRORED_TURNS.get(orientation)
+    return image.copy() if turn is None else image.transpose(turn)
 
 
 def exif_block(orientation: int) -> bytes:

@@ -34,6 +34,8 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 # Undoing a filter depends on the bytes per pixel only, so a decoder of 8- and 16-bit pictures undoes those of
 # all: bytes per pixel → the (bit depth, colour type) to declare to it.
 _DISGUISES = {1: (8, 0), 2: (8, 4), 3: (8, 2), 4: (8, 6), 6: (16, 2), 8: (16, 6)}
+# bytes of samples: 50 megapixels of 8-bit colours with alpha are 200 MB, and are held two to three times
+MAX_SAMPLE_BYTES = 250_000_000
 _STORED_BLOCK = 65535  # bytes: the largest stored block of deflate (RFC 1951, 3.2.4)
 _NONE, _SUB = (
     0,
@@ -109,9 +111,11 @@ def mirror(chunks: list[Chunk], orientation: int, *, stand_in: bool) -> bytes:
     """Mirror the displayed picture; the result is upright, in the same colour type and depth, and not interlaced.
 
     `orientation` is the EXIF value (1 to 8); `stand_in`: whether the result says that it is drawn. Every sample keeps
-    its bits. Raises ImageBroken.
+    its bits. Raises ImageBroken, and ValueError for more than MAX_SAMPLE_BYTES.
     """
     header = _header(chunks)
+    if header.height * header.width * header.pixel_bytes > MAX_SAMPLE_BYTES:
+        raise ValueError("The PNG's samples need too much memory.")
     pixels = mirror_displayed(_samples(header, _inflate(header, chunks)), orientation)
     height, width = pixels.shape[:2]
     parts = [

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from services.augmenter import jpeg
+from services.augmenter import jpeg, png
 from services.augmenter.flips import Flipped, flip_horizontally
 from shared.errors import (
     ImageAnimated,
@@ -433,6 +433,33 @@ def test_what_our_parser_refuses_is_flipped_as_it_decodes(
     assert not result.lossless
     assert (result.extension, result.media_type) == (kept.extension, kept.media_type)
     assert decode(result.data).is_stand_in == drawn
+
+
+@pytest.mark.parametrize(("colour", "depth"), [(2, 8), (6, 16)])
+def test_a_png_of_too_many_samples_is_flipped_as_it_decodes(
+    colour: int, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_png(samples_of(colour, depth), colour, depth)
+    held = 77 * 66 * CHANNELS[colour] * depth // 8
+    monkeypatch.setattr(png, "MAX_SAMPLE_BYTES", held)
+    assert flip_horizontally(source).lossless
+    monkeypatch.setattr(png, "MAX_SAMPLE_BYTES", held - 1)
+    result = flip_horizontally(source)
+    assert not result.lossless
+    assert np.array_equal(np.asarray(decode(result.data).image), np.asarray(decode(source).image)[:, ::-1])
+
+
+@pytest.mark.parametrize(("subsampling", "blocks"), [("4:4:4", 3 * 12 * 10), ("4:2:0", 12 * 10 + 2 * 6 * 5)])
+def test_a_jpeg_of_too_many_coefficients_is_encoded_anew(
+    subsampling: str, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = encoded(photograph(96, 80), "JPEG", quality=95, subsampling=subsampling)
+    monkeypatch.setattr(jpeg, "MAX_COEFFICIENT_BYTES", blocks * 64 * 2)
+    assert flip_horizontally(source).lossless
+    monkeypatch.setattr(jpeg, "MAX_COEFFICIENT_BYTES", blocks * 64 * 2 - 1)
+    result = flip_horizontally(source)
+    assert not result.lossless
+    assert_mirrored(result, source, tolerance=16)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
