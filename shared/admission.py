@@ -12,7 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
-from shared.imaging import pixels_of
+from shared.imaging import MAX_PIXELS, pixels_of
+
+PIXELS_AT_ONCE = MAX_PIXELS  # pixels: four 12-megapixel photographs, or one of the largest that are read
 
 T = TypeVar("T")
 
@@ -24,7 +26,7 @@ class PixelAdmission:
     one event loop.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int = PIXELS_AT_ONCE) -> None:
         self._budget = budget
         self._free = budget
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()

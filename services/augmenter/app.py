@@ -11,6 +11,7 @@ from services.augmenter.handlers import HANDLERS, SOURCE, Augmentation
 from services.augmenter.metrics import AugmenterMetrics
 from services.augmenter.settings import AugmenterSettings
 from shared.adapters import open_blobs, open_bus
+from shared.admission import PixelAdmission
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.metrics import MetricRegistry
@@ -23,7 +24,7 @@ def build(settings: AugmenterSettings, *, bus: Bus | None = None, blobs: Blobs |
     blobs = blobs or open_blobs(settings)
     pool = ThreadPoolExecutor(settings.flip_threads, thread_name_prefix="flip")
     registry = MetricRegistry()
-    augmentation = Augmentation(bus, blobs, pool, AugmenterMetrics(registry))
+    augmentation = Augmentation(bus, blobs, pool, PixelAdmission(settings.decode_pixels), AugmenterMetrics(registry))
 
     @contextlib.asynccontextmanager
     async def pool_open() -> AsyncIterator[None]:

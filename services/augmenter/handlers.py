@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from services.augmenter.flips import Flipped, displayed_size, flip_horizontally
 from services.augmenter.metrics import AugmenterMetrics
+from shared.admission import PixelAdmission
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater
 from shared.errors import BlobNotFound, ImageError, PreconditionFailed, StoreUnavailable
@@ -29,11 +30,12 @@ MAX_REASON = 1000  # characters: what ImageAugmented says at most
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What the handlers work with. `pool`: threads that flip, off the event loop."""
+    """What the handlers work with. `pool`: threads that flip, off the event loop; `admission`: how much at a time."""
 
     bus: Bus
     blobs: Blobs
     pool: Executor
+    admission: PixelAdmission
     metrics: AugmenterMetrics
 
 
@@ -48,9 +50,10 @@ async def augment_image(augmentation: Augmentation, message: Message) -> None:
         return
     try:
         source = await augmentation.blobs.get(event.key)
-        loop = asyncio.get_running_loop()
         began = time.monotonic()
-        flipped = await loop.run_in_executor(augmentation.pool, flip_horizontally, source.data)
+        flipped = await augmentation.admission.run(
+            source.data, partial(flip_horizontally, source.data), augmentation.pool
+        )
         augmentation.metrics.variant_made(OPERATION, lossless=flipped.lossless, seconds=time.monotonic() - began)
         variant = await _keep(augmentation, f"images/{event.image_id}/{OPERATION}.{flipped.extension}", flipped)
         augmented = ImageAugmented(image_id=event.image_id, variants=(variant,))
@@ -77,7 +80,7 @@ async def _keep(augmentation: Augmentation, key: str, flipped: Flipped) -> Varia
         await augmentation.blobs.put(key, data, content_type=flipped.media_type, if_absent=True)
     except PreconditionFailed:
         data = (await augmentation.blobs.get(key)).data
-        width, height = await asyncio.to_thread(displayed_size, data)
+        width, height = await augmentation.admission.run(data, partial(displayed_size, data), augmentation.pool)
     sha256 = hashlib.sha256(data).hexdigest()
     return Variant(operation=OPERATION, key=key, sha256=sha256, width=width, height=height)
 

@@ -17,6 +17,7 @@ from services.labeler_api.metrics import LedgerMetrics
 from services.labeler_api.settings import LabelerSettings
 from services.labeler_api.web.http_api import LabelerHttp
 from shared.adapters import open_blobs, open_bus
+from shared.admission import PixelAdmission
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.imaging import MAX_BYTES
@@ -35,7 +36,14 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
     closer = Closer(database, blobs, settings, relay)
     reconciler = Reconciler(database, settings, relay)
     group = GroupCommit(database)
-    ledger = Ledger(database, group, blobs, settings, on_change=(relay.wake, closer.wake))
+    ledger = Ledger(
+        database,
+        group,
+        blobs,
+        settings,
+        on_change=(relay.wake, closer.wake),
+        admission=PixelAdmission(settings.decode_pixels),
+    )
     registry = MetricRegistry()
     metrics = LedgerMetrics(registry, database)
 

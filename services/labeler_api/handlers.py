@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -105,7 +104,7 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         raise RetryLater(error.message) from error
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
-    report, sha256 = await asyncio.to_thread(lambda: (gate.examine(data), hashlib.sha256(data).hexdigest()))
+    report, sha256 = await ledger.admission.run(data, lambda: (gate.examine(data), hashlib.sha256(data).hexdigest()))
     found = list(report.reasons)
     if sha256 != event.sha256:
         found.append("unreadable: the stored bytes are not those that were generated")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
+from shared.admission import PIXELS_AT_ONCE
 from shared.events import Quality, stated
 from shared.settings import Seconds, Settings
 
@@ -31,6 +32,13 @@ class LabelerSettings(Settings):
     """Time without news of a training after which QuotaMet is sent again."""
     reconcile_s: Seconds = Field(default=10.0, gt=0)
     """Time between two rounds of the reconciler."""
+
+    decode_pixels: Annotated[int, stated(unit="pixels")] = Field(default=PIXELS_AT_ONCE, ge=1)
+    """Pixels decoded at a time, of all pictures together, which bounds memory; a larger picture is decoded alone."""
+    max_uploads: Annotated[int, stated(unit="uploads")] = Field(default=16, ge=1, le=10_000)
+    """Uploads in hand at a time, which bounds memory; one more is answered 503 `overloaded`."""
+    upload_timeout_s: Seconds = Field(default=30.0, gt=0)
+    """Time an upload may take to arrive, so that a stalled client does not keep a place."""
 
     @property
     def database(self) -> str:

@@ -39,7 +39,12 @@ def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | 
     registry = MetricRegistry()
     metrics = ServerMetrics(registry)
     models = ModelHolder(blobs, metrics, threads=settings.predict_threads, poll_s=settings.model_poll_s)
-    pool = PredictionPool(metrics, workers=settings.predict_workers, queue=settings.predict_queue)
+    pool = PredictionPool(
+        metrics,
+        workers=settings.predict_workers,
+        queue=settings.predict_queue,
+        decode_pixels=settings.decode_pixels,
+    )
     api = HttpApi(models, pool, metrics, settings)
     return ModelServer(
         name=NAME,

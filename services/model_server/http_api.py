@@ -72,8 +72,8 @@ class HttpApi:
                 request, max_bytes=self._limits.max_bytes, timeout_s=self._settings.upload_timeout_s
             )
             predictor = self._models.served.predictor  # kept by this request, whatever is promoted meanwhile
-            answer = await self._pool.run(
-                partial(answer_picture, predictor, data, limits=self._limits, heatmap=heatmap, arrived=arrived)
+            answer = await self._pool.run_on_picture(
+                data, partial(answer_picture, predictor, data, limits=self._limits, heatmap=heatmap, arrived=arrived)
             )
         for stage, milliseconds in answer.timing_ms:
             self._metrics.seconds.labels(stage).observe(milliseconds / 1000)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from services.model_server.metrics import ServerMetrics
+from shared.admission import PIXELS_AT_ONCE, PixelAdmission
 from shared.errors import Overloaded
 
 T = TypeVar("T")
@@ -18,11 +19,16 @@ T = TypeVar("T")
 class PredictionPool:
     """Runs work on `workers` threads. At most `queue` more requests wait; the next one is refused at once.
 
+    Pictures of at most `decode_pixels` pixels together are decoded at a time.
+
     Threads, not processes: Pillow and ONNX Runtime release the interpreter's lock where they work.
     """
 
-    def __init__(self, metrics: ServerMetrics, *, workers: int, queue: int) -> None:
+    def __init__(
+        self, metrics: ServerMetrics, *, workers: int, queue: int, decode_pixels: int = PIXELS_AT_ONCE
+    ) -> None:
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="predict")
+        self._admission = PixelAdmission(decode_pixels)
         self._metrics = metrics
         self._limit = workers + queue
         metrics.limit.set(self._limit)
@@ -50,6 +56,10 @@ class PredictionPool:
         finally:
             self._in_hand -= 1
             self._metrics.in_hand.set(self._in_hand)
+
+    async def run_on_picture(self, data: bytes, work: Callable[[], T]) -> T:
+        """Run `work`, which decodes the picture `data`, once its pixels fit, and on a worker's thread."""
+        return await self._admission.run(data, work, self._executor)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run `work` on a worker's thread, once one is free."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 from pydantic import Field
 
+from shared.admission import PIXELS_AT_ONCE
+from shared.cores import usable_cores
 from shared.events import stated
 from shared.imaging import MAX_BYTES, MAX_PIXELS
 from shared.settings import Port, Seconds, Settings
 
-MAX_WORKERS = 4  # threads: each may hold a 50-megapixel picture, 570 MB while it is turned and its colours converted
-
-
-def _usable_cores() -> int:
-    """CPU cores this process may use, which in a container are fewer than the machine has."""
-    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0))))
+MAX_WORKERS = 4  # threads: more pictures at a time gain little, since decoding is bounded by its pixels
 
 
 class ModelServerSettings(Settings):
@@ -24,7 +20,9 @@ class ModelServerSettings(Settings):
 
     port: Port = 8080
     """Port of the HTTP server; 0 takes a free one."""
-    predict_workers: Annotated[int, stated(unit="threads")] = Field(default_factory=_usable_cores, ge=1, le=64)
+    predict_workers: Annotated[int, stated(unit="threads")] = Field(
+        default_factory=lambda: min(MAX_WORKERS, usable_cores()), ge=1, le=64
+    )
     """Pictures decoded and predicted at a time, each on a thread of its own; absent: one a usable core, at most 4."""
     predict_queue: Annotated[int, stated(unit="requests")] = Field(default=32, ge=0, le=10_000)
     """Requests that may wait for a worker; one more is answered 503 `overloaded`."""
@@ -34,6 +32,8 @@ class ModelServerSettings(Settings):
     """Most that is read of one upload."""
     max_image_pixels: Annotated[int, stated(unit="pixels")] = Field(default=MAX_PIXELS, ge=1)
     """Size of the largest picture that is decoded, width times height."""
+    decode_pixels: Annotated[int, stated(unit="pixels")] = Field(default=PIXELS_AT_ONCE, ge=1)
+    """Pixels decoded at a time, of all pictures together, which bounds memory; a larger picture is decoded alone."""
     upload_timeout_s: Seconds = Field(default=30.0, gt=0)
     """Time an upload may take to arrive, so that a stalled client does not keep a place in the queue."""
     model_poll_s: Seconds = Field(default=30.0, gt=0)

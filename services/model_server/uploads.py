@@ -5,22 +5,18 @@ aiohttp's own `request.post()` would spool files into temporary ones; a selfie i
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 
 import aiohttp
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from shared.errors import ImageTooLarge, ImageUnsupported, InvalidRequest
+from shared.uploads import reading_upload
 
 FIELD = "image"
 CHUNK_BYTES = 64 * 1024
 MULTIPART_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and small other fields around the picture
 MAX_PARTS = 16
-
-_BROKEN_UPLOAD = (web.RequestPayloadError, HttpProcessingError, aiohttp.ClientError, ConnectionError)
 
 
 async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float) -> bytes:
@@ -39,14 +35,14 @@ async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float
     if not is_form:
         return await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s)
     _check_length(request, max_bytes + MULTIPART_OVERHEAD_BYTES, max_bytes)
-    async with _reading_upload(timeout_s):
+    async with reading_upload(timeout_s):
         return await _form_field(request, max_bytes)
 
 
 async def read_body(request: web.Request, *, max_bytes: int, timeout_s: float) -> bytes:
     """Read the request's body. Raises ImageTooLarge, InvalidRequest, HTTPRequestTimeout."""
     _check_length(request, max_bytes, max_bytes)
-    async with _reading_upload(timeout_s):
+    async with reading_upload(timeout_s):
         return await _read_all(request.content.iter_chunked(CHUNK_BYTES), max_bytes)
 
 
@@ -57,18 +53,6 @@ def _check_length(request: web.Request, allowed: int, max_bytes: int) -> None:
 
 def _too_large(max_bytes: int) -> ImageTooLarge:
     return ImageTooLarge(f"The upload has more than {max_bytes / 1e6:.1f} MB.", advice="Send a smaller picture.")
-
-
-@contextlib.asynccontextmanager
-async def _reading_upload(timeout_s: float) -> AsyncIterator[None]:
-    """Limit the time of reading. A stalled upload raises HTTPRequestTimeout, one that breaks off InvalidRequest."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
-    except _BROKEN_UPLOAD as error:
-        raise InvalidRequest("The upload broke off or its encoding is damaged.", advice="Send it again.") from error
 
 
 async def _read_all(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:

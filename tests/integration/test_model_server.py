@@ -23,6 +23,7 @@ from shared.imaging import decode
 from shared.logs import configure_logs
 from shared.taxonomy import Condition
 from tests.eventually import LIMIT_S, eventually
+from tests.fakes.together import Together
 from tests.unit.model_server.pictures import SELFIES, encoded, face, noise, orientations
 from tests.unit.model_server.serving import Running, form, in_pieces, running
 from tests.unit.model_server.tiny_model import SIZE, put_model
@@ -59,6 +60,16 @@ async def test_a_picture_gets_the_same_answer_however_it_is_sent(server: Running
     assert set(first["timing_ms"]) == {"decode", "inference", "total"}
     assert server.metric("evenskin_predictions_total", outcome="ok") == 6
     assert server.metric("evenskin_prediction_seconds_count", stage="total") == 6
+
+
+async def test_large_pictures_are_decoded_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = Together()
+    monkeypatch.setattr("services.model_server.prediction.decode", at_once.watching(decode))
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    async with running(tmp_path, predict_workers=4, decode_pixels=300 * 360) as server:
+        answers = await asyncio.gather(*(server.predict(JPEG) for _ in range(6)))
+    assert [answer.status for answer in answers] == [200] * 6
+    assert (at_once.count, at_once.most) == (6, 1)
 
 
 async def test_real_selfies_in_every_orientation_get_one_answer(tmp_path: Path) -> None:

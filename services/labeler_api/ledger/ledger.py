@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.group_commit import GroupCommit, Work
 from services.labeler_api.ledger.transaction import NOTHING, Prefetch, Transaction
 from services.labeler_api.settings import LabelerSettings
+from shared.admission import PixelAdmission
 from shared.blobs import Blobs
 from shared.bus import RetryLater
 from shared.errors import DatabaseUnavailable, StoreUnavailable
@@ -17,13 +18,17 @@ from shared.message import Message
 
 @dataclass(frozen=True)
 class Ledger:
-    """What handlers and the HTTP API work on. `on_change`: called after every transaction."""
+    """What handlers and the HTTP API work on.
+
+    `on_change`: called after every transaction; `admission`: how much is decoded at a time.
+    """
 
     database: Database
     group: GroupCommit
     blobs: Blobs
     settings: LabelerSettings
     on_change: tuple[Callable[[], None], ...] = ()
+    admission: PixelAdmission = field(default_factory=PixelAdmission)
 
     async def change(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         """Run a transaction, then tell of it. Raises DatabaseUnavailable."""

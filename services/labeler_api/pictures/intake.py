@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import BodyPartReader, web
@@ -20,9 +20,9 @@ from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.pictures import gate, images
 from services.labeler_api.pictures.images import NewImage, Status
 from services.labeler_api.pictures.perceptual_hash import perceptual_hash
-from shared.errors import ImageTooLarge, InvalidRequest
+from shared.errors import ImageTooLarge, InvalidRequest, PreconditionFailed
 from shared.events import ImageLabeled, Labels, Verdict
-from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode
+from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode, stand_in_mark
 from shared.message import Message, first_problem
 from shared.taxonomy import MONK_TONES, imported_image_id
 
@@ -121,6 +121,7 @@ def _truth(text: str) -> bool:
 class _Examined:
     decoded: Decoded
     stored: bytes
+    is_converted: bool
     extension: str
     media_type: str
     quality: dict[str, float]
@@ -129,19 +130,42 @@ class _Examined:
 
 def _examine(data: bytes) -> _Examined:
     decoded = decode(data)
-    stored, picture_format = data, decoded.format
-    if picture_format == "HEIF":  # the dataset keeps formats that every trainer reads; PNG loses nothing
-        buffer = io.BytesIO()
-        decoded.image.save(buffer, "PNG")
-        stored, picture_format = buffer.getvalue(), "PNG"
+    is_converted = decoded.format == "HEIF"
+    stored, picture_format = (_as_jpeg(decoded), "JPEG") if is_converted else (data, decoded.format)
     return _Examined(
         decoded,
         stored,
+        is_converted,
         EXTENSIONS[picture_format],
         MEDIA_TYPES[picture_format],
         gate.measure(decoded.image),
         perceptual_hash(decoded.image),
     )
+
+
+def _as_jpeg(decoded: Decoded) -> bytes:
+    """A HEIC as the dataset keeps it: in a format that every reader, browser and flip takes, and no larger than needed.
+
+    Measured on 24 megapixels, 2.7 MB of HEIC: JPEG of quality 95 is 6.9 MB in 0.6 s, 44 dB from what was decoded, and
+    moves the model's input by 0.1 of 255 on average, by 1 at most; WebP of quality 95 is 5.0 MB in 11 s and moves it
+    by 0.24; without loss it is 18.6 MB as WebP and 24.6 MB as PNG.
+    """
+    mark = stand_in_mark("JPEG") if decoded.is_stand_in else {}
+    buffer = io.BytesIO()
+    decoded.image.save(buffer, "JPEG", quality=95, subsampling="4:4:4", icc_profile=None, **mark)
+    return buffer.getvalue()
+
+
+async def _stored_bytes(ledger: Ledger, key: str, examined: _Examined) -> bytes:
+    """Store the picture; returns the bytes that lie in the store then.
+
+    What was converted is decided once: another release may have encoded other bytes, and told their hash.
+    """
+    try:
+        await ledger.blobs.put(key, examined.stored, content_type=examined.media_type, if_absent=examined.is_converted)
+    except PreconditionFailed:
+        return (await ledger.blobs.get(key)).data
+    return examined.stored
 
 
 async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
@@ -154,12 +178,15 @@ async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
     data, fields = upload.file, upload.fields
     labels, skin_tone = labels_of(fields), _skin_tone(fields)
     complete = _truth(fields.get("complete", "true"))
-    examined = await asyncio.to_thread(_examine, data)
+    examined = await ledger.admission.run(data, partial(_examine, data))
     image_id = imported_image_id(hashlib.sha256(data).hexdigest())
+    key = f"images/{image_id}/original.{examined.extension}"
+    # The picture before its row: a crash between the two leaves a file that the next upload of it adopts.
+    stored = await _stored_bytes(ledger, key, examined)
     image = NewImage(
         id=image_id,
-        key=f"images/{image_id}/original.{examined.extension}",
-        sha256=hashlib.sha256(examined.stored).hexdigest(),
+        key=key,
+        sha256=hashlib.sha256(stored).hexdigest(),
         media_type=examined.media_type,
         width=examined.decoded.width,
         height=examined.decoded.height,
@@ -170,8 +197,6 @@ async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
         quality=examined.quality,
         hash=examined.hash,
     )
-    # The picture before its row: a crash between the two leaves a file that the next upload of it adopts.
-    await ledger.blobs.put(image.key, examined.stored, content_type=image.media_type)
     new = False
 
     async def record(transaction: Transaction) -> None:

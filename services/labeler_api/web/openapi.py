@@ -193,6 +193,9 @@ _OPERATIONS: tuple[Operation, ...] = (
             415: "Not a picture in a format that is read, or animated: `image_unsupported`, `image_animated`.",
             422: "The form or the picture is wrong: `invalid_request`, `unknown_condition`, `unknown_severity`, "
             "`image_empty`, `image_broken`, `image_too_small`, `image_too_many_pixels`.",
+            408: None,
+            503: "As many uploads as are taken are in hand, or what the service depends on is not there: `overloaded`, "
+            "`starting`, `store_unavailable`, `database_unavailable`. Retry-After says when to try again.",
             507: None,
         },
         body={"multipart/form-data": _UPLOAD},

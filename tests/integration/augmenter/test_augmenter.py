@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from services.augmenter.app import build
+from services.augmenter.flips import flip_horizontally
 from services.augmenter.settings import AugmenterSettings
 from shared.bus import DeadLetter, Subscription
 from shared.embedded.bus import InProcessBus
@@ -24,6 +25,7 @@ from shared.service import Service
 from shared.taxonomy import Condition, Severity
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.blobs import FlakyBlobs
+from tests.fakes.together import Together
 
 
 def picture(kind: str = "PNG", *, orientation: int = 1) -> bytes:
@@ -80,9 +82,9 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
+async def running(tmp_path: Path, **changes: int) -> AsyncIterator[Running]:
     settings = AugmenterSettings.load(
-        home=tmp_path, port=0, retry_delay_s=0.01, max_tries=3, flip_threads=2, amqp_url=None
+        home=tmp_path, port=0, retry_delay_s=0.01, max_tries=3, flip_threads=2, amqp_url=None, **changes
     )
     bus, blobs = InProcessBus(), FlakyBlobs(tmp_path / "store")
     service = build(settings, bus=bus, blobs=blobs)
@@ -227,6 +229,18 @@ async def test_a_variant_that_is_stored_stays_and_is_described_as_it_is(augmente
         assert (variant.key, variant.sha256) == (key, hashlib.sha256(earlier).hexdigest())
         assert (variant.width, variant.height) == (80, 96)
         assert (await augmenter.blobs.get(key)).data == earlier
+
+
+async def test_large_pictures_are_flipped_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = Together()
+    monkeypatch.setattr("services.augmenter.handlers.flip_horizontally", at_once.watching(flip_horizontally))
+    async with running(tmp_path, decode_pixels=100 * 80) as augmenter:
+        for _ in range(4):
+            message, event = labeled()
+            await augmenter.blobs.put(event.key, picture())
+            await augmenter.bus.publish(message)
+        await augmenter.told(4)
+    assert (at_once.count, at_once.most) == (4, 1)
 
 
 async def test_one_broken_picture_does_not_hold_up_the_others(augmenter: Running) -> None:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
+import numpy as np
 import pytest
 from PIL import Image
 
 from shared.errors import StoreFull, StoreUnavailable
-from shared.imaging import MAX_BYTES, STAND_IN_COMMENT, decode
+from shared.imaging import MAX_BYTES, STAND_IN_COMMENT, decode, square, stand_in_mark
+from shared.taxonomy import imported_image_id
 from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
+from tests.fakes.together import Together
 from tests.integration.labeler_api.recount import assert_counters
-from tests.integration.labeler_api.support import Labeler
+from tests.integration.labeler_api.support import Labeler, labeler
 
 GOOD = png(1)
 
@@ -179,15 +184,94 @@ async def test_sizes_are_as_displayed(one: Labeler) -> None:
     assert Image.open(io.BytesIO(thumbnail.body)).size == (256, 192)
 
 
-async def test_heic_is_kept_as_png(one: Labeler) -> None:
+async def test_heic_is_kept_as_a_jpeg_that_shows_the_same(one: Labeler) -> None:
     data = encoded(noise(3, 300, 400), "HEIF", quality=90)
     document = (await one.upload(data, condition="aging", severity="severe")).json
-    assert document["media_type"] == "image/png"
+    assert document["media_type"] == "image/jpeg"
     content = await one.call("GET", f"/v1/images/{document['id']}/content")
+    assert (await one.blobs.get(f"images/{document['id']}/original.jpg")).data == content.body
     stored, original = Image.open(io.BytesIO(content.body)), decode(data).image
-    assert stored.format == "PNG"
-    assert stored.tobytes() == original.tobytes()
+    assert (stored.format, stored.size) == ("JPEG", (300, 400))
+    assert len(content.body) < len(encoded(original, compress_level=9)) / 2
+    assert np.abs(np.asarray(stored, dtype=int) - np.asarray(original, dtype=int)).mean() < 2
+    assert np.abs(square(stored, 64).astype(int) - square(original, 64)).max() <= 3
     assert (await one.upload(data, condition="aging")).status == 200
+
+
+async def test_what_a_heic_becomes_is_decided_once(both: Labeler) -> None:
+    data = encoded(noise(3, 300, 400), "HEIF", quality=90)
+    key = f"images/{imported_image_id(hashlib.sha256(data).hexdigest())}/original.jpg"
+    earlier = encoded(decode(data).image, "JPEG", quality=60)  # as another release wrote it, and was killed
+    await both.blobs.put(key, earlier)
+    document = (await both.upload(data, condition="aging")).json
+    assert document["sha256"] == hashlib.sha256(earlier).hexdigest()
+    await both.settled()
+    assert (await both.upload(data, condition="aging")).status == 200
+    assert (await both.blobs.get(key)).data == earlier
+
+
+async def test_a_drawn_face_that_comes_as_heic_stays_marked(one: Labeler) -> None:
+    document = (await one.upload(encoded(noise(3), "HEIF", **stand_in_mark("WEBP")), labels="{}")).json
+    assert document["provider"] == "procedural"
+    content = await one.call("GET", f"/v1/images/{document['id']}/content")
+    assert decode(content.body).is_stand_in
+
+
+async def test_uploads_are_bounded_in_number(tmp_path: Path) -> None:
+    async with labeler(tmp_path, max_uploads=2) as running:
+        stalled = [await stalled_upload(running) for _ in range(2)]
+
+        async def refused() -> bool:
+            answer = await running.upload(GOOD, condition="acne")
+            return answer.status == 503 and answer.code == "overloaded" and "Retry-After" in answer.headers
+
+        await eventually(refused, "Two uploads in hand")
+        for writer in stalled:
+            writer.close()
+
+        async def taken() -> bool:
+            return (await running.upload(GOOD, condition="acne")).status in (200, 201)
+
+        await eventually(taken, "A place")
+        assert len(await running.images()) == 1
+
+
+async def test_uploads_are_bounded_in_time(tmp_path: Path) -> None:
+    async with labeler(tmp_path, max_uploads=1, upload_timeout_s=0.2) as running:
+        writer = await stalled_upload(running)
+
+        async def taken() -> bool:
+            return (await running.upload(GOOD, condition="acne")).status == 201
+
+        await eventually(taken, "The stalled one's place")
+        writer.close()
+
+
+async def stalled_upload(labeler: Labeler) -> asyncio.StreamWriter:
+    """An upload that says it has more, and sends nothing."""
+    _, writer = await asyncio.open_connection("127.0.0.1", labeler.service.port)
+    head = 'POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary="x"\r\n'
+    writer.write(head.encode() + b"Content-Length: 100000\r\n\r\n")
+    writer.write(b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + GOOD[:5000])
+    await writer.drain()
+    return writer
+
+
+async def test_large_pictures_are_looked_at_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = Together()
+    for module in ("intake", "gate", "thumbnail"):
+        monkeypatch.setattr(f"services.labeler_api.pictures.{module}.decode", at_once.watching(decode))
+    async with labeler(tmp_path, decode_pixels=256 * 256) as running:
+        campaign = asyncio.create_task(running.rebalance(targets={"aging": 3}))
+        answers = await asyncio.gather(*(running.upload(png(seed), condition="acne") for seed in range(1, 4)))
+        assert [answer.status for answer in answers] == [201] * 3
+        paths = [f"/v1/images/{answer.json['id']}/thumbnail" for answer in answers]
+        await asyncio.gather(*(running.call("GET", path) for path in paths))
+        await running.reaches(await campaign, "met")
+    assert at_once.count >= 9
+    assert at_once.most == 1
 
 
 async def test_pictures_are_cached_by_their_tag(one: Labeler) -> None:

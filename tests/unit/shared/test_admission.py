@@ -116,7 +116,7 @@ async def test_who_is_cancelled_leaves_the_line_and_lets_the_next_one_in(admissi
     large.cancel()
     await eventually(lambda: "b" in work.begun)
     work.end("a", "b")
-    assert await asyncio.gather(first, last) == ["a", "b"]
+    assert (await first, await last) == ("a", "b")
     assert await admission.run(picture(300), lambda: 1) == 1
 
 

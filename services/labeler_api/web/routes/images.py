@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 
+from services.labeler_api.ledger.ledger import Ledger
 from services.labeler_api.pictures import intake
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.pictures.thumbnail import thumbnail
@@ -16,10 +17,15 @@ from services.labeler_api.web import views
 from services.labeler_api.web.routes.base import Routes, cursor, id_in_path, limit, member
 from shared.errors import BlobNotFound, PreconditionFailed, StoreUnavailable
 from shared.taxonomy import parse_condition, parse_severity
+from shared.uploads import UploadPlaces, reading_upload
 
 
 class ImageRoutes(Routes):
     """`/v1/images`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self._places = UploadPlaces(ledger.settings.max_uploads)
 
     def configure(self, app: web.Application) -> None:
         """Add the routes."""
@@ -31,7 +37,10 @@ class ImageRoutes(Routes):
 
     async def add(self, request: web.Request) -> web.Response:
         """Bring in a picture with its labels."""
-        image_id, new = await intake.add_image(self._ledger, await intake.read_form(request))
+        with self._places.taken():
+            async with reading_upload(self._ledger.settings.upload_timeout_s):
+                form = await intake.read_form(request)
+            image_id, new = await intake.add_image(self._ledger, form)
         return await self._answer(
             lambda connection: views.image(connection, UUID(image_id)), status=201 if new else 200
         )
@@ -68,7 +77,7 @@ class ImageRoutes(Routes):
             data = (await self._ledger.blobs.get(key)).data
         except BlobNotFound:
             original = (await self._ledger.blobs.get(row["key"])).data
-            data = await asyncio.to_thread(thumbnail, original)
+            data = await self._ledger.admission.run(original, partial(thumbnail, original))
             # Kept for the next time; a picture can be looked at without that.
             with contextlib.suppress(PreconditionFailed, StoreUnavailable):
                 await self._ledger.blobs.put(key, data, content_type="image/webp", if_absent=True)
