@@ -152,7 +152,9 @@ def test_what_is_just_within_the_limits_is_read() -> None:
 
 
 def test_what_is_inside_has_no_limit_of_bytes() -> None:
-    assert decode(GOOD + bytes(MAX_BYTES)).width == 300
+    stored = GOOD + bytes(MAX_BYTES)
+    assert decode(stored).width == 300
+    assert np.array_equal(model_input(stored, 32), model_input(GOOD, 32))
 
 
 @pytest.mark.parametrize("format", FORMATS)
