@@ -125,11 +125,14 @@ def test_what_is_odd_but_whole_is_read() -> None:
     assert decode(frameless).width == 300
 
 
-def test_limits_are_20_mebibytes_and_50_million_pixels_unless_others_are_given() -> None:
+def test_limits_are_20_mebibytes_at_a_door_and_50_million_pixels_unless_others_are_given() -> None:
+    assert MAX_BYTES == 20 * 2**20
     with pytest.raises(ImageUnsupported):
-        open_checked(bytes(20 * 2**20))
+        open_checked(bytes(MAX_BYTES), max_bytes=MAX_BYTES)
     with pytest.raises(ImageTooLarge):
-        open_checked(bytes(20 * 2**20 + 1))
+        open_checked(bytes(MAX_BYTES + 1), max_bytes=MAX_BYTES)
+    with pytest.raises(ImageUnsupported):
+        open_checked(bytes(MAX_BYTES + 1))  # inside
     assert open_checked(png_of(10_000, 5_000, 1, 0, NO_DATA)).size == (10_000, 5_000)
     with pytest.raises(ImageTooManyPixels):
         open_checked(png_of(3, 16_666_667, 1, 0, NO_DATA))  # 50,000,001
