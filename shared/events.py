@@ -172,7 +172,7 @@ class RebalanceRequested(Event):
     campaign_id: UUID = Field(default_factory=uuid4)
     """Id of the campaign to be; the same id again starts nothing. Absent: a fresh one."""
     max_cost_usd: Usd | None = None
-    """Budget, never exceeded. A plan that costs more before any retry is rejected; null: no limit."""
+    """Budget: no attempt is asked for whose price would exceed it. A plan that does is rejected; null: no limit."""
     max_attempts: Annotated[int, Field(ge=1, le=20), stated(unit="attempts")] = 3
     """Pictures that a slot may ask for before it fails."""
     review: ReviewPolicy = ReviewPolicy.AUTO

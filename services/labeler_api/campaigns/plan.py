@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def worst_cost_micro_usd(self) -> int:
-        """Cost if every attempt is used up, or the budget, if that is less: it is never exceeded."""
+        """Cost if every attempt is used up, or the budget, if that is less: no attempt is asked for beyond it."""
         return worst_cost(self.total, self.price_micro_usd, self.max_attempts, self.max_cost_micro_usd)
 
     def document(self, *, provider: str, images_per_minute: float) -> PlanDocument:

@@ -27,7 +27,7 @@ def first_cost(images: int, price_micro_usd: int) -> int:
 
 
 def worst_cost(images: int, price_micro_usd: int, max_attempts: int, budget: int | None) -> int:
-    """What images cost if every attempt is used up; or the budget where that is less, for it is never exceeded."""
+    """What images cost if every attempt is used up; or the budget, beyond which no attempt is asked for."""
     worst = first_cost(images, price_micro_usd) * max_attempts
     return worst if budget is None else min(worst, budget)
 
