@@ -49,12 +49,14 @@ async def check(
     *,
     dead: tuple[Dead, ...] = (),
     tries: Mapping[str, int] | None = None,
+    given_up: frozenset[str] = frozenset(),
     also_quiet: Callable[[], Awaitable[bool]] = _at_rest,
 ) -> None:
     """Wait until the campaign has ended and nothing moves; check it all; end the services gracefully.
 
     `dead`: exactly the dead letters that are there; `tries`: of their bodies, those that are not given up at once.
-    `also_quiet`: whether nothing moves in what the test has put between the services.
+    `given_up`: ids of the training runs that ended without a model. `also_quiet`: whether nothing moves in what the
+    test has put between the services.
     """
     await deployment.until_trained()
     await eventually(lambda: training_is_finished(deployment.ledger, deployment.blobs), "The trainer's last act")
@@ -71,8 +73,8 @@ async def check(
         booked=booked,
     )
     await _check_served(deployment)
-    await check_ledger(deployment.ledger, campaign_id, booked=booked)
-    await check_store(deployment.ledger, deployment.blobs)
+    await check_ledger(deployment.ledger, campaign_id, booked=booked, given_up=given_up)
+    await check_store(deployment.ledger, deployment.blobs, given_up=given_up)
     calls, allowed = deployment.provider.calls, SLOTS + deployment.extra_calls
     assert SLOTS <= calls <= allowed, f"{calls} calls were paid; {allowed} were allowed"
     assert calls <= booked, f"{calls} calls were paid, and {booked} were booked"
@@ -158,7 +160,9 @@ def check_answers(campaign: dict[str, Any], balance: dict[str, Any], *, booked: 
         assert balance["conditions"][condition]["severities"] == {**shares, "unknown": 0}
 
 
-async def check_ledger(ledger: Ledger, campaign_id: UUID, *, booked: int) -> None:
+async def check_ledger(
+    ledger: Ledger, campaign_id: UUID, *, booked: int, given_up: frozenset[str] = frozenset()
+) -> None:
     """No image twice, none lost, every event's effect once."""
     slots, images = await ledger.rows("slots"), await ledger.rows("images")
     (campaign,) = await ledger.rows("campaigns")
@@ -174,6 +178,7 @@ async def check_ledger(ledger: Ledger, campaign_id: UUID, *, booked: int) -> Non
     assert not await ledger.rows("outbox")
     handled = Counter(row["message_id"].partition("/")[0] for row in await ledger.rows("inbox"))
     assert handled.pop("RebalanceRequested", 1) >= 1  # bare JSON has no id: another delivery is another message
+    assert handled.pop("TrainingFailed", 0) == len(given_up)
     assert handled == {
         "ImageGenerated": SLOTS,
         "ImageAugmented": SLOTS,
@@ -184,7 +189,7 @@ async def check_ledger(ledger: Ledger, campaign_id: UUID, *, booked: int) -> Non
     assert campaign["model_version"] == model["version"]
 
 
-async def check_store(ledger: Ledger, blobs: Blobs) -> None:
+async def check_store(ledger: Ledger, blobs: Blobs, *, given_up: frozenset[str] = frozenset()) -> None:
     """Every object belongs to a row of the ledger, every row has its objects, and they are whole."""
     images = {str(row["id"]): row for row in await ledger.rows("images")}
     variants = {str(row["image_id"]): row for row in await ledger.rows("variants")}
@@ -197,6 +202,7 @@ async def check_store(ledger: Ledger, blobs: Blobs) -> None:
         f"models/{model['version']}/card.json",
         "models/live.json",
         f"training/{model['run_id']}/done.json",
+        *(f"training/{run_id}/failed.json" for run_id in given_up),
     }
     assert {info.key async for info in blobs.list("")} == {*sums, *unhashed}
     assert all(_PICTURE.fullmatch(key) for key in sums if key.startswith("images/"))

@@ -20,6 +20,7 @@ from shared.events import (
 )
 from shared.message import STRUCTURED_CONTENT_TYPE, Message, encode
 from shared.schemas import ROUTES
+from shared.taxonomy import derived_id
 from tests.faults import end_state
 from tests.faults.deployment import Deployment
 from tests.faults.end_state import Dead
@@ -63,9 +64,6 @@ def never_handled() -> list[tuple[Event, bool]]:
     )
     failed = ImageFailed(**ids, reason=FailureReason.TIMEOUT, detail="", cost_usd=1.0)
     labeled = ImageLabeled(image_id=uuid4(), key=missing, verdict=Verdict.ACCEPTED, labels={}, reviewer="poison")
-    met = QuotaMet(
-        campaign_id=uuid4(), dataset_version="ds-0", manifest_key="no/such.jsonl", counts={}, images=0, variants=0
-    )
     trained = ModelTrained(  # the database itself refuses so long a version
         run_id="run",
         campaign_id=uuid4(),
@@ -81,7 +79,6 @@ def never_handled() -> list[tuple[Event, bool]]:
         (failed, False),
         (ImageAugmented(image_id=uuid4(), variants=()), False),
         (labeled, True),
-        (met, True),
         (trained, True),
     ]
 
@@ -103,4 +100,11 @@ async def test_poison_ends_in_the_dead_letters_and_nowhere_else(deployment: Depl
         (receiver,) = ROUTES[event.name()][1]
         dead.append(Dead(f"{receiver}.{event.name()}", wire.body.decode()))
         tries[wire.body.decode()] = MAX_TRIES if all_tries else 1
-    await end_state.check(deployment, campaign_id, dead=tuple(dead), tries=tries)
+    # A dataset that is not there is no poison: its training is given up, and the ledger is told.
+    met = QuotaMet(
+        campaign_id=uuid4(), dataset_version="ds-0", manifest_key="no/such.jsonl", counts={}, images=0, variants=0
+    )
+    wire = encode(Message(met, "poison"))
+    await deployment.publish(wire.routing_key, wire.body, wire.content_type)
+    given_up = frozenset({f"run-{derived_id('training', met.campaign_id, met.dataset_version).hex[:12]}"})
+    await end_state.check(deployment, campaign_id, dead=tuple(dead), tries=tries, given_up=given_up)
