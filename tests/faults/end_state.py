@@ -50,12 +50,14 @@ async def check(
     dead: tuple[Dead, ...] = (),
     tries: Mapping[str, int] | None = None,
     given_up: frozenset[str] = frozenset(),
+    claims_may_stay: bool = False,
     also_quiet: Callable[[], Awaitable[bool]] = _at_rest,
 ) -> None:
     """Wait until the campaign has ended and nothing moves; check it all; end the services gracefully.
 
     `dead`: exactly the dead letters that are there; `tries`: of their bodies, those that are not given up at once.
-    `given_up`: ids of the training runs that ended without a model. `also_quiet`: whether nothing moves in what the
+    `given_up`: ids of the training runs that ended without a model. `claims_may_stay`: whether the claim on an image that
+    is made may still lie there, because the store failed when it was removed. `also_quiet`: whether nothing moves in what the
     test has put between the services.
     """
     await deployment.until_trained()
@@ -74,7 +76,7 @@ async def check(
     )
     await _check_served(deployment)
     await check_ledger(deployment.ledger, campaign_id, booked=booked, given_up=given_up)
-    await check_store(deployment.ledger, deployment.blobs, given_up=given_up)
+    await check_store(deployment.ledger, deployment.blobs, given_up=given_up, claims_may_stay=claims_may_stay)
     calls, allowed = deployment.provider.calls, SLOTS + deployment.extra_calls
     assert SLOTS <= calls <= allowed, f"{calls} calls were paid; {allowed} were allowed"
     assert calls <= booked, f"{calls} calls were paid, and {booked} were booked"
@@ -189,7 +191,9 @@ async def check_ledger(
     assert campaign["model_version"] == model["version"]
 
 
-async def check_store(ledger: Ledger, blobs: Blobs, *, given_up: frozenset[str] = frozenset()) -> None:
+async def check_store(
+    ledger: Ledger, blobs: Blobs, *, given_up: frozenset[str] = frozenset(), claims_may_stay: bool = False
+) -> None:
     """Every object belongs to a row of the ledger, every row has its objects, and they are whole."""
     images = {str(row["id"]): row for row in await ledger.rows("images")}
     variants = {str(row["image_id"]): row for row in await ledger.rows("variants")}
@@ -204,7 +208,8 @@ async def check_store(ledger: Ledger, blobs: Blobs, *, given_up: frozenset[str] 
         f"training/{model['run_id']}/done.json",
         *(f"training/{run_id}/failed.json" for run_id in given_up),
     }
-    assert {info.key async for info in blobs.list("")} == {*sums, *unhashed}
+    claims = {f"images/{id}/claim.json" for id in images} if claims_may_stay else set()
+    assert {info.key async for info in blobs.list("")} - claims == {*sums, *unhashed}
     assert all(_PICTURE.fullmatch(key) for key in sums if key.startswith("images/"))
     for key, sha256 in sums.items():
         assert hashlib.sha256((await blobs.get(key)).data).hexdigest() == sha256, key
