@@ -56,9 +56,9 @@ async def check(
     """Wait until the campaign has ended and nothing moves; check it all; end the services gracefully.
 
     `dead`: exactly the dead letters that are there; `tries`: of their bodies, those that are not given up at once.
-    `given_up`: ids of the training runs that ended without a model. `claims_may_stay`: whether the claim on an image that
-    is made may still lie there, because the store failed when it was removed. `also_quiet`: whether nothing moves in what the
-    test has put between the services.
+    `given_up`: ids of the training runs that ended without a model. `claims_may_stay`: whether the claim on an image
+    that is made may still lie there, because the store failed when it was removed. `also_quiet`: whether nothing moves
+    in what the test has put between the services.
     """
     await deployment.until_trained()
     await eventually(lambda: training_is_finished(deployment.ledger, deployment.blobs), "The trainer's last act")
