@@ -154,7 +154,7 @@ def rebalance(
 def pause(
     campaign: CampaignId, reason: Reason = None, home: Home = None, url: Url = None, json_output: Json = False
 ) -> int:
-    """Ask for no more images until it is resumed; those under way still count."""
+    """Ask for no more images until it is resumed; those asked for already are still made, and count."""
     return _change(campaign, "pause", reason, home, url, json_output)
 
 

@@ -36,8 +36,13 @@ def open_provider(settings: GeneratorSettings) -> Provider:
     token_prices = None
     if settings.input_token_price_usd is not None and settings.output_token_price_usd is not None:
         token_prices = TokenPrices(settings.input_token_price_usd, settings.output_token_price_usd)
+    if settings.image_price_usd == 0 and token_prices is not None:
+        raise ConfigurationError(
+            "EVENSKIN_IMAGE_PRICE_USD is 0, and the prices of tokens are not.",
+            advice="Set it to what one image may cost: budgets reckon with it.",
+        )
     return OpenAIProvider(
-        api_key=settings.openai_api_key.get_secret_value(),
+        api_key=settings.openai_api_key.get_secret_value().strip(),  # a mounted secret ends in a new line
         base_url=settings.openai_base_url,
         model=settings.image_model,
         size=settings.image_size,

@@ -105,7 +105,7 @@ async def picture_for(
                 raise ProviderFailed(error.message, error.reason) from error
             unknown, reason = error, error.reason
         else:
-            tab.end_call(known=True)
+            # It stays noted as under way until it is settled: a generator that ends before has paid all the same.
             return Made(picture, call - 1 + picture.calls)
         if tab.doubt.calls < MAX_UNKNOWN:
             log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=reason.value)

@@ -14,7 +14,7 @@ import structlog
 
 from services.generator.calls import Doubt, Made, ProviderFailed, picture_for
 from services.generator.claims import ClaimHeld, Claims, Holding, Unclaimed
-from services.generator.keeping import Outcome, keep_picture, keep_record, record_of, until_stored
+from services.generator.keeping import Outcome, keep_picture, keep_record, record_key, record_of, until_stored
 from services.generator.metrics import GeneratorMetrics
 from services.generator.pacing import Pacer, PacingStopped
 from services.generator.provider import Order, Picture, Provider
@@ -40,7 +40,8 @@ class Generation:
     """What the handlers work with.
 
     `drain_s`: seconds that pictures under way get once no further one is paid for. `at_work`: one task per image,
-    however often the image is requested.
+    however often the image is requested. `dearest_usd`: what a picture costs, US dollars: the provider's price, or more
+    where the usage that an answer told of came to more.
     """
 
     provider: Provider
@@ -52,9 +53,11 @@ class Generation:
     drain_s: float = 0.0
     at_work: dict[UUID, asyncio.Task[Outcome]] = field(default_factory=dict)
     metrics: GeneratorMetrics = field(init=False)
+    dearest_usd: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._stopped_at: float | None = None
+        self.dearest_usd = self.provider.price_usd
         self.metrics = GeneratorMetrics(self.registry, self.provider.name, lambda: len(self.at_work))
 
     def holding(self, image_id: UUID) -> contextlib.AbstractAsyncContextManager[Holding]:
@@ -112,16 +115,16 @@ def _is_account_failure(event: Outcome) -> bool:
 
 async def _found_or_made(generation: Generation, request: ImageRequested) -> Outcome:
     try:
-        record = await record_of(generation.blobs, request.image_id)
+        record = await _ended_record(generation, request.image_id)
         if record is not None:
             log.info("image_found", image_id=str(request.image_id))  # made for an earlier delivery
             await generation.claims.forget(request.image_id)
             return record
-        if _is_too_dear(generation.provider, request):
+        if _is_too_dear(generation, request):
             return _price_exceeded(generation, request)
         async with generation.holding(request.image_id) as claim:
             # Once more: whoever held the claim may have stored its outcome since.
-            ended = claim.outcome or await record_of(generation.blobs, request.image_id)
+            ended = claim.outcome or await _ended_record(generation, request.image_id)
             if ended is None:
                 return await _make_and_keep(generation, request, claim)
             return await until_stored(request.image_id, lambda: _keep_outcome(generation, claim, ended))
@@ -133,14 +136,23 @@ async def _found_or_made(generation: Generation, request: ImageRequested) -> Out
         raise RetryLater(error.message, counted=False) from error
 
 
-def _is_too_dear(provider: Provider, request: ImageRequested) -> bool:
+async def _ended_record(generation: Generation, image_id: UUID) -> Outcome | None:
+    """The record of an outcome that is an end. An older generator stored the account's failures too: they go."""
+    record = await record_of(generation.blobs, image_id)
+    if record is None or not _is_account_failure(record):
+        return record
+    await generation.blobs.delete(record_key(image_id))
+    return None
+
+
+def _is_too_dear(generation: Generation, request: ImageRequested) -> bool:
     """Whether a picture costs more than the ledger reckons with. Both are told in millionths of a dollar."""
-    return request.price_usd is not None and round(provider.price_usd * 1e6) > round(request.price_usd * 1e6)
+    return request.price_usd is not None and round(generation.dearest_usd * 1e6) > round(request.price_usd * 1e6)
 
 
 def _price_exceeded(generation: Generation, request: ImageRequested) -> ImageFailed:
     """The failure of a picture that is not asked for. What may have been paid for it stays in its claim."""
-    here_usd = generation.provider.price_usd
+    here_usd = generation.dearest_usd
     detail = (
         f"A picture costs ${here_usd:g} here, and its campaign reckons with ${request.price_usd:g}. "
         "Set EVENSKIN_IMAGE_PRICE_USD alike for generator and labeler-api."
@@ -161,6 +173,7 @@ async def _make_and_keep(generation: Generation, request: ImageRequested, claim:
     )
     try:
         made = await _made_picture(generation, order, claim)
+        generation.dearest_usd = max(generation.dearest_usd, made.picture.cost_usd)
         generated = _generated_event(generation, request, made, made.picture.data, claim.doubt)
     except ProviderFailed as error:
         log.warning("image_failed", image_id=str(request.image_id), reason=error.reason.value, detail=error.message)

@@ -24,7 +24,7 @@ from shared.imaging import MAX_BYTES
 from shared.metrics import MetricRegistry
 from shared.service import Service, subscribe_all
 
-PREFETCH = 40  # events of a kind in hand at a time: what a transaction may find to share (grouping.py)
+PREFETCH = 40  # events of a kind in hand at a time: what a transaction may find to share (group_commit.py)
 
 
 def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:

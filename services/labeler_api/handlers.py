@@ -17,7 +17,7 @@ from services.labeler_api.campaigns.closing import apply_to_campaign
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.prices import micro_usd
 from services.labeler_api.campaigns.rows import slot_in
-from services.labeler_api.campaigns.slot import AttemptFailed, AttemptPaid, AttemptPostponed, VariantsListed
+from services.labeler_api.campaigns.slot import AttemptFailed, AttemptPaid, AttemptPostponed, SlotState, VariantsListed
 from services.labeler_api.ledger.dialects import per_dialect
 from services.labeler_api.ledger.ledger import Ledger
 from services.labeler_api.ledger.outbox import SOURCE, storable
@@ -122,7 +122,12 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
                 reasons.append(f"near_duplicate: looks the same as {twin}")
         answers = slot.is_open_for(event.attempt)
         if not answers:
-            reasons.append("superseded: another attempt answers its slot")
+            given_up = slot.state is SlotState.FAILED
+            reasons.append(
+                "given_up: its slot waits for no image any more"
+                if given_up
+                else "superseded: another attempt answers its slot"
+            )
         labels = {Condition(row["condition"]): Severity(row["severity"])}
         recorded = await images.record(
             transaction,

@@ -58,7 +58,7 @@ _VARIANTS = _Family("evenskin_variants", "Variants of accepted images")
 _UNAUGMENTED = _Family("evenskin_unaugmented_images", "Accepted images that have no variants yet")
 _CAMPAIGNS = _Family(
     "evenskin_campaigns_active",
-    "Campaigns by state: running, closing, or training (met, and without a model yet)",
+    "Campaigns by state: running, paused, closing, or training (met, and without a model yet)",
     ("state",),
 )
 _SLOTS = _Family(

@@ -95,7 +95,9 @@ class Campaign(Document):
 
     id: Id
     state: CampaignStateName
-    reason: str | None = Field(description="Why it was rejected, is exhausted, or has no model, in one sentence.")
+    reason: str | None = Field(
+        description="Why it was rejected, paused or cancelled, is exhausted, or has no model, in one sentence."
+    )
     targets: dict[Condition, Count] = Field(description="Accepted images that each condition shall have.")
     review: ReviewPolicy = Field(description="Who accepts its images: the automatic gate, or a person after it.")
     quotas: tuple[CampaignQuota, ...]

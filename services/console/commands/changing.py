@@ -6,6 +6,7 @@ from pathlib import Path
 
 from services.console.commands.campaigns import report
 from services.console.connection import labeler
+from services.console.output import progress
 from shared.events import CampaignChange
 
 
@@ -19,6 +20,8 @@ async def change(
     json_output: bool,
 ) -> int:
     """Pause, resume or cancel a campaign, and report how it stands."""
-    async with labeler(home, url) as (client, _):
+    async with labeler(home, url) as (client, endpoints):
         report(await client.change_campaign(campaign_id, asked, reason=reason), json_output=json_output)
+        if endpoints.transient and asked is CampaignChange.RESUME:
+            progress().print("It is in the ledger. `evenskin serve all` carries it out.")
     return 0

@@ -26,6 +26,9 @@ class CampaignState(StrEnum):
     REJECTED = "rejected"
 
 
+FILLING = (CampaignState.RUNNING, CampaignState.PAUSED)
+"""States of a campaign whose slots may still change."""
+
 ACTIVE = (CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.CLOSING)
 """States of a campaign that the closer still has to end."""
 
@@ -62,7 +65,7 @@ class Campaign:
     @property
     def is_filling(self) -> bool:
         """Whether its slots may still change."""
-        return self.state in (CampaignState.RUNNING, CampaignState.PAUSED)
+        return self.state in FILLING
 
     def may_retry(self, attempt: int) -> bool:
         """Whether a slot may have an attempt after this one: neither campaign, attempts nor budget have ended."""

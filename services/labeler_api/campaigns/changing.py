@@ -8,6 +8,8 @@ import structlog
 
 from services.labeler_api.campaigns.campaign import CampaignState, CancelAsked, Happening, PauseAsked, ResumeAsked
 from services.labeler_api.campaigns.closing import apply_to_campaign
+from services.labeler_api.campaigns.filling import apply_to_slot
+from services.labeler_api.campaigns.slot import RESERVED, CampaignCancelled
 from services.labeler_api.ledger.outbox import storable
 from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.settings import LabelerSettings
@@ -27,6 +29,8 @@ async def change(
     transaction: Transaction, campaign_id: UUID, asked: CampaignChange, reason: str | None, settings: LabelerSettings
 ) -> None:
     """Pause, resume or cancel a campaign; where it stands so already, nothing happens. Raises NotFound, Conflict."""
+    # Slots before their campaign, as everybody locks them. One that is reopened meanwhile is left to the reconciler.
+    waiting = await transaction.lock_slots_of(campaign_id, RESERVED) if asked is CampaignChange.CANCEL else []
     row = await transaction.campaign(campaign_id)
     if row is None:
         raise NotFound(f"There is no campaign {campaign_id}.")
@@ -37,6 +41,8 @@ async def change(
             f"A campaign that is {row['state']} cannot be {_BECOMES[asked]}.",
             advice="Only one that is running or paused can be changed.",
         )
+    for slot in waiting:  # at once: whoever asks for a new campaign now finds nothing reserved for this one
+        await apply_to_slot(transaction, slot, CampaignCancelled(), settings)
     log.info("campaign_changed", campaign_id=str(campaign_id), state=row["state"], reason=row["reason"])
 
 

@@ -76,7 +76,7 @@ class Closer:
         await self._loop.run(self.close_ended)
 
     async def close_ended(self) -> None:
-        """One round over the campaigns that run or are closing."""
+        """One round over the campaigns that have not ended yet."""
         async with self._database.reading() as connection:
             campaigns = await rows_of(connection, _ACTIVE_CAMPAIGNS)
             over = [row for row in campaigns if await _is_over(connection, row)]

@@ -43,7 +43,7 @@ def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: La
     if after.unsettled != before.unsettled:
         changes["unsettled"] = list(after.unsettled)
     if effects.request or effects.postpone or after.state is not before.state or after.image_id != before.image_id:
-        due = time.time() + settings.request_deadline_s if effects.request else None
+        due = request_due(row["position"], settings) if effects.request else None
         if effects.postpone:  # past: the reconciler asks for it as soon as the campaign asks for anything
             due = 0.0
         changes |= {"state": after.state.value, "image_id": after.image_id, "deadline": due}
@@ -55,6 +55,14 @@ def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: La
             "rejections": list(after.rejections),
         }
     return changes
+
+
+def request_due(position: int, settings: LabelerSettings) -> float:
+    """When a request that is sent now is overdue, seconds since the epoch.
+
+    `position`: of its slot in the campaign. It may wait its turn behind those before it, at the provider's pace.
+    """
+    return time.time() + settings.request_deadline_s + position * 60 / settings.images_per_minute
 
 
 def _count(transaction: Transaction, row: Row, effects: Effects) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.campaigns.campaign import CampaignState
+from services.labeler_api.campaigns.filling import request_due
 from services.labeler_api.campaigns.plan import PLANNED_ON, Plan, plan_for
 from services.labeler_api.campaigns.prices import fits_budget, usd
 from services.labeler_api.campaigns.requests import image_requested
@@ -69,7 +70,6 @@ def reject(transaction: Transaction, request: RebalanceRequested, message: Messa
 
 
 def _slot_rows(campaign_id: UUID, plan: Plan, settings: LabelerSettings) -> list[dict[str, Any]]:
-    now = time.time()
     wanted = [quota for quota in plan.quotas for _ in range(quota.count)]
     return [
         {
@@ -83,8 +83,7 @@ def _slot_rows(campaign_id: UUID, plan: Plan, settings: LabelerSettings) -> list
             "subject": subject_of(campaign_id, quota.condition, position, 1).model_dump(mode="json"),
             "rejections": [],
             "unsettled": [1],
-            # The last request waits its turn behind the others, at the provider's pace.
-            "deadline": now + settings.request_deadline_s + position * 60 / settings.images_per_minute,
+            "deadline": request_due(position, settings),
             "image_id": None,
         }
         for position, quota in enumerate(wanted)

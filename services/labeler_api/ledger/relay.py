@@ -123,9 +123,7 @@ class Relay:
                 event = EVENTS[row["event"]].model_validate(row["body"])
                 messages[row["sequence"]] = on_trace(event, row, id=row["message_id"])
             except Exception as error:  # whatever is in one row, its neighbours are published
-                why = f"{type(error).__name__}: {error}"
-                log.error("event_parked", type=row["event"], error=why, correlation_id=row["correlation_id"])
-                done.parked[row["sequence"]] = why
+                done.parked[row["sequence"]] = _parked(row["event"], row["correlation_id"], error)
         results = await asyncio.gather(*map(self._bus.publish, messages.values()), return_exceptions=True)
         for (sequence, message), result in zip(messages.items(), results, strict=True):
             if result is None:
@@ -138,6 +136,15 @@ class Relay:
                     error=result.message,
                     correlation_id=message.correlation_id,
                 )
+            elif isinstance(result, Exception):  # of this one message: its neighbours must not go out again for it
+                done.parked[sequence] = _parked(message.event.name(), message.correlation_id, result)
             else:
                 raise result
         return done
+
+
+def _parked(event: str, correlation_id: str, error: Exception) -> str:
+    """Tell that an event cannot be published. Returns why."""
+    why = f"{type(error).__name__}: {error}"
+    log.error("event_parked", type=event, error=why, correlation_id=correlation_id)
+    return why

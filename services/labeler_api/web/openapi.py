@@ -162,7 +162,7 @@ _OPERATIONS: tuple[Operation, ...] = (
             body_required=False,
         )
         for change, summary in (
-            ("pause", "Ask for no more images until it is resumed; those under way still count."),
+            ("pause", "Ask for no more images until it is resumed; those asked for already are still made, and count."),
             ("resume", "Go on with a rebalance that is paused."),
             ("cancel", "End a rebalance with the images that it has."),
         )

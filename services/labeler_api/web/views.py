@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.campaigns.campaign import CampaignState
+from services.labeler_api.campaigns.campaign import FILLING
 from services.labeler_api.campaigns.prices import usd, worst_cost
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import row_of, rows_of
@@ -96,7 +96,7 @@ async def _campaign_document(connection: AsyncConnection, row: Mapping[str, Any]
         counted, failed = (ends.get(f"campaign/{row['id']}/{s}/{name}", 0) for s in ("counted", "failed"))
         quotas.append(CampaignQuota(**quota, counted=counted, failed=failed))
     counted, failed = sum(quota.counted for quota in quotas), sum(quota.failed for quota in quotas)
-    worst = row["committed_micro_usd"] if row["state"] != CampaignState.RUNNING else _worst(row)
+    worst = row["committed_micro_usd"] if row["state"] not in FILLING else _worst(row)
     return Campaign(
         id=str(row["id"]),
         state=row["state"],

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,8 @@ from services.generator import handlers, keeping
 from services.generator.claims import Claims, claim_key
 from services.generator.keeping import record_key
 from shared.embedded.bus import InProcessBus
-from shared.events import FailureReason, ImageFailed, ImageGenerated
+from shared.errors import StoreFull
+from shared.events import FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.blobs import FlakyBlobs
 from tests.fakes.openai_server import OpenAIServer, billed, openai_server, picture, silence, when
@@ -219,3 +221,78 @@ async def test_a_store_that_fails_while_a_picture_is_paid_for_costs_no_second_pa
         (event,) = await generator.answers(1)
     assert isinstance(event, ImageGenerated)
     assert (server.calls, event.cost_usd, event.unknown_calls) == (1, PRICE, 0)
+
+
+class FullForPictures(FlakyBlobs):
+    """A store that is full for pictures, and has room for claims."""
+
+    is_full = True
+
+    async def put(
+        self, key: str, data: bytes, *, content_type: str = "", if_absent: bool = False, **options: Any
+    ) -> Any:
+        """Store an object."""
+        if self.is_full and "original" in key:
+            self.refused += 1
+            raise StoreFull("The store is full.")
+        return await super().put(key, data, **options)
+
+
+async def test_a_paid_picture_that_cannot_be_stored_is_booked_when_its_generator_ends(
+    tmp_path: Path, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "CLOSING_S", 0.02)
+    monkeypatch.setattr(keeping, "STORE_RETRY_S", 0.01)
+    blobs = FullForPictures(tmp_path / "store")
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server), drain_s=0) as generator:
+        await generator.bus.publish(message)
+        await eventually(lambda: blobs.refused >= 3)
+    blobs.is_full = False
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert server.calls == 2
+    assert event.unknown_calls == 1
+    assert event.cost_usd == pytest.approx(2 * PRICE)
+
+
+async def test_a_paid_picture_is_booked_when_the_store_comes_back_only_as_its_generator_ends(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "CLOSING_S", 0.02)
+    released = asyncio.Event()
+    server.otherwise = when(released, picture(png()))
+    message = requested()
+    async with running(tmp_path, blobs, provider_for(server), drain_s=0) as generator:
+        await generator.bus.publish(message)
+        await eventually(lambda: server.calls)
+        blobs.down = True
+        released.set()
+        await eventually(lambda: blobs.refused >= 1)
+        blobs.down = False  # its next try comes too late
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert event.cost_usd == pytest.approx(server.calls * PRICE)
+
+
+async def test_an_account_failure_that_an_older_generator_stored_is_no_end(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    message = requested()
+    request = message.event
+    assert isinstance(request, ImageRequested)
+    old = ImageFailed(
+        **request.model_dump(include={"campaign_id", "slot_id", "attempt", "image_id"}),
+        reason=FailureReason.QUOTA_EXHAUSTED,
+        detail="no credit",
+    )
+    await blobs.put(record_key(request.image_id), old.model_dump_json().encode())
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert server.calls == 1

@@ -86,18 +86,16 @@ async def test_a_cancelled_campaign_ends_with_what_it_has(both: Labeler) -> None
     first, late, _ = both.generator.requests
     await both.publish(await both.generator.made(first, png(1)))
     await eventually(lambda: both.images(status="accepted"))
+    await both.settled()
     answer = await both.call("POST", f"/v1/rebalances/{campaign_id}/cancel", json={"reason": "enough"})
     assert (answer.status, answer.json["state"], answer.json["reason"]) == (200, "cancelled", "enough")
 
-    async def given_up() -> bool:
-        slots = (await both.campaign(campaign_id))["slots"]
-        return bool(slots == {"total": 3, "counted": 1, "failed": 2, "open": 0})
-
-    await eventually(given_up)
-    await both.publish(await both.generator.made(late, png(2)))  # it is paid for, and nobody's
-    await eventually(lambda: both.images(status="rejected"))
-    assert (await both.campaign(campaign_id))["spent_usd"] == pytest.approx(0.06)
+    assert answer.json["slots"] == {"total": 3, "counted": 1, "failed": 2, "open": 0}
     assert (await both.get("/v1/plan", params={"targets": "acne:3"}))["total"] == 2  # nothing is reserved any more
+    await both.publish(await both.generator.made(late, png(2)))  # it is paid for, and nobody's
+    (nobodys,) = await eventually(lambda: both.images(status="rejected"))
+    assert nobodys["reason"] == "given_up: its slot waits for no image any more"
+    assert (await both.campaign(campaign_id))["spent_usd"] == pytest.approx(0.06)
     await both.settled()
     await assert_counters(both)
 

@@ -79,7 +79,7 @@ class Scripted:
 async def test_each_request_is_noted_before_it_is_sent_and_again_when_it_has_ended() -> None:
     scripted = Scripted(free(), unknown(), PICTURE)
     assert await scripted.run() == Made(PICTURE, 3)
-    assert scripted.noted == [PRICE, True, PRICE, False, PRICE, True]
+    assert scripted.noted == [PRICE, True, PRICE, False, PRICE]  # a picture stays noted until it is settled
     assert scripted.doubt == Doubt(1, PRICE)
 
 
