@@ -98,6 +98,24 @@ class Unauthorized(EvenskinError):
     code, status = "unauthorized", 401
 
 
+class ForeignHost(EvenskinError):
+    """No API key is set, and the request's Host is a name that is not in EVENSKIN_ALLOWED_HOSTS."""
+
+    code, status = "foreign_host", 403
+
+
+class ForeignOrigin(EvenskinError):
+    """A page of another web site asks for a change."""
+
+    code, status = "foreign_origin", 403
+
+
+class UnsupportedMediaType(EvenskinError):
+    """The request's content type is not one that it may have."""
+
+    code, status = "unsupported_media_type", 415
+
+
 class ImageError(EvenskinError):
     """Base of the errors about a picture that somebody sent."""
 

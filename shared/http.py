@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from shared.documents.base import Document
 from shared.documents.operations import Health, Readiness
 from shared.documents.problems import problem_of
-from shared.errors import EvenskinError, InvalidRequest, NotFound, ServiceStarting, Unauthorized
+from shared.errors import EvenskinError, InvalidRequest, NotFound, ServiceStarting, Unauthorized, UnsupportedMediaType
 from shared.message import first_problem
 from shared.metrics import ServiceMetrics
 from shared.tracing import (
@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 M = TypeVar("M", bound=BaseModel)
 
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+JSON = "application/json"
 PROBLEM = "application/problem+json"  # RFC 9457
 MAX_NUMBER = 2**63 - 1  # in a query: what a database's integer holds
 PAGE_PREFIX = "/static/"
@@ -44,6 +45,13 @@ PAGES = frozenset({"/", "/dermatologist_drag_drop_tool.html"})
 """Pages. They and their files hold no data and need no key: the page itself asks for the key."""
 PAGE_FILES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 """Media types of a page's files: a machine's own table may say otherwise."""
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # asked for again each time, and mostly answered 304
+}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CORRELATION: web.RequestKey[str] = web.RequestKey("correlation_id", str)
 _CLIENT_GONE = 499  # nginx's status of a request whose caller went away before the answer
@@ -53,7 +61,7 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 4
 
 def document_response(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """A document as `application/json`."""
-    return web.Response(text=document.json_text(), status=status, headers=headers, content_type="application/json")
+    return web.Response(text=document.json_text(), status=status, headers=headers, content_type=JSON)
 
 
 def problem_response(error: EvenskinError) -> web.Response:
@@ -171,7 +179,10 @@ def open_guard(is_open: Callable[[], bool]) -> Any:
 
 
 async def json_body(request: web.Request) -> dict[str, Any]:
-    """The request's JSON object. Raises InvalidRequest."""
+    """The request's JSON object. Raises InvalidRequest, UnsupportedMediaType."""
+    # Before another site's page may send JSON, its browser asks here whether it may.
+    if request.can_read_body and request.content_type != JSON:
+        raise UnsupportedMediaType("The request's body is not JSON.", advice=f"Send it as Content-Type: {JSON}.")
     try:
         # Unlike Python's own reader, this one refuses lone surrogates and NaN, which cannot be kept or answered.
         body = from_json((await request.text()).encode(), allow_inf_nan=False)
@@ -183,7 +194,10 @@ async def json_body(request: web.Request) -> dict[str, Any]:
 
 
 def add_page_files(app: web.Application, directory: Path) -> None:
-    """`/static/<file>`: the files that a service's page has in this directory, and nothing else."""
+    """`/static/<file>`: the files that a service's page has in this directory, and nothing else.
+
+    They and the page get headers that let it load and run nothing else, and stand in no other site's frame.
+    """
     files = {path.name: path for path in directory.iterdir() if path.suffix in PAGE_FILES}
 
     async def file(request: web.Request) -> web.StreamResponse:
@@ -193,6 +207,12 @@ def add_page_files(app: web.Application, directory: Path) -> None:
         return web.FileResponse(path, headers={"Content-Type": PAGE_FILES[path.suffix]})
 
     app.router.add_get(PAGE_PREFIX + "{file}", file)
+    app.on_response_prepare.append(_add_page_headers)
+
+
+async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:
+    if request.path in PAGES or request.path.startswith(PAGE_PREFIX):
+        response.headers.update(_PAGE_HEADERS)
 
 
 def parsed(kind: type[M], sent: Mapping[str, Any]) -> M:

@@ -21,10 +21,12 @@ _REF = "#/components/schemas/"
 _PROBLEMS: dict[int, str] = {
     401: "The request carries no valid API key: `unauthorized`.",
     404: "There is no such thing: `not_found`.",
+    403: "The Host is a name that the service does not answer to: `foreign_host`.",
     408: "The upload took too long: `request_timeout`.",
     409: "It does not fit the state that is there: `conflict`.",
     412: "Somebody else changed it meanwhile: `precondition_failed`.",
     413: "The request has too many bytes: `request_too_large`.",
+    415: "It has a content type that is not taken: `unsupported_media_type`.",
     422: "The request is wrong: `invalid_request`.",
     500: "Something went wrong on our side: `internal_error`.",
     503: "The service, or what it depends on, is not there: `starting`, `bus_unavailable`, `store_unavailable`, "
@@ -69,7 +71,8 @@ class Operation:
     """One method of one path.
 
     `problems` are the statuses that this operation may be answered with beside those of every operation (401 where a
-    key is set, 500, 503), each with a description or the usual one. `problem` is the model of its problems.
+    key is set and 403 where none is, 500, 503), each with a description or the usual one. `problem` is the model of its
+    problems.
     """
 
     method: Literal["get", "post"]
@@ -139,8 +142,9 @@ def _is_open(path: str) -> bool:
 
 def _operation(operation: Operation, *, secured: bool) -> dict[str, Any]:
     asks_for_key = secured and not _is_open(operation.path)
+    asks_for_host = not secured and operation.path not in PUBLIC_PATHS
     statuses: dict[int, str | None] = dict(operation.problems)
-    for status in ([401] if asks_for_key else []) + [500, 503]:
+    for status in ([401] if asks_for_key else []) + ([403] if asks_for_host else []) + [500, 503]:
         statuses.setdefault(status, None)
     found: dict[str, Any] = {
         "summary": operation.summary,

@@ -22,6 +22,7 @@ from aiohttp import web
 from shared.backoff import Backoff
 from shared.blobs import Blobs
 from shared.bus import Bus, Subscription
+from shared.cross_site import host_guard
 from shared.errors import ConfigurationError, EvenskinError, ServiceStarting
 from shared.events import Event
 from shared.http import (
@@ -146,11 +147,14 @@ class Service:
             raise ServiceStarting(f"{self.name} does not take work yet.", advice="Try again in a moment.")
 
     async def _serve_http(self) -> None:
+        key = self.settings.api_key
+        names = {"localhost", self.settings.host.lower(), *self.settings.further_hosts}
         app = web.Application(
             middlewares=[
                 request_observer(self.name, self._metrics),
                 problems,
-                api_key_guard(self.settings.api_key),
+                # No other site's page has the key, whatever name it gives this machine.
+                host_guard(names) if key is None else api_key_guard(key),
                 open_guard(lambda: self._is_open),
             ],
             client_max_size=self.max_request_bytes,

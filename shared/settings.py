@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     """Endpoint of an S3-compatible store; absent: Amazon's."""
     api_key: SecretStr | None = None
     """If set, every HTTP request but health, readiness and metrics must carry it as a bearer token."""
+    allowed_hosts: Annotated[str, stated(bounds="names without a port, separated by commas")] = ""
+    """Names that the HTTP server answers to without an API key, beside localhost, every address, and EVENSKIN_HOST."""
     host: str = "127.0.0.1"
     """Address that the HTTP server listens on."""
     port: Port = 8000
@@ -114,6 +116,11 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 f"{wrong}: {first_problem(error)}.", advice=f"Correct {wrong} in the environment or in .env."
             ) from error
+
+    @property
+    def further_hosts(self) -> frozenset[str]:
+        """The names in `allowed_hosts`."""
+        return frozenset(name for part in self.allowed_hosts.lower().split(",") if (name := part.strip()))
 
     @property
     def store(self) -> str:

@@ -24,13 +24,6 @@ from shared.model_card import ModelMetadata
 
 STATIC = Path(__file__).parent / "static"
 
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # asked for again each time, and mostly answered 304
-}
 _PRIVATE = {"Cache-Control": "no-store"}
 _TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"", "0", "false", "no"})
 
@@ -57,7 +50,6 @@ class HttpApi:
         self._protocol.configure(app)
         app.router.add_get("/", self.page)
         add_page_files(app, STATIC)
-        app.on_response_prepare.append(_add_page_headers)
 
     async def predict(self, request: web.Request) -> web.Response:
         """`POST /v1/predictions`: what the model sees in the picture."""
@@ -126,8 +118,3 @@ def flag(request: web.Request, name: str) -> bool:
     if value not in _TRUE | _FALSE:
         raise InvalidRequest(f"'{name}' is '{value[:40]}'.", advice=f"Use {name}=1 or {name}=0.")
     return value in _TRUE
-
-
-async def _add_page_headers(request: web.Request, response: web.StreamResponse) -> None:
-    if request.path == "/" or request.path.startswith("/static/"):
-        response.headers.update(_PAGE_HEADERS)

@@ -42,8 +42,9 @@ async def send(port: int, method: str, path: str, *headers: bytes, body: bytes =
     """One request over a connection of its own, its bytes as they are given."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        start = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n".encode()
-        writer.write(start + b"".join(header + b"\r\n" for header in headers) + b"\r\n" + body)
+        start = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        start += f"Content-Length: {len(body)}\r\n"
+        writer.write(start.encode() + b"".join(header + b"\r\n" for header in headers) + b"\r\n" + body)
         head, _, rest = (await asyncio.wait_for(reader.read(), LIMIT_S)).partition(b"\r\n\r\n")
     finally:
         writer.close()

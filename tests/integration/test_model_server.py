@@ -276,6 +276,8 @@ async def test_the_page_needs_no_key_and_nothing_from_elsewhere(tmp_path: Path) 
         page = await server.ask("GET", "/")
         assert page.status == 200
         assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
         text = page.body.decode()
         assert "http://" not in text
         assert "https://" not in text
@@ -288,3 +290,17 @@ async def test_the_page_needs_no_key_and_nothing_from_elsewhere(tmp_path: Path) 
             assert (await server.ask("GET", path)).status in (401, 404)
         answer = await server.ask("GET", "/v1/model", headers={"Authorization": "Bearer secret"})
         assert answer.code == "no_model"
+
+
+async def test_under_a_name_that_is_not_ours_nothing_is_answered(tmp_path: Path) -> None:
+    elsewhere = {"Host": "elsewhere.example", "Origin": "http://elsewhere.example"}
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    async with running(tmp_path) as server:
+        for path in ("/", "/v1/model", "/v2"):
+            answer = await server.ask("GET", path, headers=elsewhere)
+            assert (answer.status, answer.code) == (403, "foreign_host"), path
+        answer = await server.ask("POST", "/v2/models/evenskin/infer", json={}, headers=elsewhere)
+        assert (answer.code, answer.json["error"]) == ("foreign_host", answer.json["detail"])
+        # It keeps nothing and changes nothing: whoever has its address may send it a picture, from any page.
+        jpeg = {"Content-Type": "image/jpeg", "Origin": "http://elsewhere.example"}
+        assert (await server.ask("POST", "/v1/predictions", data=JPEG, headers=jpeg)).status == 200

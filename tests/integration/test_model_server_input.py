@@ -73,7 +73,8 @@ async def test_a_bad_picture_is_told_so_however_it_is_sent(
 async def test_what_says_it_is_too_large_is_not_read(server: Running) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.service.port)
     writer.write(
-        b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99999999\r\n\r\n"
+        b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+        b"Content-Length: 99999999\r\n\r\n"
     )
     # Answered, though no byte of the body was sent.
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), LIMIT_S)
@@ -166,7 +167,8 @@ async def test_other_wrong_requests_are_problem_documents(
 async def test_a_stalled_and_a_broken_off_upload_free_their_places(tmp_path: Path) -> None:
     await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
     async with running(tmp_path, upload_timeout_s=0.2, predict_workers=1, predict_queue=1) as server:
-        head = b"POST /v1/predictions HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
+        head = b"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+        head += b"Content-Length: 1000\r\n\r\nabc"
         reader, writer = await asyncio.open_connection("127.0.0.1", server.service.port)
         _, dropped = await asyncio.open_connection("127.0.0.1", server.service.port)
         for each in (writer, dropped):

@@ -15,6 +15,7 @@ from services.labeler_api.web.routes.models import ModelRoutes
 from services.labeler_api.web.routes.rebalances import RebalanceRoutes
 from services.labeler_api.web.routes.reviews import ReviewRoutes
 from shared.bus import Bus
+from shared.cross_site import write_guard
 from shared.http import add_page_files
 
 STATIC = Path(__file__).parent / "static"
@@ -25,6 +26,7 @@ class LabelerHttp:
 
     def __init__(self, ledger: Ledger, bus: Bus) -> None:
         self._is_secured = ledger.settings.api_key is not None
+        self._names = ledger.settings.further_hosts
         self._subjects = (
             DatasetRoutes(ledger),
             RebalanceRoutes(ledger),
@@ -35,7 +37,8 @@ class LabelerHttp:
         )
 
     def configure(self, app: web.Application) -> None:
-        """Add the routes."""
+        """Add the routes, and before them what keeps other sites' pages from changing something."""
+        app.middlewares.append(write_guard(self._names))
         for subject in self._subjects:
             subject.configure(app)
         app.router.add_get("/openapi.json", self.openapi)
@@ -45,7 +48,7 @@ class LabelerHttp:
 
     async def page(self, _: web.Request) -> web.StreamResponse:
         """The review page."""
-        return web.FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+        return web.FileResponse(STATIC / "index.html")
 
     async def old_page(self, _: web.Request) -> web.StreamResponse:
         """The name that reviewers have in their bookmarks."""

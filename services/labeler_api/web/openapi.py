@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from services.labeler_api.pictures.images import Status
@@ -190,7 +191,8 @@ _OPERATIONS: tuple[Operation, ...] = (
         },
         {
             413: "Too many bytes: `image_too_large`, `request_too_large`.",
-            415: "Not a picture in a format that is read, or animated: `image_unsupported`, `image_animated`.",
+            415: "Not a picture in a format that is read, or animated, or not a form: `image_unsupported`, "
+            "`image_animated`, `unsupported_media_type`.",
             422: "The form or the picture is wrong: `invalid_request`, `unknown_condition`, `unknown_severity`, "
             "`image_empty`, `image_broken`, `image_too_small`, `image_too_many_pixels`.",
             408: None,
@@ -336,11 +338,19 @@ _OPERATIONS: tuple[Operation, ...] = (
 )
 
 
+def _with_guards(operation: Operation) -> Operation:
+    """The operation, with what a request is answered that another site's page may have sent."""
+    if operation.method == "get":
+        return operation
+    foreign = "It comes from another site's page, or the Host is not the service's: `foreign_origin`, `foreign_host`."
+    return replace(operation, problems={403: foreign, 415: None, **operation.problems})
+
+
 def openapi(*, secured: bool = False) -> dict[str, Any]:
     """The OpenAPI 3.1 document. `secured`: whether an API key is asked for."""
     return described(
         "evenskin labeler-api",
         "The one ledger of the dataset: images and their labels, rebalances, reviews, models, dead letters.",
-        _OPERATIONS,
+        map(_with_guards, _OPERATIONS),
         secured=secured,
     )

@@ -100,7 +100,7 @@ class Labeler:
 
     async def upload(self, data: bytes | None, **fields: str) -> Answer:
         """Upload a picture with its form's fields."""
-        form = aiohttp.FormData()
+        form = aiohttp.FormData(default_to_multipart=True)
         if data is not None:
             form.add_field("file", io.BytesIO(data), filename="picture", content_type="application/octet-stream")
         for name, value in fields.items():

@@ -57,9 +57,11 @@ async def test_a_key_is_asked_for_where_one_is_set(tmp_path: Path) -> None:
 
 
 async def test_a_request_that_is_too_large_is_refused(one: Labeler) -> None:
-    answer = await one.call("POST", "/v1/reviews", data=io.BytesIO(b"[" * (MAX_BYTES + 2 * 1024 * 1024)))
+    headers = {"Content-Type": "application/json"}
+    body = io.BytesIO(b"[" * (MAX_BYTES + 2 * 1024 * 1024))
+    answer = await one.call("POST", "/v1/reviews", data=body, headers=headers)
     assert (answer.status, answer.code) == (413, "request_too_large")
-    assert (await one.call("POST", "/v1/reviews", data=b"[" * 100_000)).code == "invalid_request"
+    assert (await one.call("POST", "/v1/reviews", data=b"[" * 100_000, headers=headers)).code == "invalid_request"
 
 
 async def dataset(labeler: Labeler) -> dict[str, list[str]]:

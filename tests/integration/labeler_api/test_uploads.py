@@ -107,7 +107,6 @@ async def test_a_bad_upload_is_refused_and_leaves_nothing(both: Labeler) -> None
     ("content_type", "body"),
     [
         ("application/json", b"{}"),
-        ("image/png", GOOD),
         ("multipart/form-data", b""),
         ("multipart/form-data", b"--x\r\n\r\n"),
         ("multipart/form-data; boundary=x", b""),
@@ -135,6 +134,12 @@ async def test_a_malformed_form_is_refused(one: Labeler, content_type: str, body
     answer = await one.call("POST", "/v1/images", data=body, headers={"Content-Type": content_type})
     assert answer.status == 422
     assert answer.code in ("invalid_request", "image_empty")
+    await nothing_is_left(one)
+
+
+async def test_a_picture_without_a_form_is_refused(one: Labeler) -> None:
+    answer = await one.call("POST", "/v1/images", data=GOOD, headers={"Content-Type": "image/png"})
+    assert (answer.status, answer.code) == (415, "unsupported_media_type")
     await nothing_is_left(one)
 
 
@@ -250,7 +255,7 @@ async def test_uploads_are_bounded_in_time(tmp_path: Path) -> None:
 async def stalled_upload(labeler: Labeler) -> asyncio.StreamWriter:
     """An upload that says it has more, and sends nothing."""
     _, writer = await asyncio.open_connection("127.0.0.1", labeler.service.port)
-    head = 'POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary="x"\r\n'
+    head = 'POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary="x"\r\n'
     writer.write(head.encode() + b"Content-Length: 100000\r\n\r\n")
     writer.write(b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + GOOD[:5000])
     await writer.drain()
@@ -373,7 +378,7 @@ async def test_events_wait_for_the_store_without_using_up_their_tries(one: Label
 
 async def test_a_client_that_goes_away_leaves_nothing(one: Labeler) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", one.service.port)
-    head = 'POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary="x"\r\n'
+    head = 'POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary="x"\r\n'
     writer.write(head.encode() + b"Content-Length: 100000\r\n\r\n")
     writer.write(b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + GOOD[:5000])
     await writer.drain()
