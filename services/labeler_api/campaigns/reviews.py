@@ -56,10 +56,7 @@ async def review(
 
 async def undo(transaction: Transaction, reviewer: str, settings: LabelerSettings) -> UUID:
     """Take back the reviewer's last review. Raises Conflict if there is none, or another came after it."""
-    mine = sa.select(review_table).where(review_table.c.reviewer == reviewer, review_table.c.undone_at.is_(None))
-    last = await row_of(transaction, mine.order_by(review_table.c.sequence.desc()).limit(1))
-    if last is None:
-        raise Conflict(f"'{reviewer}' has no review to undo.")
+    last, image = await _last_review(transaction, reviewer)
     later = sa.select(review_table.c.sequence).where(
         review_table.c.image_id == last["image_id"],
         review_table.c.sequence > last["sequence"],
@@ -67,9 +64,6 @@ async def undo(transaction: Transaction, reviewer: str, settings: LabelerSetting
     )
     if (await transaction.execute(later)).first() is not None:
         raise Conflict("Somebody reviewed this image after you.", advice="Review it again instead.")
-    image = await transaction.image(last["image_id"])
-    if image is None:
-        raise NotFound(f"There is no image {last['image_id']}.")
     undone = sa.update(review_table).where(review_table.c.sequence == last["sequence"])
     await transaction.execute(undone.values(undone_at=time.time()))
     before = last["before"]
@@ -77,6 +71,22 @@ async def undo(transaction: Transaction, reviewer: str, settings: LabelerSetting
     await judge(transaction, image, judged, settings, message=None)
     image_id: UUID = last["image_id"]
     return image_id
+
+
+async def _last_review(transaction: Transaction, reviewer: str) -> tuple[Row, Row]:
+    """The reviewer's last review that stands, and its image, locked. Raises Conflict if there is none."""
+    mine = sa.select(review_table).where(review_table.c.reviewer == reviewer, review_table.c.undone_at.is_(None))
+    newest = mine.order_by(review_table.c.sequence.desc()).limit(1)
+    seen = None
+    while (last := await row_of(transaction, newest)) is not None:
+        image = await transaction.image(last["image_id"])
+        if image is None:
+            raise NotFound(f"There is no image {last['image_id']}.")
+        # Read again: who held the image meanwhile may have undone the review. Now nobody else can.
+        if seen == last["sequence"]:
+            return last, image
+        seen = last["sequence"]
+    raise Conflict(f"'{reviewer}' has no review to undo.")
 
 
 @dataclass(frozen=True)

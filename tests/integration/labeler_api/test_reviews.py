@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 
+from services.labeler_api.campaigns import reviews
 from services.labeler_api.ledger.tables import slot_table
+from services.labeler_api.ledger.transaction import Transaction
+from shared.documents.requests import Review
 from shared.events import FailureReason, ImageRequested, QuotaMet, Verdict
 from shared.taxonomy import Severity
 from tests.eventually import eventually
 from tests.fakes.pictures import png
 from tests.fakes.workers import Answer, seed_of
 from tests.integration.labeler_api.recount import assert_counters
-from tests.integration.labeler_api.support import Labeler
+from tests.integration.labeler_api.support import Answer as HttpAnswer
+from tests.integration.labeler_api.support import Labeler, labeler
 
 
 def first_attempts_only() -> Callable[[ImageRequested], Answer]:
@@ -139,6 +145,65 @@ async def test_only_the_last_word_on_an_image_can_be_undone(one: Labeler) -> Non
     assert (await one.get(f"/v1/images/{image_id}"))["status"] == "accepted"
     await one.settled()
     await assert_counters(one)
+
+
+async def waiting_for_locks(labeler: Labeler) -> int:
+    """How many of PostgreSQL's transactions wait for another one's rows."""
+    waiting = sa.select(sa.func.count()).select_from(sa.text("pg_stat_activity"))
+    waiting = waiting.where(sa.text("datname = current_database() AND wait_event_type = 'Lock'"))
+    async with labeler.database.reading() as connection:
+        return int((await connection.execute(waiting)).scalar_one())
+
+
+async def undos_that_wait(labeler: Labeler, count: int) -> list[asyncio.Task[HttpAnswer]]:
+    """So many undos by Dr. Skin, once all of them wait for the image that somebody else holds."""
+    body = {"reviewer": "Dr. Skin"}
+    undos = [asyncio.create_task(labeler.call("POST", "/v1/reviews/undo", json=body)) for _ in range(count)]
+
+    async def all_wait() -> bool:
+        return await waiting_for_locks(labeler) >= count
+
+    await eventually(all_wait, f"{count} undos that wait")
+    return undos
+
+
+async def test_undos_at_once_take_back_a_review_each(tmp_path: Path, postgres_url: str) -> None:
+    async with labeler(tmp_path, database_url=postgres_url) as running:
+        first, second = await running.imported(2, condition="acne", severity="mild")
+        await running.settled()
+        for image_id in (first, second):
+            await running.review(image_id, "rejected")
+
+        async def hold_the_image(transaction: Transaction) -> list[asyncio.Task[HttpAnswer]]:
+            await transaction.image(UUID(second))
+            return await undos_that_wait(running, 3)
+
+        answers = await asyncio.gather(*await running.database.write(hold_the_image))
+        assert sorted(answer.status for answer in answers) == [200, 200, 409]
+        assert {answer.json["id"] for answer in answers if answer.status == 200} == {first, second}
+        assert {row["status"] for row in await running.rows("images")} == {"accepted"}
+        assert all(row["undone_at"] is not None for row in await running.rows("reviews"))
+        await assert_counters(running)
+
+
+async def test_an_undo_sees_the_review_that_it_waited_for(tmp_path: Path, postgres_url: str) -> None:
+    async with labeler(tmp_path, database_url=postgres_url) as running:
+        (image_id,) = await running.imported(1, condition="acne", severity="mild")
+        await running.settled()
+        await running.review(image_id, "rejected")
+
+        async def review_meanwhile(transaction: Transaction) -> list[asyncio.Task[HttpAnswer]]:
+            await transaction.image(UUID(image_id))
+            undos = await undos_that_wait(running, 1)
+            said = Review(verdict=Verdict.ACCEPTED, reviewer="B")
+            await reviews.review(transaction, UUID(image_id), said, None, running.settings)
+            return undos
+
+        (answer,) = await asyncio.gather(*await running.database.write(review_meanwhile))
+        assert (answer.status, answer.code) == (409, "conflict")
+        assert (await running.get(f"/v1/images/{image_id}"))["reviewer"] == "B"
+        await running.settled()
+        await assert_counters(running)
 
 
 async def test_variants_share_the_fate_of_their_source(both: Labeler) -> None:
