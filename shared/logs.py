@@ -16,7 +16,7 @@ def configure_logs(service: str, *, level: str = "INFO", format: str = "json") -
     renderer: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if format == "json"
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # others print locals
     )
     structlog.configure(
         processors=[
