@@ -17,6 +17,10 @@ from shared.blobs import Blob, BlobInfo, checked_key, checked_prefix
 from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed, StoreFull, StoreUnavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CANNOT_FLUSH = {
+    errno.EBADF,
+    errno.EINVAL,
+}  # said of a directory by file systems that flush none; PostgreSQL's list, too
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
@@ -45,7 +49,7 @@ class DirectoryBlobs:
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> str:
-        """Write to a temporary file, flush it to disk, and rename: readers see all of it or nothing."""
+        """Write to a temporary file, flush it to disk, rename, flush the name: readers see all of it or nothing."""
         del content_type  # a file system keeps none; readers go by the key's ending
         # Shielded: a cancelled caller must not leave the thread's rename running unobserved.
         return await asyncio.shield(asyncio.to_thread(self._put, checked_key(key), data, if_absent, if_match))
@@ -109,10 +113,23 @@ class DirectoryBlobs:
                     self._replace_if_match(name, target, key, if_match)
                 else:
                     os.replace(name, target)
+                self._flush_names(target)
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name)
         return etag
+
+    def _flush_names(self, target: Path) -> None:
+        """Flush the directories down to an object: a put that was answered outlives a power cut, its name too."""
+        for directory in target.relative_to(self._root).parents:
+            descriptor = os.open(self._root / directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                if error.errno not in _CANNOT_FLUSH:
+                    raise
+            finally:
+                os.close(descriptor)
 
     def _link_if_absent(self, name: str, target: Path, key: str) -> None:
         try:

@@ -8,6 +8,7 @@ import errno
 import os
 import resource
 import signal
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,47 @@ async def test_a_disk_that_fills_in_mid_write_leaves_what_was_there(blobs: Direc
     assert (await blobs.get("key")).data == b"before"
     assert files(root) == ["key"]
     await blobs.put("key", b"x" * 200_000)  # space was freed: work goes on
+
+
+class Flushes:
+    """Which directories were flushed to disk once an object was at its place, by what the system calls them."""
+
+    def __init__(self, at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._at, self._flush = at, os.fsync
+        self.directories: set[int] = set()
+        self.error: int | None = None
+        monkeypatch.setattr(os, "fsync", self._fsync)
+
+    def _fsync(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            if self.error is not None:
+                raise OSError(self.error, os.strerror(self.error))
+            if self._at.exists():
+                self.directories.add(found.st_ino)
+        self._flush(descriptor)
+
+
+@pytest.mark.parametrize("condition", [None, "if_absent", "if_match"])
+async def test_a_name_is_on_disk_once_a_put_returns(
+    blobs: DirectoryBlobs, root: Path, condition: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    match = await blobs.put("a/b/key", b"before") if condition == "if_match" else None
+    flushes = Flushes(root / "a/b/key", monkeypatch)
+    await blobs.put("a/b/key", b"content", if_absent=condition == "if_absent", if_match=match)
+    assert flushes.directories == {place.stat().st_ino for place in (root, root / "a", root / "a" / "b")}
+
+
+async def test_a_directory_that_cannot_be_flushed(
+    blobs: DirectoryBlobs, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushes = Flushes(root / "key", monkeypatch)
+    flushes.error = errno.EINVAL  # this file system flushes no directories
+    await blobs.put("key", b"content")
+    assert (await blobs.get("key")).data == b"content"
+    flushes.error = errno.EIO
+    with pytest.raises(StoreUnavailable):
+        await blobs.put("key", b"more")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
