@@ -84,7 +84,8 @@ def test_states_are_the_words_that_ledgers_keep() -> None:
 
 
 def test_nothing_is_committed_and_nothing_follows_unless_it_is_said() -> None:
-    assert Campaign(CampaignState.RUNNING, total=4, terms=TERMS).committed_micro_usd == 0
+    new = Campaign(CampaignState.RUNNING, total=4, terms=TERMS)
+    assert (new.committed_micro_usd, new.awaits_model) == (0, False)
     assert (NOTHING.publish, NOTHING.await_model) == (False, False)
 
 
@@ -109,6 +110,11 @@ def test_all_slots_may_fail() -> None:
 )
 def test_a_retry_needs_an_attempt_that_is_left_and_fits_the_budget(attempt: int, committed: int, granted: bool) -> None:
     assert replace(RUNNING, committed_micro_usd=committed).may_retry(attempt) is granted
+
+
+@pytest.mark.parametrize("state", CampaignState)
+def test_only_a_campaign_that_is_being_filled_grants_a_retry(state: CampaignState) -> None:
+    assert replace(RUNNING, state=state).may_retry(1) is (state in ("running", "paused"))
 
 
 def test_no_budget_is_no_limit() -> None:

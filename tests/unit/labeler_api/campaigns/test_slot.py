@@ -173,6 +173,11 @@ def test_an_attempt_is_settled_once_wherever_its_slot_stands(slot: Slot, cost: i
     assert not asks_campaign(slot, AttemptPaid(2, cost))
 
 
+def test_a_new_slot_has_the_price_of_its_first_attempt_to_settle() -> None:
+    settled, effects = decide(Slot(SlotState.OPEN, TERMS), AttemptPaid(1, 45_000))
+    assert (settled.unsettled, effects.committed_micro_usd) == ((), 15_000)
+
+
 def test_a_superseded_attempt_gives_back_its_price_and_no_other_attempts() -> None:
     taken, _ = decide(REOPENED, LATE_FITS)  # the first attempt's image is accepted after all
     assert taken.unsettled == (2, 3)
