@@ -148,6 +148,14 @@ def test_a_resample_without_a_positive_says_nothing_of_recall() -> None:
     assert overall["intervals"]["recall"] == [1.0, 1.0]
 
 
+def test_without_roots_each_image_is_its_own() -> None:
+    severity, probabilities = labels([1, 0] * 12), answers([0.9, 0.2, 0.4, 0.7] * 6)
+    alone = fold_metrics(severity, probabilities, [0.5] * 7, [f"image {n}" for n in range(24)])
+    assert fold_metrics(severity, probabilities, [0.5] * 7) == alone
+    low, high = alone["overall"]["intervals"]["balanced_accuracy"]
+    assert low < high
+
+
 def test_images_of_one_root_make_no_interval_narrower() -> None:
     first, scores = [1, 0] * 12, [0.9, 0.2, 0.4, 0.7] * 6
     roots = [str(n) for n in range(len(first))]
