@@ -20,6 +20,7 @@ from aiohttp import web
 from shared.errors import EvenskinError, ImageBroken, ImageEmpty, NotFound
 from shared.http import api_key_guard, problem_response, problems
 from shared.taxonomy import Condition, Severity, split_over_severities
+from tests.eventually import LIMIT_S
 
 STARTING = {
     "acne": 122,
@@ -381,15 +382,18 @@ def serve_in_thread(server: FakeServer) -> Iterator[FakeServer]:
         started.set()
         await stop.wait()
         await runner.cleanup()
+        # A connection that was being accepted meanwhile has a task of its own, and is closed only after it.
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=LIMIT_S)
         for _ in range(LAST_ROUNDS):
             await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="fake server")
     thread.start()
-    started.wait(10)
+    started.wait(LIMIT_S)
     try:
         yield server
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(LIMIT_S)
         loop.close()
