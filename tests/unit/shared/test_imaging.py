@@ -36,6 +36,7 @@ from shared.imaging import (
     format_of,
     model_input,
     open_checked,
+    pixels_of,
     square,
     stand_in_mark,
 )
@@ -241,6 +242,33 @@ def test_transparency_is_laid_on_white() -> None:
         assert image.getpixel((20, 40)) == left
 
 
+def test_a_mark_stands_where_its_format_has_comments() -> None:
+    mark = "evenskin stand-in: drawn, not photographed"
+    jpeg = Image.open(io.BytesIO(encoded(face(), "JPEG", **stand_in_mark("JPEG"))))
+    assert jpeg.info["comment"] == mark.encode()
+    png = Image.open(io.BytesIO(encoded(face(), "PNG", **stand_in_mark("PNG"))))
+    assert png.info["Comment"] == mark  # the keyword of W3C PNG, 11.3.3.1
+    webp = Image.open(io.BytesIO(encoded(face(), "WEBP", **stand_in_mark("WEBP"))))
+    assert webp.getexif()[0x010E] == mark  # ImageDescription
+
+
+def test_the_mark_of_a_jpeg_counts_behind_and_before_other_comments() -> None:
+    def comment(text: bytes) -> bytes:
+        return b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text
+
+    plain, mark = encoded(face(), "JPEG"), comment(STAND_IN_COMMENT)
+    for marks, drawn in ((mark, True), (mark + comment(b"a"), True), (comment(b"a") + mark, True), (b"", False)):
+        assert decode(plain[:2] + marks + plain[2:]).is_stand_in is drawn
+    holiday = b"\xff\xeb" + struct.pack(">H", len(STAND_IN_COMMENT) + 2) + STAND_IN_COMMENT  # APP11: no comment
+    assert decode(plain[:2] + holiday + plain[2:]).is_stand_in is False
+
+
+def test_pixels_are_counted_by_the_header() -> None:
+    assert pixels_of(GOOD) == 300 * 360
+    assert pixels_of(GOOD[:1000]) == 300 * 360  # its data is not looked at
+    assert pixels_of(b"<svg/>") == pixels_of(b"") == 0
+
+
 def packed(samples: list[int], depth: int) -> bytes:
     """A row of a PNG, without a filter."""
     bits = "".join(f"{sample:0{depth}b}" for sample in samples)
@@ -284,6 +312,32 @@ def test_the_transparent_entries_of_a_palette_are_white_at_every_depth(opacities
     assert image.getpixel((20, 40)) == (255, 255, 255)
     share = opacities[0] / 255
     assert image.getpixel((60, 40)) == pytest.approx((255 * (1 - share),) * 2 + (255 - 55 * share,), abs=1)
+
+
+def test_entries_of_a_palette_without_an_opacity_are_opaque() -> None:
+    row = packed([1] * 40 + [0] * 40, 8)
+    entries = chunk(b"PLTE", bytes([0, 0, 200, 9, 9, 9])) + chunk(b"tRNS", b"\0")
+    image = decode(png_of(80, 80, 8, 3, entries, chunk(b"IDAT", zlib.compress(row * 80)))).image
+    assert image.getpixel((20, 40)) == (9, 9, 9)
+    assert image.getpixel((60, 40)) == (255, 255, 255)
+
+
+def test_of_a_transparent_grey_only_the_bits_of_the_depth_count() -> None:
+    row = packed([5] * 40 + [4] * 40, 8)
+    data = chunk(b"tRNS", struct.pack(">H", 0x0105)) + chunk(b"IDAT", zlib.compress(row * 80))  # W3C PNG, 11.3.1.1
+    image = decode(png_of(80, 80, 8, 0, data)).image
+    assert (image.getpixel((20, 40)), image.getpixel((60, 40))) == ((255, 255, 255), (4, 4, 4))
+
+
+def test_every_row_of_a_tall_deep_grey_is_read() -> None:
+    # Rows 0 to 299 of grey 256 · row / 2, and in the last third the left half transparent.
+    clear, height = 65535, 300
+    rows = [packed(([clear] * 40 if y >= 200 else [y * 128] * 40) + [y * 128] * 40, 16) for y in range(height)]
+    data = chunk(b"tRNS", struct.pack(">H", clear)) + chunk(b"IDAT", zlib.compress(b"".join(rows)))
+    pixels = np.asarray(decode(png_of(80, height, 16, 0, data)).image)[..., 0]
+    expected = np.repeat(np.arange(height)[:, None] // 2, 80, axis=1)
+    expected[200:, :40] = 255
+    assert np.array_equal(pixels, expected)
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(4, 2), (6, 4)])
