@@ -314,12 +314,13 @@ def test_the_transparent_entries_of_a_palette_are_white_at_every_depth(opacities
     assert image.getpixel((60, 40)) == pytest.approx((255 * (1 - share),) * 2 + (255 - 55 * share,), abs=1)
 
 
-def test_entries_of_a_palette_without_an_opacity_are_opaque() -> None:
+@pytest.mark.parametrize(("opacity", "seen"), [(0, (255, 255, 255)), (128, (127, 127, 227))])
+def test_entries_of_a_palette_without_an_opacity_are_opaque(opacity: int, seen: tuple[int, int, int]) -> None:
     row = packed([1] * 40 + [0] * 40, 8)
-    entries = chunk(b"PLTE", bytes([0, 0, 200, 9, 9, 9])) + chunk(b"tRNS", b"\0")
+    entries = chunk(b"PLTE", bytes([0, 0, 200, 9, 9, 9])) + chunk(b"tRNS", bytes([opacity]))
     image = decode(png_of(80, 80, 8, 3, entries, chunk(b"IDAT", zlib.compress(row * 80)))).image
     assert image.getpixel((20, 40)) == (9, 9, 9)
-    assert image.getpixel((60, 40)) == (255, 255, 255)
+    assert image.getpixel((60, 40)) == seen
 
 
 def test_of_a_transparent_grey_only_the_bits_of_the_depth_count() -> None:
