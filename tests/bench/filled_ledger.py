@@ -101,7 +101,7 @@ def _slot(
     return {
         "id": slot_id, "campaign_id": campaign_id, "position": position, "condition": condition.value,
         "severity": int(severity), "state": SlotState.COUNTED, "attempt": 1, "subject": json.dumps(subject),
-        "rejections": "[]", "image_id": image_id,
+        "rejections": "[]", "unsettled": "[]", "image_id": image_id,
     }  # fmt: skip
 
 
