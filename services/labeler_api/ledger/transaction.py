@@ -37,6 +37,12 @@ MOST_HASHES = 10_000  # perceptual hashes read for one image, so that the cost o
 _ANY = sa.true()
 _REFERRED_FIRST = {table.name: number for number, table in enumerate(metadata.sorted_tables)}
 
+_IMAGE_COLUMNS = (
+    *("id", "status", "key", "labels", "complete", "slot_id", "attempt"),
+    *("reviewer", "reason", "augmented_at", "augment_due_at"),
+)
+"""Columns of an image that its row in hand has."""
+
 _CAMPAIGN_TERMS = ("review", "price_micro_usd", "max_attempts", "max_cost_micro_usd", "correlation_id", "traceparent")
 """Columns of a campaign that never change: a slot's row carries them, so that they are read without a lock."""
 
@@ -234,7 +240,8 @@ def _insertion(table: sa.Table) -> sa.Insert:
 
 
 _ROWS = {
-    image_table: sa.select(image_table),
+    # Only what works look at: decoding the rest, prompts and measurements, takes longer than the work.
+    image_table: sa.select(*(image_table.c[name] for name in _IMAGE_COLUMNS)),
     campaign_table: sa.select(campaign_table),
     slot_table: sa.select(slot_table, *(campaign_table.c[name] for name in _CAMPAIGN_TERMS)).join(
         campaign_table, campaign_table.c.id == slot_table.c.campaign_id
