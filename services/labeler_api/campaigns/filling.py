@@ -39,14 +39,21 @@ async def _campaign_of(transaction: Transaction, slot: Row) -> Campaign:
 
 
 def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: LabelerSettings) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    if after.unsettled != before.unsettled:
-        changes["unsettled"] = list(after.unsettled)
-    if effects.request or effects.postpone or after.state is not before.state or after.image_id != before.image_id:
+    moves = effects.request or effects.postpone or after.state is not before.state or after.image_id != before.image_id
+    if not moves and after.unsettled == before.unsettled:
+        return {}
+    due = row["deadline"]
+    if effects.postpone:  # past: the reconciler asks for it as soon as the campaign asks for anything
+        due = 0.0
+    elif moves:
         due = request_due(row["position"], settings) if effects.request else None
-        if effects.postpone:  # past: the reconciler asks for it as soon as the campaign asks for anything
-            due = 0.0
-        changes |= {"state": after.state.value, "image_id": after.image_id, "deadline": due}
+    # Always the same columns, so that the slots of a group are written in one statement.
+    changes: dict[str, Any] = {
+        "state": after.state.value,
+        "image_id": after.image_id,
+        "deadline": due,
+        "unsettled": list(after.unsettled),
+    }
     if after.attempt != before.attempt:
         subject = subject_of(row["campaign_id"], Condition(row["condition"]), row["position"], after.attempt)
         changes |= {
