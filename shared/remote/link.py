@@ -94,6 +94,10 @@ class Link:
             self._connection = None
             log.warning("broker_lost", broker=self._broker, connection=self._name)
             connection = await self._connect(give_up_if_refused=False)
+            if self._closed:  # likewise: our cancellation was swallowed
+                with contextlib.suppress(*BROKER_ERRORS):
+                    await connection.close()
+                return
             log.info("broker_found", broker=self._broker, connection=self._name)
 
     async def _connect(self, *, give_up_if_refused: bool) -> AbstractConnection:
@@ -106,6 +110,8 @@ class Link:
                 )
             except BROKER_ERRORS as error:
                 problem: BaseException = error
+            if self._closed:  # the client waits in a way that can swallow our cancellation, on Python 3.11
+                raise BusUnavailable("The bus is closed.") from problem
             refusals += _refusals(problem)
             if give_up_if_refused and refusals >= REFUSALS:
                 raise ConfigurationError(
