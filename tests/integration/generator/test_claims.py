@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +16,8 @@ from shared.errors import StoreFull
 from shared.events import FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.blobs import FlakyBlobs
-from tests.fakes.openai_server import OpenAIServer, billed, openai_server, picture, silence, when
+from tests.fakes.openai_server import OpenAIServer, billed, picture, silence, when
 from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy between the client and the local server, and nothing of the machine's own account."""
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("OPENAI_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[OpenAIServer]:
-    async with openai_server(picture(png())) as started:
-        yield started
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> FlakyBlobs:
-    return FlakyBlobs(tmp_path / "store")
 
 
 async def test_what_a_lost_connection_hands_to_another_generator_is_paid_once(

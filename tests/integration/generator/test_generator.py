@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -51,25 +50,6 @@ from tests.fakes.pictures import png as noise
 from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy between the client and the local server, and nothing of the machine's own account."""
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("OPENAI_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[OpenAIServer]:
-    async with openai_server(picture(png())) as started:
-        yield started
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> FlakyBlobs:
-    return FlakyBlobs(tmp_path / "store")
 
 
 async def test_a_picture_is_made_stored_and_told(tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs) -> None:
