@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from services.labeler_api.campaigns.rows import campaign_row
 from services.labeler_api.ledger.tables import campaign_table
 from services.labeler_api.ledger.transaction import Transaction
-from shared.errors import NotFound
 
 
 async def book(transaction: Transaction, campaign_id: UUID, *, paid: int, committed: int) -> None:
@@ -14,7 +14,5 @@ async def book(transaction: Transaction, campaign_id: UUID, *, paid: int, commit
     if paid:
         transaction.count({f"spent/{campaign_id}": paid, "paid": paid})
     if committed:
-        campaign = await transaction.campaign(campaign_id)
-        if campaign is None:
-            raise NotFound(f"There is no campaign {campaign_id}.")
+        campaign = await campaign_row(transaction, campaign_id)
         transaction.update(campaign_table, campaign, committed_micro_usd=campaign["committed_micro_usd"] + committed)

@@ -9,11 +9,12 @@ import structlog
 from services.labeler_api.campaigns.campaign import CampaignState, CancelAsked, Happening, PauseAsked, ResumeAsked
 from services.labeler_api.campaigns.closing import apply_to_campaign
 from services.labeler_api.campaigns.filling import apply_to_slot
+from services.labeler_api.campaigns.rows import campaign_row
 from services.labeler_api.campaigns.slot import RESERVED, CampaignCancelled
 from services.labeler_api.ledger.outbox import storable
 from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.settings import LabelerSettings
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict
 from shared.events import CampaignChange
 
 log = structlog.get_logger(__name__)
@@ -31,9 +32,7 @@ async def change(
     """Pause, resume or cancel a campaign; where it stands so already, nothing happens. Raises NotFound, Conflict."""
     # Slots before their campaign, as everybody locks them. One that is reopened meanwhile is left to the reconciler.
     waiting = await transaction.lock_slots_of(campaign_id, RESERVED) if asked is CampaignChange.CANCEL else []
-    row = await transaction.campaign(campaign_id)
-    if row is None:
-        raise NotFound(f"There is no campaign {campaign_id}.")
+    row = await campaign_row(transaction, campaign_id)
     if row["state"] == _BECOMES[asked]:
         return
     if not apply_to_campaign(transaction, row, _happening(asked, storable(reason)), settings):

@@ -6,22 +6,22 @@ import time
 from typing import Any
 
 from services.labeler_api.campaigns.booking import book
-from services.labeler_api.campaigns.campaign import Campaign
 from services.labeler_api.campaigns.requests import request_message
-from services.labeler_api.campaigns.rows import campaign_in, slot_in
+from services.labeler_api.campaigns.rows import campaign_in, campaign_row, slot_in
 from services.labeler_api.campaigns.slot import Effects, Happening, Slot, SlotState, asks_campaign, decide
 from services.labeler_api.campaigns.subjects import subject_of
 from services.labeler_api.ledger.tables import slot_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.settings import LabelerSettings
-from shared.errors import NotFound
 from shared.taxonomy import Condition
 
 
 async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening, settings: LabelerSettings) -> None:
     """Apply what happened to a slot in hand, and write what follows."""
     slot = slot_in(row)
-    campaign = await _campaign_of(transaction, row) if asks_campaign(slot, happening) else None
+    campaign = None
+    if asks_campaign(slot, happening):
+        campaign = campaign_in(await campaign_row(transaction, row["campaign_id"]))
     after, effects = decide(slot, happening, campaign)
     if changes := _changes(row, slot, after, effects, settings):
         transaction.update(slot_table, row, **changes)
@@ -29,13 +29,6 @@ async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening
     await book(transaction, row["campaign_id"], paid=effects.paid_micro_usd, committed=effects.committed_micro_usd)
     if effects.request:
         transaction.emit(request_message(row, settings))
-
-
-async def _campaign_of(transaction: Transaction, slot: Row) -> Campaign:
-    row = await transaction.campaign(slot["campaign_id"])
-    if row is None:
-        raise NotFound(f"There is no campaign {slot['campaign_id']}.")
-    return campaign_in(row)
 
 
 def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: LabelerSettings) -> dict[str, Any]:

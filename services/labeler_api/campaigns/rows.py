@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from services.labeler_api.campaigns.campaign import Campaign, CampaignState, Terms
 from services.labeler_api.campaigns.slot import Slot, SlotState
-from services.labeler_api.ledger.transaction import Row
+from services.labeler_api.ledger.transaction import Row, Transaction
+from shared.errors import NotFound
 
 
 def slot_in(row: Row) -> Slot:
@@ -34,3 +37,11 @@ def campaign_in(row: Row) -> Campaign:
         reason=row["reason"],
         awaits_model=row["model_due_at"] is not None,
     )
+
+
+async def campaign_row(transaction: Transaction, campaign_id: UUID) -> Row:
+    """A campaign's row, locked until the transaction ends. Raises NotFound."""
+    row = await transaction.campaign(campaign_id)
+    if row is None:
+        raise NotFound(f"There is no campaign {campaign_id}.")
+    return row
