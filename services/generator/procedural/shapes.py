@@ -72,7 +72,7 @@ class Mask:
         spread = int(3 * softness) + 2
         low, high = self._bounds(pieces)
         low, high = np.maximum(low - spread, -spread), np.minimum(high + spread, self._size + spread)
-        if np.any(low >= high):
+        if np.any(low >= self._size) or np.any(high <= 0):  # not even its blur reaches the picture
             return plane
         # The margin holds the windows of lines that are partly outside: none has to be cut.
         margin = pieces.largest if pieces else 0

@@ -136,3 +136,20 @@ def test_the_distance_is_to_the_nearest_place_outside() -> None:
     found = distance_inside(inside, 6)
     np.testing.assert_allclose(found[inside], np.minimum(nearest, 6), rtol=1e-5)
     assert not found[~inside].any()
+
+
+@pytest.mark.parametrize("away", [0.5, 4.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 20.0])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3], ids=["left", "top", "right", "bottom"])
+def test_a_shape_beside_the_picture_covers_what_its_blur_reaches(turns: int, away: float) -> None:
+    beside = np.array([(-8.0, 40.0), (0.0, 40.0), (0.0, 90.0), (-8.0, 90.0)]) - (away, 0.0)
+    middle = (SIZE - 1) / 2
+    for _ in range(turns):
+        beside = np.stack([2 * middle - beside[:, 1], beside[:, 0]], axis=1)
+
+    def draw(size: int, shift: float) -> Mask:
+        mask = Mask(size)
+        mask.fill(beside + shift)
+        return mask
+
+    whole = draw(SIZE + 128, 64.0).coverage(2.0)[64:-64, 64:-64]
+    np.testing.assert_allclose(draw(SIZE, 0.0).coverage(2.0), whole, atol=0.02)
