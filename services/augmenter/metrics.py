@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.augmenter.jpeg import Way
 from shared.metrics import MetricRegistry
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds: a small JPEG to a large PNG
@@ -10,7 +11,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds:
 class AugmenterMetrics:
     """The augmenter's own metrics, in the service's registry."""
 
-    def __init__(self, registry: MetricRegistry) -> None:
+    def __init__(self, registry: MetricRegistry, jpeg_way: Way) -> None:
         self._variants = registry.counter(
             "evenskin_variants_made_total",
             "Variants made, by operation and whether no pixel lost anything",
@@ -23,6 +24,8 @@ class AugmenterMetrics:
             "operation",
             buckets=_BUCKETS,
         )
+        ways = registry.gauge("evenskin_jpeg_flips_info", f"1 for what flips JPEGs: {', '.join(Way)}", "way")
+        ways.labels(jpeg_way).set(1)
 
     def variant_made(self, operation: str, *, lossless: bool, seconds: float) -> None:
         """Count a variant, and observe the seconds it took."""

@@ -15,12 +15,14 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from services.augmenter.flips import flip_horizontally
+from services.augmenter.jpeg import Way
 
 SIDE = 1024  # pixels
 ROUNDS = 3
@@ -90,6 +92,8 @@ def measure(threads: int, seconds: float) -> dict[str, dict[str, float]]:
             "Pillow": with_pillow(kind, **options),
             "OpenCV": with_opencv(extension),
         }
+        if kind == "JPEG":
+            contenders |= {f"evenskin by {way}": partial(flip_horizontally, jpeg_way=way) for way in list(Way)[1:]}
         if kind == "PNG":
             contenders["Pillow, level 1"] = with_pillow(kind, compress_level=1)
         best = dict.fromkeys(contenders, 0.0)
@@ -124,10 +128,10 @@ def main() -> None:
         )
     )
     print(f"\n{SIDE}×{SIDE}, {arguments.threads} threads")
-    print(f"{'':22}{'pictures/s':>10}{'ours is':>11}")
+    print(f"{'':28}{'pictures/s':>10}{'ours is':>11}")
     for kind, row in figures.items():
         for name, value in row.items():
-            print(f"{kind + ' ' + name:22}{value:10.1f}{row['evenskin'] / value:10.2f}×")
+            print(f"{kind + ' ' + name:28}{value:10.1f}{row['evenskin'] / value:10.2f}×")
 
 
 if __name__ == "__main__":

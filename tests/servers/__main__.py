@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.servers import chromium
+from tests.servers import chromium, libturbojpeg
 from tests.servers.keeper import KINDS, SOCKET_VARIABLE, Keeper, ask, keep
 from tests.servers.process import ServerFailed
 
@@ -25,7 +25,7 @@ def _run() -> None:
 
 
 def _prepare() -> None:
-    for kind in (*KINDS.values(), chromium):
+    for kind in (*KINDS.values(), chromium, libturbojpeg):
         kind.prepare()
 
 

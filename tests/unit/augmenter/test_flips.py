@@ -19,8 +19,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from services.augmenter import jpeg, png
+from services.augmenter import jpeg, jpeg_coefficients, png, turbojpeg
 from services.augmenter.flips import Flipped, flip_horizontally
+from services.augmenter.jpeg import Way
 from shared.errors import (
     ImageAnimated,
     ImageBroken,
@@ -242,6 +243,7 @@ def coefficients(data: bytes, tmp_path: Path) -> list[Array]:
     return [part for part in (picture.Y, picture.Cb, picture.Cr) if part is not None]
 
 
+LOSSLESS_WAYS = [Way.LIBTURBOJPEG, Way.JPEGLIB]
 SAMPLINGS: list[dict[str, Any]] = [
     {"subsampling": "4:4:4"},
     {"subsampling": "4:2:2"},
@@ -253,13 +255,22 @@ SAMPLINGS: list[dict[str, Any]] = [
 ]
 
 
+def test_the_fastest_way_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert jpeg.best_way() is Way.LIBTURBOJPEG, "The tests need libturbojpeg. Debian: apt-get install libturbojpeg0."
+    monkeypatch.setattr(turbojpeg, "is_there", lambda: False)
+    assert jpeg.best_way() is Way.JPEGLIB
+    monkeypatch.setattr(jpeg_coefficients, "jpeglib", None)
+    assert jpeg.best_way() is Way.REENCODING
+
+
+@pytest.mark.parametrize("way", LOSSLESS_WAYS)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("options", SAMPLINGS, ids=str)
-def test_jpeg_is_flipped_in_its_coefficients(options: dict[str, Any], mode: str, tmp_path: Path) -> None:
+def test_jpeg_is_flipped_in_its_coefficients(options: dict[str, Any], mode: str, way: Way, tmp_path: Path) -> None:
     # 75 pixels of height: the axis that is not mirrored need not fit
     source = encoded(photograph(96, 75).convert(mode), "JPEG", icc_profile=PROFILE, **options)
-    once = flip_horizontally(source)
-    twice = flip_horizontally(once.data)
+    once = flip_horizontally(source, jpeg_way=way)
+    twice = flip_horizontally(once.data, jpeg_way=way)
 
     assert once.lossless
     assert twice.lossless
@@ -277,13 +288,14 @@ def test_jpeg_is_flipped_in_its_coefficients(options: dict[str, Any], mode: str,
     assert cv2.imdecode(np.frombuffer(once.data, np.uint8), cv2.IMREAD_UNCHANGED) is not None
 
 
+@pytest.mark.parametrize("way", Way)
 @pytest.mark.parametrize("size", [(96, 80), (101, 83)], ids=["exact", "encoded anew"])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_jpeg_mirrors_what_is_displayed(orientation: int, size: tuple[int, int]) -> None:
+def test_jpeg_mirrors_what_is_displayed(orientation: int, size: tuple[int, int], way: Way) -> None:
     source = encoded(photograph(*size), "JPEG", orientation=orientation, quality=95, icc_profile=PROFILE)
-    result = flip_horizontally(source)
+    result = flip_horizontally(source, jpeg_way=way)
 
-    assert result.lossless == (size == (96, 80))
+    assert result.lossless == (size == (96, 80) and way is not Way.REENCODING)
     assert_mirrored(result, source, tolerance=3 if result.lossless else 16)
     assert info(result.data)["icc_profile"] == PROFILE
     assert exif_tags(result.data) <= {0x0112}
@@ -300,19 +312,27 @@ def test_jpeg_of_an_odd_size_keeps_its_quantization_and_sampling() -> None:
     assert np.abs(difference).mean() < 1.5
 
 
-def test_cmyk_jpeg_is_encoded_anew() -> None:
+@pytest.mark.parametrize("way", Way)
+def test_cmyk_jpeg_is_flipped_without_loss_by_libturbojpeg_alone(way: Way) -> None:
     source = encoded(photograph(96, 80).convert("CMYK"), "JPEG", quality=95)
-    result = flip_horizontally(source)
-    assert not result.lossless
+    result = flip_horizontally(source, jpeg_way=way)
+    assert result.lossless == (way is Way.LIBTURBOJPEG)
     assert_mirrored(result, source, tolerance=12)
 
 
-def test_jpeg_without_jpeglib_is_encoded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jpeg, "jpeglib", None)
-    source = encoded(photograph(96, 80), "JPEG", quality=95)
-    result = flip_horizontally(source)
-    assert not result.lossless
-    assert_mirrored(result, source, tolerance=16)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_flip_is_coded_as_its_source(progressive: bool) -> None:
+    source = encoded(photograph(96, 80), "JPEG", progressive=progressive)
+    assert ("progressive" in info(flip_horizontally(source).data)) == progressive
+
+
+@pytest.mark.parametrize("way", LOSSLESS_WAYS)
+def test_damage_that_decoders_warn_of_is_flipped_as_they_show_it(way: Way) -> None:
+    good = encoded(photograph(96, 80), "JPEG", quality=95)
+    scan = good.index(b"\xff\xda") + 14
+    damaged = good[: scan + 900] + bytes(8) + good[scan + 908 :]
+    result = flip_horizontally(damaged, jpeg_way=way)
+    assert_mirrored(result, damaged, tolerance=40)  # where nothing is sure, decoders smooth in their own way
 
 
 def test_a_missing_temporary_directory_is_not_the_pictures_fault(
@@ -320,7 +340,7 @@ def test_a_missing_temporary_directory_is_not_the_pictures_fault(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(FileNotFoundError):
-        flip_horizontally(encoded(photograph(96, 80), "JPEG"))
+        flip_horizontally(encoded(photograph(96, 80), "JPEG"), jpeg_way=Way.JPEGLIB)
 
 
 def test_jpeg_thumbnail_is_dropped() -> None:
@@ -395,10 +415,11 @@ def test_a_png_that_is_whole_but_for_its_frame_is_exact(
     assert np.array_equal(np.asarray(decode(result.data).image), np.asarray(decode(source).image)[:, ::-1])
 
 
-def test_a_jpeg_with_padding_between_its_segments_is_flipped_in_its_coefficients() -> None:
+@pytest.mark.parametrize("way", LOSSLESS_WAYS)
+def test_a_jpeg_with_padding_between_its_segments_is_flipped_in_its_coefficients(way: Way) -> None:
     plain = encoded(photograph(96, 80), "JPEG")
-    assert flip_horizontally(padded_segments(plain)) == flip_horizontally(plain)
-    assert flip_horizontally(plain).lossless
+    assert flip_horizontally(padded_segments(plain), jpeg_way=way) == flip_horizontally(plain, jpeg_way=way)
+    assert flip_horizontally(plain, jpeg_way=way).lossless
 
 
 FALLBACKS: list[tuple[str, str, dict[str, Any], int]] = [
@@ -449,21 +470,24 @@ def test_a_png_of_too_many_samples_is_flipped_as_it_decodes(
     assert np.array_equal(np.asarray(decode(result.data).image), np.asarray(decode(source).image)[:, ::-1])
 
 
+@pytest.mark.parametrize("way", LOSSLESS_WAYS)
 @pytest.mark.parametrize(("subsampling", "blocks"), [("4:4:4", 3 * 12 * 10), ("4:2:0", 12 * 10 + 2 * 6 * 5)])
 def test_a_jpeg_of_too_many_coefficients_is_encoded_anew(
-    subsampling: str, blocks: int, monkeypatch: pytest.MonkeyPatch
+    subsampling: str, blocks: int, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = encoded(photograph(96, 80), "JPEG", quality=95, subsampling=subsampling)
     monkeypatch.setattr(jpeg, "MAX_COEFFICIENT_BYTES", blocks * 64 * 2)
-    assert flip_horizontally(source).lossless
+    assert flip_horizontally(source, jpeg_way=way).lossless
     monkeypatch.setattr(jpeg, "MAX_COEFFICIENT_BYTES", blocks * 64 * 2 - 1)
-    result = flip_horizontally(source)
+    result = flip_horizontally(source, jpeg_way=way)
     assert not result.lossless
     assert_mirrored(result, source, tolerance=16)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_what_decodes_is_flipped_wherever_it_is_damaged(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "way"), [("PNG", Way.LIBTURBOJPEG), ("WEBP", Way.LIBTURBOJPEG), *(("JPEG", way) for way in Way)]
+)
+def test_what_decodes_is_flipped_wherever_it_is_damaged(kind: str, way: Way) -> None:
     good = encoded(photograph(96, 80), kind)
     rng, flipped = np.random.default_rng(4), 0
     for at in [*range(40), *rng.integers(0, len(good), 60), *range(len(good) - 20, len(good))]:
@@ -473,7 +497,7 @@ def test_what_decodes_is_flipped_wherever_it_is_damaged(kind: str) -> None:
             decoded = decode(bytes(bad))
         except ImageError:
             continue
-        result = flip_horizontally(bytes(bad))
+        result = flip_horizontally(bytes(bad), jpeg_way=way)
         assert (result.width, result.height) == (decoded.width, decoded.height)
         assert decode(result.data).image.size == decoded.image.size
         flipped += 1
