@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from rich.markup import escape
 
 from services.console.client import LabelerClient
 from services.console.connection import labeler
+from services.console.file_names import as_text, shown
+from services.console.folder_walk import PassedOver
 from services.console.import_folder import MAX_FILE_BYTES, Folder, Picture, read_folder
 from services.console.output import print_json, results
 from services.console.progress import progress_bars
@@ -20,7 +23,7 @@ from shared.errors import EvenskinError, ImageTooLarge, InvalidRequest, first_er
 UPLOADS = 8  # pictures on their way at a time: keeps the server's cores busy, and little memory
 UPLOAD_TRIES = 4  # of one picture while the service is overloaded
 PAUSE_S = 1.0  # seconds before an overloaded service is asked again
-SHOWN_REFUSALS = 20  # refusals listed one by one for a person; --json has all
+SHOWN = 20  # refusals, and files passed over, listed one by one for a person; --json has all
 
 
 @dataclass
@@ -30,7 +33,7 @@ class Imported:
     new: int = 0
     already_there: int = 0
     copies: int = 0
-    passed_over: int = 0
+    passed_over: list[PassedOver] = field(default_factory=list)
     refused: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -41,18 +44,20 @@ async def import_folder(
     folder = read_folder(directory)
     async with labeler(home, url) as (client, _):
         outcome = await upload_folder(client, folder, complete=complete)
+    others = [(as_text(each.path.relative_to(directory)), each.reason) for each in outcome.passed_over]
     if json_output:
         print_json(
             {
                 "imported": outcome.new,
                 "already_there": outcome.already_there,
                 "copies": outcome.copies,
-                "passed_over": outcome.passed_over,
+                "passed_over": len(outcome.passed_over),
+                "passed_over_files": [{"path": path, "reason": reason} for path, reason in others],
                 "refused": outcome.refused,
             }
         )
     else:
-        _print_outcome(outcome)
+        _print_outcome(outcome, others)
     return 1 if outcome.refused else 0
 
 
@@ -70,17 +75,25 @@ async def upload_folder(client: LabelerClient, folder: Folder, *, complete: bool
     return outcome
 
 
-def _print_outcome(outcome: Imported) -> None:
+def _print_outcome(outcome: Imported, others: list[tuple[str, str]]) -> None:
     console = results()
     console.print(
         f"{outcome.new:,} imported, {outcome.already_there:,} already there, {len(outcome.refused):,} refused"
-        f" ({count(outcome.passed_over, 'other file')} passed over,"
+        f" ({count(len(others), 'other file')} passed over,"
         f" {count(outcome.copies, 'copy', 'copies')} in a second folder)."
     )
-    for refusal in outcome.refused[:SHOWN_REFUSALS]:
-        console.print(f"  {escape(refusal['path'])}: {escape(refusal['reason'])} \\[{refusal['code']}]", soft_wrap=True)
-    if len(outcome.refused) > SHOWN_REFUSALS:
-        console.print(f"  and {len(outcome.refused) - SHOWN_REFUSALS:,} more; --json lists them all.")
+    _print_some(f"{refusal['path']}: {refusal['reason']} [{refusal['code']}]" for refusal in outcome.refused)
+    if others:
+        console.print("Passed over:")
+        _print_some(f"{path}: {reason}" for path, reason in others)
+
+
+def _print_some(lines: Iterable[str]) -> None:
+    every = list(lines)
+    for line in every[:SHOWN]:
+        results().print(f"  {escape(line)}", soft_wrap=True)
+    if len(every) > SHOWN:
+        results().print(f"  and {len(every) - SHOWN:,} more; --json lists them all.")
 
 
 async def _upload_all(client: LabelerClient, folder: Folder, outcome: Imported, *, complete: bool) -> None:
@@ -105,11 +118,11 @@ async def _upload(client: LabelerClient, picture: Picture, root: Path, outcome: 
     labels = {str(name): severity.label if severity else None for name, severity in picture.labels.items()}
     try:
         data = await asyncio.to_thread(read_picture, picture.path)
-        _, new = await _add(client, data, picture.path.name, labels, complete)
+        _, new = await _add(client, data, shown(picture.path.name), labels, complete)
     except EvenskinError as error:
         if not _is_refusal(error):
             raise
-        path = picture.path.relative_to(root).as_posix()
+        path = as_text(picture.path.relative_to(root).as_posix())
         outcome.refused.append({"path": path, "code": error.code, "reason": error.message})
         return
     if new:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.markup import escape
 from services.console.client import ModelClient
 from services.console.commands.importing import read_picture
 from services.console.connection import labeler, model_server
+from services.console.file_names import as_text, shown
 from services.console.output import error_lines, print_json, progress, results
 from services.console.tables import models_table, prediction_table
 from shared.documents.models import LiveModelDocument
@@ -23,10 +25,7 @@ PREDICTIONS = 4  # on their way at a time
 
 async def predict(files: Sequence[Path], *, home: Path | None, url: str | None, json_output: bool) -> int:
     """Ask the live model about pictures. One that it cannot read does not stop the others."""
-    for path in files:
-        if not path.is_file():
-            what = "is not a file" if path.exists() else "does not exist"
-            raise InvalidRequest(f"'{path}' {what}.", advice="Name JPEG, PNG, WebP or HEIC files.")
+    _check_files(files)
     async with model_server(home, url) as client:
         places = asyncio.Semaphore(PREDICTIONS)
         answers = await asyncio.gather(*(_predict(client, path, places) for path in files))
@@ -35,14 +34,21 @@ async def predict(files: Sequence[Path], *, home: Path | None, url: str | None, 
         print_json({"predictions": [_entry(*pair) for pair in zip(files, answers, strict=True)]})
     for path, answer in zip(files, answers, strict=True):
         if isinstance(answer, EvenskinError):
-            named = type(answer)(f"{path}: {answer.message}", advice=answer.advice)
+            named = type(answer)(f"{shown(path)}: {answer.message}", advice=answer.advice)
             named.code = answer.code
             progress().print(escape(error_lines(named)), end="", soft_wrap=True)
         elif not json_output:
-            results().print(prediction_table(answer, title=str(path)))
+            results().print(prediction_table(answer, title=escape(shown(path))))
     if not failures:
         return 0
     return 1 if any(failure.exit_status == 1 for failure in failures) else 2
+
+
+def _check_files(files: Sequence[Path]) -> None:
+    for path in files:
+        if not os.path.isfile(path):
+            what = "is not a file" if os.path.exists(path) else "does not exist, or is out of reach"
+            raise InvalidRequest(f"'{shown(path)}' {what}.", advice="Name JPEG, PNG, WebP, HEIC or AVIF files.")
 
 
 async def _predict(client: ModelClient, path: Path, places: asyncio.Semaphore) -> Prediction | EvenskinError:
@@ -61,8 +67,8 @@ async def _predict(client: ModelClient, path: Path, places: asyncio.Semaphore) -
 
 def _entry(path: Path, answer: Prediction | EvenskinError) -> dict[str, Any]:
     if isinstance(answer, EvenskinError):
-        return {"file": str(path), "error": answer.problem()}
-    return {"file": str(path), **answer.json_object()}
+        return {"file": as_text(path), "error": answer.problem()}
+    return {"file": as_text(path), **answer.json_object()}
 
 
 async def list_models(*, home: Path | None, url: str | None, json_output: bool) -> int:

@@ -376,7 +376,25 @@ def test_a_folder_is_imported_once(run: Invoke, told: FakeServer, folder: Path) 
     assert {} in labels
     assert all(image["complete"] for image in told.images.values())
     again = run("import", folder, "--json")
-    assert again.json == {"imported": 0, "already_there": 4, "copies": 0, "passed_over": 1, "refused": []}
+    assert again.json == {
+        "imported": 0,
+        "already_there": 4,
+        "copies": 0,
+        "passed_over": 1,
+        "passed_over_files": [{"path": "clear/notes.txt", "reason": "no picture, by its ending"}],
+        "refused": [],
+    }
+
+
+def test_names_that_are_no_text_are_told_as_text(run: Invoke, told: FakeServer, folder: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/clear/caf\xe9\n.png"))
+    odd.touch()
+    ran = run("import", folder, "--json")
+    assert ran.status == 1
+    assert [entry["path"] for entry in ran.json["refused"]] == [r"clear/caf\xe9\n.png"]
+    assert r"caf\xe9\n.png" in run("import", folder).out
+    (answer,) = run("predict", odd, "--json").json["predictions"]
+    assert answer["file"].endswith(r"clear/caf\xe9\n.png")
 
 
 def test_an_import_may_be_incomplete(run: Invoke, told: FakeServer, folder: Path) -> None:

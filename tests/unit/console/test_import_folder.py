@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from services.console.import_folder import read_folder
+from services.console.file_names import shown
+from services.console.import_folder import Folder, read_folder
 from shared.errors import InvalidRequest, UnknownCondition, UnknownSeverity
 from shared.taxonomy import Condition, Severity
 
@@ -16,6 +20,10 @@ def put(root: Path, name: str, data: bytes | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(name.encode() if data is None else data)
     return path
+
+
+def passed_over(folder: Folder) -> dict[str, str]:
+    return {shown(each.path.relative_to(folder.root)): each.reason for each in folder.passed_over}
 
 
 def test_folders_say_condition_and_severity(tmp_path: Path) -> None:
@@ -88,7 +96,93 @@ def test_hidden_and_other_files_are_counted_not_taken(tmp_path: Path) -> None:
     put(tmp_path, ".git/config")
     folder = read_folder(tmp_path)
     assert len(folder.pictures) == 1
-    assert folder.passed_over == 4
+    assert passed_over(folder) == {
+        ".git": "hidden",
+        "README.md": "no picture, by its ending",
+        "acne/mild/.DS_Store": "hidden",
+        "acne/mild/notes.txt": "no picture, by its ending",
+    }
+
+
+def test_what_systems_leave_behind_is_passed_over_wherever_it_lies(tmp_path: Path) -> None:
+    kept = put(tmp_path, "acne/mild/a.png")
+    left = ["__MACOSX/acne/mild/._a.png", "acne/@eaDir/a.png/thumb.jpg", "acne/mild/.@__thumb/a.png"]
+    left += ["acne/mild/Thumbs.db", "acne/mild/._a.png", "clear/desktop.ini", "Thumbs.db"]
+    for name in left:
+        put(tmp_path, name)
+    folder = read_folder(tmp_path)
+    assert [path for path, _ in folder] == [kept]
+    assert set(passed_over(folder)) == {
+        "__MACOSX",
+        "acne/@eaDir",
+        "acne/mild/.@__thumb",
+        "acne/mild/Thumbs.db",
+        "acne/mild/._a.png",
+        "clear/desktop.ini",
+        "Thumbs.db",
+    }
+    assert set(passed_over(folder).values()) == {"a system's own file"}
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jpe", "avif", "hif", "heif", "heic", "JPG"])
+def test_every_ending_of_a_picture_that_is_read_is_known(tmp_path: Path, ending: str) -> None:
+    path = put(tmp_path, f"acne/a.{ending}")
+    assert [path for path, _ in read_folder(tmp_path)] == [path]
+
+
+def test_names_may_hold_any_bytes(tmp_path: Path) -> None:
+    odd = [b"caf\xe9.png", b"two\nlines.png", "γ.png".encode(), b"\x1b[31m.txt"]
+    (tmp_path / "acne").mkdir()
+    for name in odd:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/acne/" + name)).write_bytes(name)
+    folder = read_folder(tmp_path)
+    assert sorted(shown(path.name) for path, _ in folder) == [r"caf\xe9.png", r"two\nlines.png", "γ.png"]
+    assert list(passed_over(folder)) == [r"acne/\x1b[31m.txt"]
+
+
+def test_a_folder_whose_name_is_odd_is_named(tmp_path: Path) -> None:
+    put(tmp_path, os.fsdecode(b"n\xe9s/a.png"), b"picture")
+    with pytest.raises(UnknownCondition, match=r"n\\xe9s"):
+        read_folder(tmp_path)
+
+
+def test_folders_may_be_nested_deeper_than_functions(tmp_path: Path) -> None:
+    put(tmp_path, "acne/mild/a.png")
+    at = os.open(tmp_path / "acne" / "mild", os.O_RDONLY)
+    for _ in range(1800):
+        os.mkdir("d", dir_fd=at)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = deeper
+    os.close(at)
+    try:
+        assert len(read_folder(tmp_path).pictures) == 1
+    finally:  # deeper than what clears temporary folders away
+        subprocess.run(["rm", "-rf", tmp_path / "acne"], check=True)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "acne/mild/a.png")
+    real = os.scandir
+
+    def scandir(path: Path) -> object:
+        if path.name == "mild":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InvalidRequest, match=r"mild' cannot be read: Permission denied"):
+        read_folder(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_left_to_its_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = put(tmp_path, "acne/a.png", b"same"), put(tmp_path, "acne/b.png", b"also")
+
+    def read_bytes(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert [path for path, _ in read_folder(tmp_path)] == [one, other]
 
 
 def test_variants_of_our_own_export_are_not_originals(tmp_path: Path) -> None:
@@ -96,7 +190,7 @@ def test_variants_of_our_own_export_are_not_originals(tmp_path: Path) -> None:
     put(tmp_path, "acne/mild/0c5a2f6e-5d9e-4f5c-9a57-9d1f6c6f2a10_hflip.png")
     folder = read_folder(tmp_path)
     assert [path for path, _ in folder] == [source]
-    assert folder.passed_over == 1
+    assert list(passed_over(folder).values()) == ["an augmented copy from an export"]
 
 
 def test_a_picture_without_a_condition_is_refused(tmp_path: Path) -> None:
@@ -118,7 +212,7 @@ def test_links_out_of_the_tree_are_not_followed(tmp_path: Path) -> None:
     (root / "clear" / "loop").symlink_to(root)
     folder = read_folder(root)
     assert [picture.path for picture in folder.pictures] == [inside]
-    assert folder.passed_over == 4
+    assert set(passed_over(folder)) == {"acne/mild/broken.png", "acne/mild/link.png", "clear/loop", "redness"}
 
 
 def test_the_same_face_in_two_folders_is_one_picture_with_both_labels(tmp_path: Path) -> None:
