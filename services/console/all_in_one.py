@@ -33,6 +33,8 @@ SERVICES: dict[str, tuple[str, str]] = {
 """Package and settings class of each service. labeler-api first: its schema must be there before events come."""
 
 ALL = tuple(SERVICES)
+_REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+"""Where a service is reached that listens on every address: those that say so are nobody's address everywhere."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ async def all_in_one(
 
 
 def _url(started: dict[str, Service], name: str) -> str | None:
-    return f"http://{started[name].settings.host}:{started[name].port}" if name in started else None
+    if name not in started:
+        return None
+    host = _REACHED.get(started[name].settings.host, started[name].settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{started[name].port}"
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ also a problem document on stdout.
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -344,6 +345,9 @@ def _print_usage_error(error: Any, json_output: bool) -> int:
 
 def main() -> None:
     """Entry point of the `evenskin` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every terminal has every character
     sys.exit(invoke(sys.argv[1:]))
 
 

@@ -386,6 +386,26 @@ def test_a_folder_is_imported_once(run: Invoke, told: FakeServer, folder: Path) 
     }
 
 
+@pytest.mark.parametrize("name", [":smile:.png", "[red].png", "[bold].png"])
+def test_names_are_shown_as_they_are(run: Invoke, told: FakeServer, folder: Path, name: str) -> None:
+    (folder / "clear" / name).touch()
+    assert f"clear/{name}: " in run("import", folder).out
+    assert f"{name}: " in run("predict", folder / "clear" / name, "--url", told.url).err
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["plan", "200"], ["models", "list"]])
+def test_a_terminal_without_every_character_ends_no_command(told: FakeServer, arguments: list[str]) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "services.console.cli", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "EVENSKIN_LABELER_URL": told.url, "PYTHONPATH": str(_root())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.isascii()
+
+
 def test_names_that_are_no_text_are_told_as_text(run: Invoke, told: FakeServer, folder: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(folder) + b"/clear/caf\xe9\n.png"))
     odd.touch()
