@@ -97,7 +97,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+            return web.Response(status=_CLIENT_GONE)  # nobody reads it; it is counted and logged as what it is
         log.exception("request_crashed", path=request.path)
         return problem_response(EvenskinError("Something went wrong on our side.", advice="Try again; then tell us."))
 

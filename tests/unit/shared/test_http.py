@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ from shared.http import (
 )
 from shared.metrics import MetricRegistry, ServiceMetrics
 from shared.tracing import current_correlation_id, current_traceparent, trace_id
+from tests.eventually import LIMIT_S
 
 
 class Shape(BaseModel):
@@ -235,6 +237,38 @@ async def test_a_request_belongs_to_its_caller_or_to_itself() -> None:
         for path, status in (("crash", 500), ("stream", 200), ("away", 302)):
             async with client.get(f"/v1/things/{path}", headers=sent, allow_redirects=False) as answer:
                 assert (answer.status, answer.headers["X-Correlation-ID"]) == (status, "c-1")
+
+
+async def test_a_caller_who_leaves_in_the_middle_is_no_crash() -> None:
+    registry, left = MetricRegistry(), asyncio.Event()
+    app = web.Application(middlewares=[request_observer("test", ServiceMetrics(registry, "test")), problems])
+
+    async def download(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(bytes(65536))
+        finally:
+            left.set()
+
+    app.router.add_get("/download", download)
+    runner = web.AppRunner(app)  # aiohttp's test server would cancel the handler
+    await runner.setup()
+    labels = {"method": "GET", "route": "/download", "status": "499"}
+    with capture_logs() as logs:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            reader, writer = await asyncio.open_connection(*runner.addresses[0])
+            writer.write(b"GET /download HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readline()
+            writer.transport.abort()
+            async with asyncio.timeout(LIMIT_S):
+                await left.wait()
+        finally:
+            await runner.cleanup()
+    assert registry.get_sample_value("evenskin_http_requests_total", labels) == 1
+    assert [line["event"] for line in logs if line["log_level"] in ("warning", "error")] == []
 
 
 async def test_requests_are_counted_by_template_and_logged_once() -> None:
