@@ -74,6 +74,12 @@ class InvalidTarget(InvalidRequest):
     code = "invalid_target"
 
 
+class PlanTooLarge(InvalidRequest):
+    """A rebalance would ask for more images than EVENSKIN_MAX_SLOTS."""
+
+    code = "plan_too_large"
+
+
 class OverBudget(EvenskinError):
     """The worst cost of a campaign is above the budget it was given."""
 

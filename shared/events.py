@@ -213,7 +213,8 @@ class CampaignChange(StrEnum):
 class RebalanceChangeRequested(Event):
     """Pause, resume or cancel a campaign.
 
-    While it is paused nothing is asked for, and what is under way still counts. One that has ended is left as it is.
+    While it is paused nothing more is asked for, and what is under way still counts: at most so many images as
+    EVENSKIN_REQUESTS_UNDER_WAY says. One that has ended is left as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from services.labeler_api.campaigns.closing import Closer
+from services.labeler_api.campaigns.portions import Portions
 from services.labeler_api.campaigns.reconciler import Reconciler
 from services.labeler_api.handlers import HANDLERS
 from services.labeler_api.ledger.database import Database
@@ -34,6 +35,7 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
     database = Database(settings.database)
     relay = Relay(database, bus)
     closer = Closer(database, blobs, settings, relay)
+    portions = Portions(database, settings, relay)
     reconciler = Reconciler(database, settings, relay)
     group = GroupCommit(database)
     ledger = Ledger(
@@ -41,7 +43,7 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
         group,
         blobs,
         settings,
-        on_change=(relay.wake, closer.wake),
+        on_change=(relay.wake, portions.wake, closer.wake),
         admission=PixelAdmission(settings.decode_pixels),
     )
     registry = MetricRegistry()
@@ -71,7 +73,7 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
             prefetch=PREFETCH,
             settings=settings,
         ),
-        loops={"relay": relay.run, "closer": closer.run, "reconciler": reconciler.run},
+        loops={"relay": relay.run, "portions": portions.run, "closer": closer.run, "reconciler": reconciler.run},
         configure_http=LabelerHttp(ledger, bus).configure,
         resources=[ledger_open()],
         ready=database.check,

@@ -24,8 +24,13 @@ class LabelerSettings(Settings):
     """Quality that images are asked for with; absent: the generator's own, or the model's default."""
     images_per_minute: Annotated[float, stated(unit="images a minute")] = Field(default=50.0, gt=0)
     """Pace that plans reckon with: the provider's rate limit."""
+    max_slots: Annotated[int, stated(unit="images")] = Field(default=100_000, ge=1)
+    """Images that one rebalance may ask for; a plan of more is rejected as `plan_too_large`."""
+    requests_under_way: Annotated[int, stated(unit="requests")] = Field(default=200, ge=1, le=10_000)
+    """Image requests of a campaign that are under way at most, and are still carried out after a pause; more than all
+    generators make at a time."""
     request_deadline_s: Seconds = Field(default=900.0, gt=0)
-    """Time after which an unanswered image request is sent again."""
+    """Time after which an unanswered image request is sent again, beside the time that it waits its turn."""
     augment_deadline_s: Seconds = Field(default=120.0, gt=0)
     """Time after which an accepted image without its variants is sent again."""
     training_deadline_s: Seconds = Field(default=3600.0, gt=0)

@@ -56,7 +56,7 @@ class SlotCounts(Document):
     total: Count
     counted: Count = Field(description="Slots whose image is accepted and augmented.")
     failed: Count = Field(description="Slots that used up their attempts.")
-    open: Count = Field(description="Slots that still wait for their image.")
+    open: Count = Field(description="Slots that still wait for their image, asked for or not yet.")
 
 
 class EpochDocument(Document):

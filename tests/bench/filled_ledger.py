@@ -89,6 +89,7 @@ async def _copy(connection: asyncpg.Connection, table: str, rows: Iterable[dict[
 def _campaign(campaign_id: UUID, total: int, now: float) -> dict[str, Any]:
     return {
         "sequence": 1, "id": campaign_id, "state": CampaignState.MET, "targets": "{}", "quotas": "[]", "total": total,
+        "slots_made": total,
         "review": "auto", "max_attempts": 3, "price_micro_usd": 30_000, "committed_micro_usd": 30_000 * total,
         "correlation_id": str(uuid4()), "created_at": now, "met_at": now,
     }  # fmt: skip

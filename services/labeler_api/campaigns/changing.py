@@ -8,9 +8,8 @@ import structlog
 
 from services.labeler_api.campaigns.campaign import CampaignState, CancelAsked, Happening, PauseAsked, ResumeAsked
 from services.labeler_api.campaigns.closing import apply_to_campaign
-from services.labeler_api.campaigns.filling import apply_to_slot
+from services.labeler_api.campaigns.portions import give_up, give_up_unmade, lock_waiting
 from services.labeler_api.campaigns.rows import campaign_row
-from services.labeler_api.campaigns.slot import RESERVED, CampaignCancelled
 from services.labeler_api.ledger.outbox import storable
 from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.settings import LabelerSettings
@@ -30,8 +29,8 @@ async def change(
     transaction: Transaction, campaign_id: UUID, asked: CampaignChange, reason: str | None, settings: LabelerSettings
 ) -> None:
     """Pause, resume or cancel a campaign; where it stands so already, nothing happens. Raises NotFound, Conflict."""
-    # Slots before their campaign, as everybody locks them. One that is reopened meanwhile is left to the reconciler.
-    waiting = await transaction.lock_slots_of(campaign_id, RESERVED) if asked is CampaignChange.CANCEL else []
+    # Slots before their campaign, as everybody locks them.
+    waiting = await lock_waiting(transaction, campaign_id) if asked is CampaignChange.CANCEL else []
     row = await campaign_row(transaction, campaign_id)
     if row["state"] == _BECOMES[asked]:
         return
@@ -40,8 +39,9 @@ async def change(
             f"A campaign that is {row['state']} cannot be {_BECOMES[asked]}.",
             advice="Only one that is running or paused can be changed.",
         )
-    for slot in waiting:  # at once: whoever asks for a new campaign now finds nothing reserved for this one
-        await apply_to_slot(transaction, slot, CampaignCancelled(), settings)
+    if asked is CampaignChange.CANCEL:  # a first portion at once: of most campaigns nothing is reserved any more
+        await give_up_unmade(transaction, row)
+        await give_up(transaction, waiting, settings)
     log.info("campaign_changed", campaign_id=str(campaign_id), state=row["state"], reason=row["reason"])
 
 

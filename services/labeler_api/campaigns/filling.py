@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from uuid import UUID
 
 from services.labeler_api.campaigns.booking import book
 from services.labeler_api.campaigns.requests import request_message
@@ -13,7 +14,9 @@ from services.labeler_api.campaigns.subjects import subject_of
 from services.labeler_api.ledger.tables import slot_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.settings import LabelerSettings
-from shared.taxonomy import Condition
+from shared.taxonomy import Condition, Severity
+
+QUEUED_CAMPAIGNS = 2  # whose requests may all wait in one queue: with more, some are sent twice, which is harmless
 
 
 async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening, settings: LabelerSettings) -> None:
@@ -25,7 +28,15 @@ async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening
     after, effects = decide(slot, happening, campaign)
     if changes := _changes(row, slot, after, effects, settings):
         transaction.update(slot_table, row, **changes)
-    _count(transaction, row, effects)
+    count_slots(
+        transaction,
+        row["campaign_id"],
+        Condition(row["condition"]),
+        Severity(row["severity"]),
+        reserved=effects.reserved,
+        counted=effects.counted,
+        failed=effects.failed,
+    )
     await book(transaction, row["campaign_id"], paid=effects.paid_micro_usd, committed=effects.committed_micro_usd)
     if effects.request:
         transaction.emit(request_message(row, settings))
@@ -39,7 +50,7 @@ def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: La
     if effects.postpone:  # past: the reconciler asks for it as soon as the campaign asks for anything
         due = 0.0
     elif moves:
-        due = request_due(row["position"], settings) if effects.request else None
+        due = request_due(settings) if effects.request else None
     # Always the same columns, so that the slots of a group are written in one statement.
     changes: dict[str, Any] = {
         "state": after.state.value,
@@ -57,19 +68,30 @@ def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: La
     return changes
 
 
-def request_due(position: int, settings: LabelerSettings) -> float:
+def request_due(settings: LabelerSettings) -> float:
     """When a request that is sent now is overdue, seconds since the epoch.
 
-    `position`: of its slot in the campaign. It may wait its turn behind those before it, at the provider's pace.
+    It may wait its turn, at the provider's pace, behind all that may be under way, of its campaign and of another one.
     """
-    return time.time() + settings.request_deadline_s + position * 60 / settings.images_per_minute
+    queued = QUEUED_CAMPAIGNS * settings.requests_under_way
+    return time.time() + settings.request_deadline_s + queued * 60 / settings.images_per_minute
 
 
-def _count(transaction: Transaction, row: Row, effects: Effects) -> None:
-    kind = f"{row['condition']}/{row['severity']}"
+def count_slots(
+    transaction: Transaction,
+    campaign_id: UUID,
+    condition: Condition,
+    severity: Severity,
+    *,
+    reserved: int = 0,
+    counted: int = 0,
+    failed: int = 0,
+) -> None:
+    """Add to the counters of slots that stand for one condition and severity."""
+    kind = f"{condition}/{int(severity)}"
     changes = {
-        f"reserved/{row['condition']}": effects.reserved,
-        f"campaign/{row['campaign_id']}/{SlotState.COUNTED}/{kind}": effects.counted,
-        f"campaign/{row['campaign_id']}/{SlotState.FAILED}/{kind}": effects.failed,
+        f"reserved/{condition}": reserved,
+        f"campaign/{campaign_id}/{SlotState.COUNTED}/{kind}": counted,
+        f"campaign/{campaign_id}/{SlotState.FAILED}/{kind}": failed,
     }
     transaction.count({name: change for name, change in changes.items() if change})

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.labeler_api.campaigns.prices import budget_micro_usd, first_cost, micro_usd, usd, worst_cost
 from services.labeler_api.settings import LabelerSettings
 from shared.documents.rebalances import PlanDocument, QuotaDocument
+from shared.errors import PlanTooLarge
 from shared.events import RebalanceRequested
-from shared.taxonomy import Condition, Severity, split_over_severities
+from shared.taxonomy import Condition, Severity, parse_severity, split_over_severities
 
 PLANNED_ON = ("shows/accepted/", "reserved/")
 """Prefixes of the counters that a plan looks at. They are read at one moment: between two looks, an image could leave
@@ -28,6 +29,23 @@ class Quota:
     def document(self) -> dict[str, Any]:
         """As it is kept with its campaign."""
         return {"condition": self.condition.value, "severity": self.severity.label, "count": self.count}
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Quota:
+        """The quota that is kept so."""
+        return cls(Condition(document["condition"]), parse_severity(document["severity"]), document["count"])
+
+
+def between(quotas: Sequence[Quota], first: int, end: int) -> tuple[Quota, ...]:
+    """What the slots from position `first` up to, and without, `end` are for. Slots fill the quotas one by one."""
+    shares = []
+    begin = 0
+    for quota in quotas:
+        count = min(end, begin + quota.count) - max(first, begin)
+        if count > 0:
+            shares.append(replace(quota, count=count))
+        begin += quota.count
+    return tuple(shares)
 
 
 @dataclass(frozen=True)
@@ -79,16 +97,22 @@ def plan_for(totals: Mapping[str, int], request: RebalanceRequested, settings: L
     """What a request would do now. `totals`: of the counters in PLANNED_ON.
 
     Images that running campaigns are still getting count as there. Raises UnknownCondition, InvalidTarget,
-    InvalidRequest.
+    InvalidRequest, and PlanTooLarge where it would ask for more images than one campaign may.
     """
     have = {c: totals.get(f"shows/accepted/{c}", 0) + totals.get(f"reserved/{c}", 0) for c in Condition}
-    return make_plan(
+    plan = make_plan(
         request.target_of(),
         have,
         price_micro_usd=micro_usd(settings.image_price_usd),
         max_attempts=request.max_attempts,
         max_cost_micro_usd=budget_micro_usd(request.max_cost_usd),
     )
+    if plan.total > settings.max_slots:
+        raise PlanTooLarge(
+            f"The rebalance would ask for {plan.total} images; one may ask for {settings.max_slots}.",
+            advice="Lower the targets, or raise EVENSKIN_MAX_SLOTS of labeler-api.",
+        )
+    return plan
 
 
 def make_plan(

@@ -1,4 +1,4 @@
-"""The reconciler: what went unanswered past its deadline is asked for again (invariant 10); the cancelled is given up.
+"""The reconciler: what went unanswered past its deadline is asked for again (invariant 10).
 
 Asking again is harmless: image ids, variants and training runs follow from what was asked.
 """
@@ -15,7 +15,7 @@ from services.labeler_api.campaigns.campaign import CampaignState, TrainingOverd
 from services.labeler_api.campaigns.closing import apply_to_campaign, publish_again
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.reviews import image_labeled
-from services.labeler_api.campaigns.slot import RESERVED, CampaignCancelled, RequestOverdue
+from services.labeler_api.campaigns.slot import RequestOverdue
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.outbox import SOURCE, on_trace
 from services.labeler_api.ledger.relay import Relay
@@ -26,7 +26,7 @@ from shared.message import Message
 
 log = structlog.get_logger(__name__)
 
-BATCH = 500  # rows of one round: the next round takes the rest
+BATCH = 200  # rows of one transaction, which is how long the event loop is held: the next one takes the rest
 INBOX_KEPT_S = 14 * 24 * 3600.0  # seconds: longer than a message stays in any queue
 
 
@@ -56,7 +56,6 @@ class Reconciler:
     async def reconcile(self) -> int:
         """One round. Returns how many messages were sent again."""
         sent = 0
-        await self._give_up_cancelled()
         for round_ in (self._requests, self._augmentations, self._trainings):
             while (batch := await self._database.write(round_)) > 0:
                 sent += batch
@@ -67,20 +66,6 @@ class Reconciler:
         if sent:
             log.info("work_requested_again", messages=sent)
         return sent
-
-    async def _give_up_cancelled(self) -> None:
-        """Fail what cancelled campaigns do not have yet, some slots at a time: nothing waits for all of them."""
-        waiting = slot_table.c.state.in_([state.value for state in RESERVED])
-        cancelled = campaign_table.c.state == CampaignState.CANCELLED.value
-
-        async def give_up(transaction: Transaction) -> int:
-            slots = await transaction.lock_where(slot_table, waiting & cancelled, BATCH)
-            for slot in slots:
-                await apply_to_slot(transaction, slot, CampaignCancelled(), self._settings)
-            return len(slots)
-
-        while await self._database.write(give_up) == BATCH:
-            pass
 
     async def _requests(self, transaction: Transaction) -> int:
         asks = campaign_table.c.state == CampaignState.RUNNING.value  # not while it is paused

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from services.labeler_api.campaigns.campaign import Campaign, CampaignState, Terms
+from services.labeler_api.campaigns.plan import Quota, between
 from services.labeler_api.campaigns.slot import Slot, SlotState
 from services.labeler_api.ledger.transaction import Row, Transaction
 from shared.errors import NotFound
@@ -37,6 +38,11 @@ def campaign_in(row: Row) -> Campaign:
         reason=row["reason"],
         awaits_model=row["model_due_at"] is not None,
     )
+
+
+def quotas_in(row: Row, first: int, end: int) -> tuple[Quota, ...]:
+    """What a campaign's slots from position `first` up to, and without, `end` are for. `row`: the campaign's."""
+    return between([Quota.of_document(document) for document in row["quotas"]], first, end)
 
 
 async def campaign_row(transaction: Transaction, campaign_id: UUID) -> Row:

@@ -1,24 +1,21 @@
-"""Starting a campaign: it is planned, its images are reserved, its slots are made, and each asks for its image."""
+"""Starting a campaign: it is planned, all its images are reserved, and the first portion of them is asked for."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.campaigns.campaign import CampaignState
-from services.labeler_api.campaigns.filling import request_due
+from services.labeler_api.campaigns.filling import count_slots
 from services.labeler_api.campaigns.plan import PLANNED_ON, Plan, plan_for
+from services.labeler_api.campaigns.portions import request_portion
 from services.labeler_api.campaigns.prices import fits_budget, usd
-from services.labeler_api.campaigns.requests import image_requested
-from services.labeler_api.campaigns.slot import SlotState
-from services.labeler_api.campaigns.subjects import subject_of
 from services.labeler_api.ledger import outbox
-from services.labeler_api.ledger.tables import campaign_table, slot_table
+from services.labeler_api.ledger.tables import campaign_table
 from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.settings import LabelerSettings
 from shared.errors import OverBudget
@@ -38,7 +35,7 @@ async def is_known(where: AsyncConnection | Transaction, campaign_id: UUID) -> b
 async def start(
     transaction: Transaction, request: RebalanceRequested, message: Message, settings: LabelerSettings
 ) -> None:
-    """Start a campaign: its slots, and a request for each. The same campaign id again changes nothing.
+    """Start a campaign: its first slots, and a request for each. The same campaign id again changes nothing.
 
     Raises OverBudget, and what `plan_for` raises.
     """
@@ -55,11 +52,9 @@ async def start(
         )
     state = CampaignState.RUNNING if plan.total else CampaignState.CLOSING
     transaction.insert(campaign_table, [_campaign_row(request, message, plan, state)])
-    slots = _slot_rows(request.campaign_id, plan, settings)
-    transaction.insert(slot_table, slots)
-    asked = (image_requested({**slot, "price_micro_usd": plan.price_micro_usd}, settings) for slot in slots)
-    transaction.emit(*(message.caused(request, source=outbox.SOURCE) for request in asked))
-    transaction.count(Counter(f"reserved/{slot['condition']}" for slot in slots))
+    for quota in plan.quotas:
+        count_slots(transaction, request.campaign_id, quota.condition, quota.severity, reserved=quota.count)
+    await request_portion(transaction, request.campaign_id, settings)
 
 
 def reject(transaction: Transaction, request: RebalanceRequested, message: Message, reason: str) -> None:
@@ -67,27 +62,6 @@ def reject(transaction: Transaction, request: RebalanceRequested, message: Messa
     plan = Plan({}, (), 0, request.max_attempts)
     row = _campaign_row(request, message, plan, CampaignState.REJECTED, reason=outbox.storable(reason))
     transaction.insert(campaign_table, [row])
-
-
-def _slot_rows(campaign_id: UUID, plan: Plan, settings: LabelerSettings) -> list[dict[str, Any]]:
-    wanted = [quota for quota in plan.quotas for _ in range(quota.count)]
-    return [
-        {
-            "id": uuid5(campaign_id, f"slot-{position}"),
-            "campaign_id": campaign_id,
-            "position": position,
-            "condition": quota.condition.value,
-            "severity": int(quota.severity),
-            "state": SlotState.OPEN.value,
-            "attempt": 1,
-            "subject": subject_of(campaign_id, quota.condition, position, 1).model_dump(mode="json"),
-            "rejections": [],
-            "unsettled": [1],
-            "deadline": request_due(position, settings),
-            "image_id": None,
-        }
-        for position, quota in enumerate(wanted)
-    ]
 
 
 def _campaign_row(
@@ -99,6 +73,7 @@ def _campaign_row(
         "targets": {condition.value: target for condition, target in plan.targets.items()},
         "quotas": [quota.document() for quota in plan.quotas],
         "total": plan.total,
+        "slots_made": 0,
         "review": request.review.value,
         "max_attempts": plan.max_attempts,
         "max_cost_micro_usd": plan.max_cost_micro_usd,

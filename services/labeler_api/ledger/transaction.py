@@ -110,12 +110,14 @@ class Transaction:
         """
         return await self._lock_some(table, _ROWS[table].where(due < now, only).order_by(due).limit(most))
 
-    async def lock_slots_of(self, campaign_id: UUID, states: Collection[str]) -> list[Row]:
-        """Lock a campaign's slots that are in one of these states, those that are held too: they are waited for."""
+    async def lock_slots_of(self, campaign_id: UUID, states: Collection[str], most: int) -> list[Row]:
+        """Lock slots of a campaign that are in one of these states, at most so many; those held are waited for."""
         await self._write()
-        query = _ROWS[slot_table].where(slot_table.c.campaign_id == campaign_id, slot_table.c.state.in_(states))
-        found = await self._connection.execute(query.order_by(slot_table.c.id).with_for_update(of=slot_table))
-        return [self._in_hand[slot_table].setdefault(row["id"], dict(row)) for row in found.mappings()]
+        query = sa.select(slot_table.c.id).where(slot_table.c.campaign_id == campaign_id)
+        found = await self._connection.execute(query.where(slot_table.c.state.in_(states)).limit(most))
+        ids = found.scalars().all()
+        await self._lock(slot_table, ids)  # in the order of ids, which the search need not sort by
+        return [row for row in map(self._in_hand[slot_table].__getitem__, ids) if row["state"] in states]
 
     async def lock_where(self, table: sa.Table, condition: sa.ColumnElement[bool], most: int) -> list[Row]:
         """Lock rows of images, slots or campaigns that meet a condition, at most so many, but for those held."""

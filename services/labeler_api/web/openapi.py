@@ -99,7 +99,10 @@ _OPERATIONS: tuple[Operation, ...] = (
         "/v1/plan",
         "What a rebalance would generate, cost and take: a dry run.",
         {200: Answer("The plan.", PlanDocument)},
-        {422: "No target is named, or a wrong one: `invalid_request`, `unknown_condition`, `invalid_target`."},
+        {
+            422: "No target is named, or a wrong one: `invalid_request`, `unknown_condition`, `invalid_target`; or the "
+            "rebalance would ask for more images than one may: `plan_too_large`."
+        },
         [
             Parameter(
                 "target_per_condition",
@@ -131,7 +134,8 @@ _OPERATIONS: tuple[Operation, ...] = (
         {202: Answer("It is under way. The same `campaign_id` again starts nothing anew.", Campaign)},
         {
             413: None,
-            422: "It cannot be started: `invalid_request`, `unknown_condition`, `invalid_target`, `over_budget`.",
+            422: "It cannot be started: `invalid_request`, `unknown_condition`, `invalid_target`, `plan_too_large`, "
+            "`over_budget`.",
         },
         body=RebalanceRequested,
     ),

@@ -6,6 +6,7 @@ import contextlib
 from collections import Counter
 from typing import Any, Protocol
 
+from shared.taxonomy import Severity
 from tests.eventually import eventually
 
 
@@ -32,7 +33,18 @@ async def recount(ledger: Ledger) -> dict[str, int]:
         expected[f"reviews/{row['verdict']}/person"] += 1
     for row in await ledger.rows("variants"):
         expected["variants"] += images[row["image_id"]]["status"] == "accepted"
-    for row in await ledger.rows("slots"):
+    slots = await ledger.rows("slots")
+    made = Counter((row["campaign_id"], row["condition"], Severity(row["severity"])) for row in slots)
+    for campaign in await ledger.rows("campaigns"):
+        for quota in campaign["quotas"]:
+            condition, severity = quota["condition"], Severity[quota["severity"].upper()]
+            unmade = quota["count"] - made[campaign["id"], condition, severity]
+            if campaign["state"] in ("running", "paused"):
+                expected[f"reserved/{condition}"] += unmade
+            else:  # only one that is cancelled can lack some
+                expected[f"campaign/{campaign['id']}/failed/{condition}/{int(severity)}"] += unmade
+                assert unmade == 0 or campaign["state"] == "cancelled"
+    for row in slots:
         if row["state"] in ("open", "review"):
             expected[f"reserved/{row['condition']}"] += 1
         if row["state"] in ("counted", "failed"):

@@ -75,7 +75,7 @@ async def test_every_migration_can_be_taken_back(database_url: str) -> None:
     await database.close()
 
 
-async def test_slots_of_the_first_schema_find_their_images(database_url: str) -> None:
+async def test_campaigns_and_slots_of_the_first_schema_are_whole(database_url: str) -> None:
     database = Database(database_url)
     async with database._engine.begin() as connection:
         await connection.run_sync(lambda c: command.upgrade(config_of(c), "0001"))
@@ -105,7 +105,9 @@ async def test_slots_of_the_first_schema_find_their_images(database_url: str) ->
     await database.migrate()
     async with database.reading() as connection:
         found = (await connection.execute(sa.select(metadata.tables["slots"].c.image_id))).scalar_one()
+        made = (await connection.execute(sa.select(metadata.tables["campaigns"].c.slots_made))).scalar_one()
     assert found.hex == image
+    assert made == 1
     await database.close()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from services.labeler_api.campaigns.plan import PLANNED_ON, make_plan, plan_for
+from services.labeler_api.campaigns.plan import PLANNED_ON, Quota, between, make_plan, plan_for
 from services.labeler_api.settings import LabelerSettings
+from shared.errors import PlanTooLarge
 from shared.events import RebalanceRequested
-from shared.taxonomy import Condition
+from shared.taxonomy import Condition, Severity
 
 STARTING = {
     Condition.REDNESS: 66,
@@ -88,3 +89,60 @@ def test_a_request_is_planned_on_what_is_there_and_what_is_on_its_way() -> None:
         missing[quota.condition] += quota.count
     assert missing == {Condition.ACNE: 3, Condition.REDNESS: 4, Condition.AGING: 2}
     assert (plan.price_micro_usd, plan.max_attempts, plan.max_cost_micro_usd) == (20_000, 4, 500_000)
+
+
+@pytest.mark.parametrize(("target", "is_taken"), [(9, True), (10, False)])
+def test_a_plan_asks_for_no_more_images_than_a_campaign_may(target: int, is_taken: bool) -> None:
+    totals = {"shows/accepted/acne": 1, "reserved/acne": 1}
+    request = RebalanceRequested(targets={"acne": target, "redness": 2})
+    settings = LabelerSettings(max_slots=9)
+    if is_taken:
+        assert plan_for(totals, request, settings).total == 9
+        return
+    with pytest.raises(PlanTooLarge) as caught:
+        plan_for(totals, request, settings)
+    assert caught.value.code == "plan_too_large"
+    assert caught.value.message == "The rebalance would ask for 10 images; one may ask for 9."
+    assert "EVENSKIN_MAX_SLOTS" in caught.value.advice
+
+
+QUOTAS = (
+    Quota(Condition.ACNE, Severity.MILD, 3),
+    Quota(Condition.ACNE, Severity.SEVERE, 1),
+    Quota(Condition.AGING, Severity.MILD, 4),
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "counts"),
+    [
+        (0, 0, []),
+        (0, 1, [("acne", 1, 1)]),
+        (0, 3, [("acne", 1, 3)]),
+        (1, 3, [("acne", 1, 2)]),
+        (2, 4, [("acne", 1, 1), ("acne", 3, 1)]),
+        (3, 4, [("acne", 3, 1)]),
+        (2, 6, [("acne", 1, 1), ("acne", 3, 1), ("aging", 1, 2)]),
+        (7, 8, [("aging", 1, 1)]),
+        (0, 8, [("acne", 1, 3), ("acne", 3, 1), ("aging", 1, 4)]),
+        (8, 8, []),
+        (5, 4, []),
+    ],
+)
+def test_slots_between_two_positions_fill_the_quotas_one_by_one(
+    first: int, end: int, counts: list[tuple[str, int, int]]
+) -> None:
+    assert [(q.condition, q.severity, q.count) for q in between(QUOTAS, first, end)] == counts
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_portions_of_any_size_are_the_whole(size: int) -> None:
+    whole = [quota for quota in QUOTAS for _ in range(quota.count)]
+    portions = [between(QUOTAS, first, min(first + size, 8)) for first in range(0, 8, size)]
+    assert [
+        (quota.condition, quota.severity) for portion in portions for quota in portion for _ in range(quota.count)
+    ] == [(quota.condition, quota.severity) for quota in whole]
+
+
+def test_a_quota_is_what_its_document_says() -> None:
+    assert [Quota.of_document(quota.document()) for quota in QUOTAS] == list(QUOTAS)
