@@ -10,9 +10,12 @@ from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import pytest
+import sqlalchemy as sa
 
 from services.labeler_api.campaigns.portions import GATHER_S, PORTION
 from services.labeler_api.campaigns.subjects import subject_of
+from services.labeler_api.ledger.tables import campaign_table
+from services.labeler_api.ledger.transaction import Transaction
 from shared.events import FailureReason, ImageRequested, RebalanceRejected
 from shared.taxonomy import Condition
 from tests.eventually import eventually
@@ -200,6 +203,26 @@ async def test_a_new_process_goes_on_where_the_last_one_was(few: Labeler) -> Non
     assert set(few.generator.paid.values()) == {1}
     assert len(few.generator.paid) == TOTAL
     await few.settled()
+    await assert_counters(few)
+
+
+async def test_slots_that_an_older_version_made_are_not_made_again(few: Labeler) -> None:
+    campaign_id = await few.rebalance(targets={"acne": WINDOW})
+    first, *_ = await asked(few, WINDOW)
+
+    async def forget(transaction: Transaction) -> None:
+        await transaction.execute(sa.update(campaign_table).values(slots_made=0))
+
+    async def remembered() -> bool:
+        return bool((await row_of(few, campaign_id))["slots_made"] > 0)
+
+    await few.database.write(forget)
+    await answer(few, first)
+    await eventually(remembered)
+    await go_on(few)
+    assert (await few.reaches(campaign_id, "met"))["slots"]["counted"] == WINDOW
+    await few.settled()
+    assert set(few.generator.paid.values()) == {1}
     await assert_counters(few)
 
 
