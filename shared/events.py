@@ -297,9 +297,7 @@ class ImageGenerated(Event):
     provider_request_id: str | None = None
     """The provider's id of the request; null where it gives none."""
     cost_usd: Usd
-    """What the picture cost, the requests whose outcome is unknown included."""
-    unknown_calls: Requests = 0
-    """Requests sent for the picture whose outcome is unknown; they may have been done, and are booked as paid."""
+    """What the picture cost."""
     quality: dict[str, Annotated[float, stated(unit="each signal's own", bounds="finite")]] = {}
     """Signals by name; `provider_calls` is how many requests were sent for the picture, failed ones too."""
 
@@ -320,9 +318,9 @@ class ImageFailed(Event):
     detail: str
     """Why there is no image, for people."""
     cost_usd: Usd = 0.0
-    """What the attempt cost all the same, the requests whose outcome is unknown included."""
+    """What the attempt cost all the same, a request whose outcome is unknown included."""
     unknown_calls: Requests = 0
-    """Requests sent for it whose outcome is unknown; they may have been done, and are booked as paid."""
+    """Requests sent for it whose outcome is unknown: 1 or none; it may have been done, and is booked as paid."""
 
 
 class ImageLabeled(Event):

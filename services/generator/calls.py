@@ -1,4 +1,8 @@
-"""Calls: a picture is asked for until it is there, the tries are used up, or too much may have been paid already."""
+"""Calls: a picture is asked for until it is there, the tries are used up, or it may have been paid for.
+
+Only what surely cost nothing is repeated. A request whose outcome is unknown ends the attempt, which is booked as paid;
+whether there is another one is the ledger's to decide, who knows the budget. So an attempt costs one price at most.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,11 @@ import structlog
 
 from services.generator.provider import NotDone, Order, OutcomeUnknown, Picture, Provider
 from shared.errors import ProviderError
-from shared.events import ACCOUNT_FAILURES, FailureReason
+from shared.events import FailureReason
 
 log = structlog.get_logger(__name__)
 
 TRIES = 5  # requests for one picture, the first included
-MAX_UNKNOWN = 2  # requests for one picture whose outcome stays unknown: one, and its only repeat
 LONGEST_WAIT_S = 60.0  # seconds; a longer Retry-After than this is not waited for
 
 
@@ -78,16 +81,13 @@ async def picture_for(
 
     `generate` is the provider's, observed. Raises ProviderFailed, and what `pause` and the tab raise.
     """
-    unknown: OutcomeUnknown | None = None
     if tab.doubt.calls:
-        unknown = OutcomeUnknown(
-            f"The outcome of {tab.doubt.calls} earlier request(s) is unknown: the generator that sent them has ended.",
+        raise ProviderFailed(
+            "A generator that has ended asked for it, and nobody knows whether it was made.",
             FailureReason.OUTCOME_UNKNOWN,
         )
     wait_s = 0.0
     for call in range(1, TRIES + 1):
-        if unknown is not None and tab.doubt.calls >= MAX_UNKNOWN:
-            raise ProviderFailed(unknown.message, unknown.reason) from unknown
         await pause(wait_s)
         await tab.begin_call(provider.price_usd)
         wait_s = _backoff_s(provider.first_wait_s, call)
@@ -97,30 +97,15 @@ async def picture_for(
             tab.end_call(known=True)
             wait_s = wait_s if error.retry_after_s is None else error.retry_after_s
             if not error.may_help or wait_s > LONGEST_WAIT_S or call == TRIES:
-                raise _failed(error, unknown) from error
-            reason = error.reason
+                raise ProviderFailed(error.message, error.reason) from error
+            log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=error.reason.value)
         except OutcomeUnknown as error:
             tab.end_call(known=False)
-            if call == TRIES:
-                raise ProviderFailed(error.message, error.reason) from error
-            unknown, reason = error, error.reason
+            raise ProviderFailed(error.message, error.reason) from error
         else:
             # It stays noted as under way until it is settled: a generator that ends before has paid all the same.
             return Made(picture, call - 1 + picture.calls)
-        if tab.doubt.calls < MAX_UNKNOWN:
-            log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=reason.value)
     raise AssertionError("unreachable: the last call returns or raises")
-
-
-def _failed(error: NotDone, unknown: OutcomeUnknown | None) -> ProviderFailed:
-    """The failure of a request that was refused.
-
-    The account's failures cost an attempt nothing, and are told without an end of the attempt. Where a request before
-    it may have been paid, the attempt has to end, so that it is booked: it ends as that request did.
-    """
-    if unknown is not None and error.reason in ACCOUNT_FAILURES:
-        return ProviderFailed(f"{unknown.message} Then: {error.message}", unknown.reason)
-    return ProviderFailed(error.message, error.reason)
 
 
 def _backoff_s(first_wait_s: float, call: int) -> float:

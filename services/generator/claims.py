@@ -2,9 +2,9 @@
 
 `images/<image_id>/claim.json` is put if absent before the first request, renewed while at work, and removed once the
 image's record is stored. It says how many requests were sent whose outcome nobody knows: before a request it counts
-that one, so that whoever finds the claim of a generator that ended knows what may have been paid, and books it. A
-claim is settled with the image's outcome, by compare-and-swap: of two generators that both believe they hold it, one
-decides, and what the other one paid is in the doubt that the first one took over.
+that one, so that whoever finds the claim of a generator that ended knows what may have been paid, books it, and asks
+for nothing more. A claim is settled with the image's outcome, by compare-and-swap: of two generators that both
+believe they hold it, one decides, and what the other one paid is in the doubt that the first one took over.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ LEASE_S = 240.0
 """Seconds after its last renewal at which a claim counts as given up.
 
 Hosts' clocks may differ by 90 s. A claim that its owner renews every LEASE_S / RENEWALS = 30 s then still has 120 s to
-go for a reader whose clock is 90 s ahead; so much a slow store may delay a renewal. Were it too short after all, the
-image would be paid for twice, and both be booked. A longer one only makes an image of a killed generator wait.
+go for a reader whose clock is 90 s ahead; so much a slow store may delay a renewal. Were it too short after all, a
+paid picture would be thrown away, and be booked. A longer one only makes the slot of a killed generator wait.
 """
 RENEWALS = 8  # in one lease
 RELEASE_S = 2.0  # for giving a claim back at the end; a store that does not answer leaves it to expire
@@ -112,6 +112,7 @@ class Claims:
         self.lease_s = lease_s
         self.owner = owner or f"{socket.gethostname()}-{uuid4()}"
         self.clock = clock
+        self.left: dict[str, Doubt] = {}  # what is owed by claims that could not be given back, by key
 
     @contextlib.asynccontextmanager
     async def holding(self, image_id: UUID) -> AsyncIterator[Claim]:
@@ -141,7 +142,10 @@ class Claims:
             claim = Claim(self, key, None, Doubt())
         else:
             there, etag = found
-            claim = Claim(self, key, etag, Doubt(there.unknown_calls, there.unknown_cost_usd), there.outcome)
+            doubt = Doubt(there.unknown_calls, there.unknown_cost_usd)
+            if there.owner == self.owner:  # what it says may be more than was sent
+                doubt = self.left.get(key, doubt)
+            claim = Claim(self, key, etag, doubt, there.outcome)
             if there.outcome is not None:
                 return claim
             # One's own is left over from a delivery that could not give it back: an image has one task at a time.
@@ -150,6 +154,7 @@ class Claims:
             if there.unknown_calls:
                 log.warning("claim_taken_over", image_id=str(image_id), owner=there.owner, calls=there.unknown_calls)
         await claim.renew()
+        self.left.pop(key, None)
         return claim
 
 
@@ -213,18 +218,23 @@ class Claim:
 
     async def release(self) -> None:
         """Remove a claim that is closed; let any other one expire now, unless it is settled or another one's."""
-        with contextlib.suppress(TimeoutError, StoreUnavailable, ClaimHeld):
+        try:
             async with asyncio.timeout(RELEASE_S):
                 if self._closed:
                     await self._claims.blobs.delete(self._key)
                 elif self.outcome is None:
                     await self._write(outcome=None, lease_s=0.0)
+        except (TimeoutError, StoreUnavailable):
+            if self.outcome is None:
+                self._claims.left[self._key] = self._owed()
+        except ClaimHeld:
+            pass
 
     async def _write(self, *, outcome: Outcome | None, lease_s: float | None = None) -> None:
         async with self._writing:
             if self.outcome is not None and outcome is None:
                 return  # settled meanwhile
-            written = self.doubt if self._under_way_usd is None else self.doubt.with_call(self._under_way_usd)
+            written = self._owed()
             document = ClaimDocument(
                 owner=self._claims.owner,
                 expires_at=self._claims.clock() + (self._claims.lease_s if lease_s is None else lease_s),
@@ -242,6 +252,10 @@ class Claim:
                     raise ClaimHeld(f"Another generator has taken over {self._key}.") from None
                 self._etag = found[1]
                 await self._put_over(data)
+
+    def _owed(self) -> Doubt:
+        """What may have been paid by now, the request that is under way included."""
+        return self.doubt if self._under_way_usd is None else self.doubt.with_call(self._under_way_usd)
 
     async def _put_over(self, data: bytes) -> None:
         try:

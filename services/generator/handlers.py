@@ -120,8 +120,6 @@ async def _found_or_made(generation: Generation, request: ImageRequested) -> Out
             log.info("image_found", image_id=str(request.image_id))  # made for an earlier delivery
             await generation.claims.forget(request.image_id)
             return record
-        if _is_too_dear(generation, request):
-            return _price_exceeded(generation, request)
         async with generation.holding(request.image_id) as claim:
             # Once more: whoever held the claim may have stored its outcome since.
             ended = claim.outcome or await _ended_record(generation, request.image_id)
@@ -151,7 +149,7 @@ def _is_too_dear(generation: Generation, request: ImageRequested) -> bool:
 
 
 def _price_exceeded(generation: Generation, request: ImageRequested) -> ImageFailed:
-    """The failure of a picture that is not asked for. What may have been paid for it stays in its claim."""
+    """The failure of a picture that is not asked for."""
     here_usd = generation.dearest_usd
     detail = (
         f"A picture costs ${here_usd:g} here, and its campaign reckons with ${request.price_usd:g}. "
@@ -163,6 +161,9 @@ def _price_exceeded(generation: Generation, request: ImageRequested) -> ImageFai
 
 
 async def _make_and_keep(generation: Generation, request: ImageRequested, claim: Holding) -> Outcome:
+    # What an earlier generator may have paid comes first: once it is booked, the attempt has ended.
+    if not claim.doubt.calls and _is_too_dear(generation, request):
+        return _price_exceeded(generation, request)
     order = Order(
         request.image_id,
         request.condition,
@@ -174,7 +175,7 @@ async def _make_and_keep(generation: Generation, request: ImageRequested, claim:
     try:
         made = await _made_picture(generation, order, claim)
         generation.dearest_usd = max(generation.dearest_usd, made.picture.cost_usd)
-        generated = _generated_event(generation, request, made, made.picture.data, claim.doubt)
+        generated = _generated_event(generation, request, made, made.picture.data)
     except ProviderFailed as error:
         log.warning("image_failed", image_id=str(request.image_id), reason=error.reason.value, detail=error.message)
         failed = _failed_event(request, error, claim.doubt)
@@ -182,11 +183,11 @@ async def _make_and_keep(generation: Generation, request: ImageRequested, claim:
         if _is_account_failure(failed):
             return failed  # without a record: the image may be asked for again
         return await until_stored(request.image_id, lambda: _keep_outcome(generation, claim, failed))
-    generation.metrics.image_ended(request.condition, "generated", generated.cost_usd, generated.unknown_calls)
+    generation.metrics.image_ended(request.condition, "generated", generated.cost_usd, 0)
 
     async def keep() -> Outcome:
         data = await keep_picture(generation.blobs, generated.key, made.picture.data, generated.media_type)
-        return await _keep_outcome(generation, claim, _generated_event(generation, request, made, data, claim.doubt))
+        return await _keep_outcome(generation, claim, _generated_event(generation, request, made, data))
 
     kept = await until_stored(request.image_id, keep)
     log.info("image_generated", image_id=str(request.image_id), cost_usd=generated.cost_usd, calls=made.calls)
@@ -225,9 +226,7 @@ async def _made_picture(generation: Generation, order: Order, claim: Holding) ->
             generation.metrics.provider_took(took_s)
 
 
-def _generated_event(
-    generation: Generation, request: ImageRequested, made: Made, data: bytes, doubt: Doubt
-) -> ImageGenerated:
+def _generated_event(generation: Generation, request: ImageRequested, made: Made, data: bytes) -> ImageGenerated:
     """The event of a picture whose stored bytes are `data`. Raises ProviderFailed where they are no usable picture."""
     picture = made.picture
     try:
@@ -259,8 +258,7 @@ def _generated_event(
         provider=generation.provider.name,
         model=picture.model,
         provider_request_id=picture.request_id,
-        cost_usd=picture.cost_usd + doubt.cost_usd,
-        unknown_calls=doubt.calls,
+        cost_usd=picture.cost_usd,
         quality={"provider_calls": float(made.calls)},
     )
 

@@ -140,7 +140,8 @@ class Deployment:
     blobs: S3Blobs
     settings: dict[str, str]
     programs: dict[str, Program] = field(default_factory=dict)
-    extra_calls: int = 0  # provider calls whose outcome a killed generator did not store
+    kills: int = 0  # of generators
+    extra_calls: int = 0  # paid calls whose outcome a killed generator did not store
 
     def spawn(self, name: str, **settings: str) -> Program:
         """Start a process without waiting for it."""
@@ -159,12 +160,13 @@ class Deployment:
             await program.url()
 
     async def kill(self, name: str) -> None:
-        """`kill -9` one process. A generator may pay once more for what it was paying for."""
+        """`kill -9` one process. What a generator was paying for has to be paid for again, by another attempt."""
         await self.programs[name].kill()
         if name.startswith("generator"):
-            unrecorded = self.provider.calls - await self.records()
-            assert unrecorded - self.extra_calls <= CONCURRENCY, "more calls were under way than may be"
-            self.extra_calls = unrecorded
+            self.kills += 1
+            unrecorded = len(self.provider.bill) - await self.records()
+            assert unrecorded <= self.kills * CONCURRENCY, "more calls were under way than may be"
+            self.extra_calls += unrecorded
 
     async def records(self) -> int:
         """Number of images whose outcome lies in the store: nobody pays for them again."""

@@ -21,7 +21,7 @@ from shared.manifest import parse_manifest
 from shared.remote.topology import dead_name, retry_name
 from shared.schemas import known_queues
 from shared.taxonomy import Condition, generated_image_id, split_over_severities
-from tests.faults.deployment import SLOTS, TARGETS, Deployment, eventually
+from tests.faults.deployment import CONCURRENCY, SLOTS, TARGETS, Deployment, eventually
 from tests.faults.ledger import Ledger
 from tests.integration.labeler_api.recount import assert_counters
 
@@ -51,14 +51,16 @@ async def check(
     tries: Mapping[str, int] | None = None,
     given_up: frozenset[str] = frozenset(),
     claims_may_stay: bool = False,
+    refused: int = 0,
     also_quiet: Callable[[], Awaitable[bool]] = _at_rest,
 ) -> None:
     """Wait until the campaign has ended and nothing moves; check it all; end the services gracefully.
 
     `dead`: exactly the dead letters that are there; `tries`: of their bodies, those that are not given up at once.
     `given_up`: ids of the training runs that ended without a model. `claims_may_stay`: whether the claim on an image
-    that is made may still lie there, because the store failed when it was removed. `also_quiet`: whether nothing moves
-    in what the test has put between the services.
+    that is made may still lie there, because the store failed when it was removed. `refused`: how many requests the
+    provider refused for what the account lacked. `also_quiet`: whether nothing moves in what the test has put between
+    the services.
     """
     await deployment.until_trained()
     await eventually(lambda: training_is_finished(deployment.ledger, deployment.blobs), "The trainer's last act")
@@ -68,18 +70,25 @@ async def check(
     await _check_dead_letters(deployment, dead, tries or {})
     for name in deployment.programs:
         await eventually(partial(deployment.is_ready, name), f"{name} is ready")
-    booked = SLOTS + await unknown_calls(deployment.blobs)
+    lost = await lost_images(deployment.blobs)
+    booked = SLOTS + len(lost)
     check_answers(
         await deployment.get("labeler-api", f"/v1/rebalances/{campaign_id}"),
         await deployment.get("labeler-api", "/v1/balance"),
         booked=booked,
     )
     await _check_served(deployment)
-    await check_ledger(deployment.ledger, campaign_id, booked=booked, given_up=given_up)
-    await check_store(deployment.ledger, deployment.blobs, given_up=given_up, claims_may_stay=claims_may_stay)
-    calls, allowed = deployment.provider.calls, SLOTS + deployment.extra_calls
-    assert SLOTS <= calls <= allowed, f"{calls} calls were paid; {allowed} were allowed"
-    assert calls <= booked, f"{calls} calls were paid, and {booked} were booked"
+    await check_ledger(
+        deployment.ledger, campaign_id, booked=booked, given_up=given_up, lost=frozenset(lost), refused=refused
+    )
+    await check_store(
+        deployment.ledger, deployment.blobs, given_up=given_up, lost=frozenset(lost), claims_may_stay=claims_may_stay
+    )
+    paid, allowed = len(deployment.provider.bill), SLOTS + deployment.extra_calls
+    assert SLOTS <= paid <= allowed, f"{paid} calls were paid; {allowed} were allowed"
+    assert paid <= booked, f"{paid} calls were paid, and {booked} were booked"
+    in_flight = max(deployment.extra_calls, deployment.kills * CONCURRENCY)
+    assert len(lost) <= in_flight, f"{len(lost)} attempts were lost, and {in_flight} calls were under way"
     await asyncio.gather(*(program.drain() for program in deployment.programs.values()))
     depths = await _depths(deployment)  # nobody holds a message any more, so these are all there are
     assert {name: depth for name, depth in depths.items() if depth} == Counter(dead_name(d.queue) for d in dead)
@@ -142,10 +151,11 @@ async def _check_served(deployment: Deployment) -> None:
     await eventually(serves_live, "The live model is served")
 
 
-async def unknown_calls(blobs: Blobs) -> int:
-    """How many calls are booked because nobody knows whether they were paid, as the records of all images tell."""
+async def lost_images(blobs: Blobs) -> set[UUID]:
+    """Images that there are not because nobody knows whether their one call was paid. It is booked."""
     keys = [info.key async for info in blobs.list("images/") if info.key.endswith("/generation.json")]
-    return sum([json.loads((await blobs.get(key)).data)["unknown_calls"] for key in keys])
+    records = [json.loads((await blobs.get(key)).data) for key in keys]
+    return {UUID(record["image_id"]) for record in records if record.get("unknown_calls")}
 
 
 def check_answers(campaign: dict[str, Any], balance: dict[str, Any], *, booked: int) -> None:
@@ -163,7 +173,13 @@ def check_answers(campaign: dict[str, Any], balance: dict[str, Any], *, booked: 
 
 
 async def check_ledger(
-    ledger: Ledger, campaign_id: UUID, *, booked: int, given_up: frozenset[str] = frozenset()
+    ledger: Ledger,
+    campaign_id: UUID,
+    *,
+    booked: int,
+    given_up: frozenset[str] = frozenset(),
+    lost: frozenset[UUID] = frozenset(),
+    refused: int = 0,
 ) -> None:
     """No image twice, none lost, every event's effect once."""
     slots, images = await ledger.rows("slots"), await ledger.rows("images")
@@ -172,8 +188,10 @@ async def check_ledger(
     assert campaign["committed_micro_usd"] == booked * PRICE_MICRO_USD
     assert len(slots) == len(images) == len(await ledger.rows("variants")) == SLOTS
     for slot in slots:
-        assert (slot["state"], slot["attempt"]) == ("counted", 1), slot
-        assert slot["image_id"] == generated_image_id(slot["id"], 1)
+        assert (slot["state"], slot["unsettled"]) == ("counted", []), slot
+        assert slot["image_id"] == generated_image_id(slot["id"], slot["attempt"])
+    earlier = [generated_image_id(slot["id"], number) for slot in slots for number in range(1, slot["attempt"])]
+    assert set(earlier) == lost
     assert {image["id"] for image in images} == {slot["image_id"] for slot in slots}
     assert len({image["sha256"] for image in images}) == SLOTS
     await assert_counters(ledger)
@@ -181,6 +199,7 @@ async def check_ledger(
     handled = Counter(row["message_id"].partition("/")[0] for row in await ledger.rows("inbox"))
     assert handled.pop("RebalanceRequested", 1) >= 1  # bare JSON has no id: another delivery is another message
     assert handled.pop("TrainingFailed", 0) == len(given_up)
+    assert handled.pop("ImageFailed", 0) == len(lost) + refused
     assert handled == {
         "ImageGenerated": SLOTS,
         "ImageAugmented": SLOTS,
@@ -192,7 +211,12 @@ async def check_ledger(
 
 
 async def check_store(
-    ledger: Ledger, blobs: Blobs, *, given_up: frozenset[str] = frozenset(), claims_may_stay: bool = False
+    ledger: Ledger,
+    blobs: Blobs,
+    *,
+    given_up: frozenset[str] = frozenset(),
+    lost: frozenset[UUID] = frozenset(),
+    claims_may_stay: bool = False,
 ) -> None:
     """Every object belongs to a row of the ledger, every row has its objects, and they are whole."""
     images = {str(row["id"]): row for row in await ledger.rows("images")}
@@ -201,7 +225,7 @@ async def check_store(
     (model,) = await ledger.rows("models")
     sums = {row["key"]: row["sha256"] for row in (*images.values(), *variants.values(), model)}
     unhashed = {
-        *(f"images/{id}/generation.json" for id in images),
+        *(f"images/{id}/generation.json" for id in (*images, *lost)),
         dataset["manifest_key"],
         f"models/{model['version']}/card.json",
         "models/live.json",

@@ -133,9 +133,6 @@ async def test_a_request_that_was_under_way_when_its_owner_ended_may_have_been_p
     clock.now += LEASE_S + 1
     async with other.holding(image) as claim:
         assert claim.doubt == Doubt(1, PRICE)
-        await claim.begin_call(2 * PRICE)
-        claim.end_call(known=False)
-        assert claim.doubt == Doubt(2, 3 * PRICE)
 
 
 async def test_a_cancelled_request_may_have_been_paid_and_need_not_be_waited_for(
@@ -164,6 +161,26 @@ async def test_one_s_own_claim_that_could_not_be_given_back_is_taken_up(blobs: M
     await abandon(owner, image)
     async with owner.holding(image) as claim:
         assert claim.doubt == Doubt(1, PRICE)
+
+
+async def test_one_s_own_claim_that_counts_a_request_which_was_never_sent_owes_nothing(
+    blobs: MutedBlobs, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = uuid4()
+    owner = claims_of(blobs, "one", clock)
+    async with owner.holding(image) as claim:
+        blobs.answers_lost = True
+        with pytest.raises(StoreUnavailable):
+            await claim.begin_call(PRICE)
+        blobs.muted = True  # so that it cannot be given back either
+    blobs.muted = False
+    found = await read(blobs, claim_key(image))
+    assert found is not None
+    assert found[0].unknown_calls == 1
+    async with owner.holding(image) as claim:
+        assert claim.doubt == Doubt()
+    async with claims_of(blobs, "other", clock).holding(image) as claim:
+        assert claim.doubt == Doubt()
 
 
 async def test_a_clock_that_is_90_s_ahead_takes_over_no_claim_that_is_renewed(blobs: MutedBlobs, clock: Clock) -> None:
