@@ -73,6 +73,8 @@ class FailureReason(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     MODEL_UNAVAILABLE = "model_unavailable"
     PRICE_EXCEEDED = "price_exceeded"
+    SETTINGS_REFUSED = "settings_refused"
+    PROVIDER_UNREACHABLE = "provider_unreachable"
     INVALID_REQUEST = "invalid_request"
     INVALID_RESPONSE = "invalid_response"
     TIMEOUT = "timeout"
@@ -87,6 +89,8 @@ ACCOUNT_FAILURES = frozenset(
         FailureReason.PERMISSION_DENIED,
         FailureReason.MODEL_UNAVAILABLE,
         FailureReason.PRICE_EXCEEDED,
+        FailureReason.SETTINGS_REFUSED,
+        FailureReason.PROVIDER_UNREACHABLE,
     }
 )
 """Reasons that lie in the account or its settings, not in the image: every other image would fail as well, until a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 from services.generator.claims import Claims
 from services.generator.handlers import HANDLERS, SOURCE, Generation
@@ -31,6 +32,7 @@ def open_provider(settings: GeneratorSettings) -> Provider:
             "EVENSKIN_PROVIDER is openai, and OPENAI_API_KEY is not set.",
             advice="Set OPENAI_API_KEY (or OPENAI_API_KEY_FILE), or use EVENSKIN_PROVIDER=procedural.",
         )
+    _check_url(settings.openai_base_url)
     from services.generator.openai_provider import OpenAIProvider, TokenPrices  # its client: only where it is called
 
     token_prices = None
@@ -52,6 +54,21 @@ def open_provider(settings: GeneratorSettings) -> Provider:
         images_per_minute=settings.images_per_minute or OPENAI_IMAGES_PER_MINUTE,
         concurrency=settings.generator_concurrency,
     )
+
+
+def _check_url(url: str | None) -> None:
+    """Check a provider's base URL. Raises ConfigurationError where it is none."""
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0  # `port` raises ValueError
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ConfigurationError(
+            "OPENAI_BASE_URL is no URL of a server.", advice="Set it to one such as https://api.openai.com/v1."
+        )
 
 
 def build(

@@ -20,6 +20,7 @@ from shared.events import FailureReason
 log = structlog.get_logger(__name__)
 
 TRIES = 5  # requests for one picture, the first included
+TRIES_TO_REACH = 7  # where the provider cannot be reached: two minutes with OpenAI's first wait, for it to be restarted
 LONGEST_WAIT_S = 60.0  # seconds; a longer Retry-After than this is not waited for
 
 
@@ -87,7 +88,7 @@ async def picture_for(
             FailureReason.OUTCOME_UNKNOWN,
         )
     wait_s = 0.0
-    for call in range(1, TRIES + 1):
+    for call in range(1, max(TRIES, TRIES_TO_REACH) + 1):
         await pause(wait_s)
         await tab.begin_call(provider.price_usd)
         wait_s = _backoff_s(provider.first_wait_s, call)
@@ -96,7 +97,8 @@ async def picture_for(
         except NotDone as error:
             tab.end_call(known=True)
             wait_s = wait_s if error.retry_after_s is None else error.retry_after_s
-            if not error.may_help or wait_s > LONGEST_WAIT_S or call == TRIES:
+            tries = TRIES_TO_REACH if error.reason is FailureReason.PROVIDER_UNREACHABLE else TRIES
+            if not error.may_help or wait_s > LONGEST_WAIT_S or call >= tries:
                 raise ProviderFailed(error.message, error.reason) from error
             log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=error.reason.value)
         except OutcomeUnknown as error:

@@ -23,13 +23,10 @@ MAX_TOKENS = 10_000_000  # of one answer: a thousand times those of a picture
 _BLOCKED_CODES = {"moderation_blocked", "content_policy_violation"}
 _EXHAUSTED_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _MODEL_CODES = {"model_not_found", "model_deprecated"}
-_NOT_SENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.ProxyError,
-    httpx2.UnsupportedProtocol,
-)
+_UNKNOWN_PARAMETER = "unknown_parameter"
+_SETTING_OF = {"size": "EVENSKIN_IMAGE_SIZE", "quality": "EVENSKIN_IMAGE_QUALITY"}  # by parameter
+# No connection was made, so nothing was sent: also where a name is not known, or a certificate is not trusted.
+_UNREACHABLE = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)
 _OWN_ERRORS = (500, 503)  # that the API answers itself, with its document, having made nothing
 
 
@@ -94,10 +91,12 @@ class OpenAIProvider:
         except TimeoutError as error:
             raise OutcomeUnknown(f"No answer within {self._timeout_s:g} s.", FailureReason.TIMEOUT) from error
         except UnicodeEncodeError as error:
-            raise NotDone("OPENAI_API_KEY has characters that no header holds.", FailureReason.KEY_REJECTED) from error
+            raise _no_header() from error
         except (openai.APIResponseValidationError, ValueError):  # of a body that is not JSON, or not in its shape
             response = None
         except openai.APIError as error:
+            if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, _UNREACHABLE):
+                raise self._not_reached(error.__cause__) from error
             raise _ended(error) from error
         # The client puts it on what it parsed, under this name; other servers may send none.
         request_id = getattr(response, "_request_id", None)
@@ -122,6 +121,15 @@ class OpenAIProvider:
                 quality=cast(Any, quality or openai.omit),  # whatever the model has; the client knows today's
                 extra_headers={TRACE_HEADER: current_traceparent()},
             )
+
+    def _not_reached(self, cause: BaseException) -> NotDone:
+        url = self._client.base_url
+        return NotDone(
+            f"No connection to {url.host}{'' if url.port is None else f':{url.port}'}: {cause or 'no answer'}. "
+            "Check OPENAI_BASE_URL, and that it can be reached from here.",
+            FailureReason.PROVIDER_UNREACHABLE,
+            may_help=True,
+        )
 
     async def close(self) -> None:
         """Close the client's connections."""
@@ -150,17 +158,25 @@ def _ended(error: openai.APIError) -> NotDone | OutcomeUnknown:
     error, a connection that is lost or silent, says nothing about whether the picture was made and billed.
     """
     if isinstance(error, openai.APIStatusError) and (error.status_code < 500 or _is_own_error(error)):
+        reason = _refusal(error)
+        setting = _SETTING_OF.get(str(error.param)) if reason is FailureReason.SETTINGS_REFUSED else None
         return NotDone(
-            _message_of(error),
-            _refusal(error),
+            _message_of(error) + (f" Set {setting}." if setting else ""),
+            reason,
             may_help=_may_help(error),
             retry_after_s=_retry_after_s(error.response.headers.get("retry-after", "")),
         )
-    if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, _NOT_SENT):
+    if isinstance(error.__cause__, httpx2.LocalProtocolError):  # the client itself refused to send it
+        return _no_header()
+    if isinstance(error.__cause__, httpx2.PoolTimeout):
         return NotDone(_message_of(error), FailureReason.PROVIDER_ERROR, may_help=True)
     timed_out = isinstance(error, openai.APITimeoutError)
     reason = FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR
     return OutcomeUnknown(_message_of(error), reason)
+
+
+def _no_header() -> NotDone:
+    return NotDone("OPENAI_API_KEY has characters that no header holds.", FailureReason.KEY_REJECTED)
 
 
 def _is_own_error(error: openai.APIStatusError) -> bool:
@@ -203,6 +219,9 @@ def _refusal(error: openai.APIStatusError) -> FailureReason:
         return FailureReason.PERMISSION_DENIED
     if error.status_code == 429:
         return FailureReason.RATE_LIMITED
+    # All but the prompt is the same for every image.
+    if error.status_code in (400, 422) and (_UNKNOWN_PARAMETER in codes or error.param not in (None, "prompt")):
+        return FailureReason.SETTINGS_REFUSED
     return FailureReason.INVALID_REQUEST if error.status_code < 500 else FailureReason.PROVIDER_ERROR
 
 

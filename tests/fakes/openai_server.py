@@ -152,8 +152,8 @@ class OpenAIServer:
 
 
 @contextlib.asynccontextmanager
-async def openai_server(otherwise: Answer) -> AsyncIterator[OpenAIServer]:
-    """A server on a free port, until the context is left."""
+async def openai_server(otherwise: Answer, *, port: int = 0) -> AsyncIterator[OpenAIServer]:
+    """A server until the context is left. `port` 0: a free one."""
     server = OpenAIServer(otherwise)
     app = web.Application(client_max_size=1024 * 1024)
     app[BILL] = server.bill
@@ -161,7 +161,7 @@ async def openai_server(otherwise: Answer) -> AsyncIterator[OpenAIServer]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
         yield server

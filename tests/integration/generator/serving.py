@@ -129,7 +129,13 @@ async def running(
 
 
 def provider_for(
-    server: OpenAIServer, *, key: str = KEY, images_per_minute: float = 60_000, timeout_s: float = LIMIT_S, **more: Any
+    server: OpenAIServer,
+    *,
+    key: str = KEY,
+    images_per_minute: float = 60_000,
+    timeout_s: float = LIMIT_S,
+    first_wait_s: float = 0.001,
+    **more: Any,
 ) -> OpenAIProvider:
     """The provider under test, hardly waiting between its tries."""
     return OpenAIProvider(
@@ -140,7 +146,7 @@ def provider_for(
         price_usd=PRICE,
         images_per_minute=images_per_minute,
         concurrency=8,
-        first_wait_s=0.001,
+        first_wait_s=first_wait_s,
         timeout_s=timeout_s,
         **more,
     )

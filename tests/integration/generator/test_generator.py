@@ -19,7 +19,7 @@ import pytest
 
 from services.generator import handlers, keeping
 from services.generator.app import open_provider
-from services.generator.calls import TRIES
+from services.generator.calls import TRIES, TRIES_TO_REACH
 from services.generator.keeping import record_key
 from services.generator.openai_provider import TokenPrices
 from services.generator.procedural_provider import ProceduralProvider
@@ -247,6 +247,14 @@ async def test_the_time_that_the_server_asks_for_is_waited(
         (problem(403, "organization_must_be_verified"), FailureReason.PERMISSION_DENIED, 1),
         (problem(404, "model_not_found"), FailureReason.MODEL_UNAVAILABLE, 1),
         (problem(400, "invalid_value", param="model"), FailureReason.MODEL_UNAVAILABLE, 1),
+        *(
+            (problem(status, "invalid_value", param=name), FailureReason.SETTINGS_REFUSED, 1)
+            for name in ("size", "quality", "background", "output_format", "n")
+            for status in (400, 422)
+        ),
+        (problem(400, "unknown_parameter"), FailureReason.SETTINGS_REFUSED, 1),
+        (problem(400, "invalid_value", param="prompt"), FailureReason.INVALID_REQUEST, 1),
+        (problem(400, "moderation_blocked", param="size"), FailureReason.MODERATION_BLOCKED, 1),
         (problem(500, "server_error"), FailureReason.PROVIDER_ERROR, TRIES),
         (problem(503, "overloaded"), FailureReason.PROVIDER_ERROR, TRIES),
     ],
@@ -330,9 +338,63 @@ async def test_a_server_that_cannot_be_reached_costs_nothing(tmp_path: Path, blo
     async with running(tmp_path, blobs, provider_for(gone)) as generator:
         await generator.bus.publish(requested())
         (event,) = await generator.answers(1)
-        assert generator.metric("evenskin_provider_requests_total", provider="openai") == TRIES
+        assert generator.metric("evenskin_provider_requests_total", provider="openai") == TRIES_TO_REACH
     assert isinstance(event, ImageFailed)
-    assert (event.reason, event.cost_usd, event.unknown_calls) == (FailureReason.PROVIDER_ERROR, 0, 0)
+    assert (event.reason, event.cost_usd, event.unknown_calls) == (FailureReason.PROVIDER_UNREACHABLE, 0, 0)
+    assert event.reason in ACCOUNT_FAILURES
+    assert gone.url.split("/")[2] in event.detail
+    assert "OPENAI_BASE_URL" in event.detail
+
+
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1:{port}/v1", "http://no-such-host.invalid/v1"], ids=["no-tls", "no-name"]
+)
+async def test_a_server_that_is_not_there_as_the_settings_say_costs_nothing(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, url: str
+) -> None:
+    message = requested()
+    wrong = replace(server, url=url.format(port=server.url.split("/")[2].partition(":")[2]))
+    async with running(tmp_path, blobs, provider_for(wrong)) as generator:
+        await generator.bus.publish(message)
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageFailed)
+    assert (event.reason, event.cost_usd, event.unknown_calls) == (FailureReason.PROVIDER_UNREACHABLE, 0, 0)
+    assert not blobs.holds(record_key(image_id_of(message)))  # once the settings are mended, it is made
+
+
+async def test_a_server_that_is_away_for_a_moment_is_waited_for(tmp_path: Path, blobs: FlakyBlobs) -> None:
+    async with openai_server(picture(png())) as gone:
+        port = int(gone.url.split("/")[2].partition(":")[2])
+    async with running(tmp_path, blobs, provider_for(gone, first_wait_s=0.2)) as generator:
+        await generator.bus.publish(requested())
+        await eventually(lambda: generator.metric("evenskin_provider_requests_total", provider="openai") >= 2)
+        async with openai_server(picture(png()), port=port):
+            (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+
+
+@pytest.mark.parametrize(("name", "setting"), [("size", "EVENSKIN_IMAGE_SIZE"), ("quality", "EVENSKIN_IMAGE_QUALITY")])
+async def test_a_setting_that_is_refused_is_named(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, name: str, setting: str
+) -> None:
+    server.otherwise = problem(400, "invalid_value", param=name)
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageFailed)
+    assert event.detail.endswith(f" Set {setting}.")
+
+
+async def test_a_key_that_no_header_holds_is_the_account_s_failure(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    for key in ("sk-größe", "sk-one\nsk-two"):
+        async with running(tmp_path, blobs, provider_for(server, key=key)) as generator:
+            await generator.bus.publish(requested())
+            (event,) = await generator.answers(1)
+        assert isinstance(event, ImageFailed)
+        assert (event.reason, event.cost_usd) == (FailureReason.KEY_REJECTED, 0)
+    assert server.calls == 0
 
 
 async def test_what_the_account_is_to_blame_for_is_asked_for_again_and_told_each_time(
@@ -678,6 +740,15 @@ def test_openai_without_a_key_is_a_mistake_of_the_settings() -> None:
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY") as caught:
         open_provider(settings)
     assert "procedural" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000/v1", "ftp://host/v1", "http:///v1", "http://host:99999/v1", "http://[host/v1"]
+)
+def test_a_base_url_that_is_none_is_a_mistake_of_the_settings(url: str) -> None:
+    settings = GeneratorSettings.load(provider="openai", openai_api_key="sk-test", openai_base_url=url)
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL"):
+        open_provider(settings)
 
 
 async def test_the_settings_choose_the_provider() -> None:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.generator.calls import LONGEST_WAIT_S, TRIES, Doubt, Made, ProviderFailed, picture_for
+from services.generator.calls import LONGEST_WAIT_S, TRIES, TRIES_TO_REACH, Doubt, Made, ProviderFailed, picture_for
 from services.generator.provider import NotDone, Order, OutcomeUnknown, Picture
 from shared.events import FailureReason, Subject
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View
@@ -104,6 +104,13 @@ async def test_the_provider_s_own_wait_is_waited_if_it_is_not_too_long() -> None
     ("ends", "calls", "in_doubt", "reason"),
     [
         ([free()] * TRIES, TRIES, 0, FailureReason.RATE_LIMITED),
+        (
+            [free(FailureReason.PROVIDER_UNREACHABLE)] * TRIES_TO_REACH,
+            TRIES_TO_REACH,
+            0,
+            FailureReason.PROVIDER_UNREACHABLE,
+        ),
+        ([*[free(FailureReason.PROVIDER_UNREACHABLE)] * TRIES, free()], TRIES + 1, 0, FailureReason.RATE_LIMITED),
         ([final(FailureReason.MODERATION_BLOCKED)], 1, 0, FailureReason.MODERATION_BLOCKED),
         ([unknown(), PICTURE], 1, 1, FailureReason.TIMEOUT),
         ([free(), unknown(), PICTURE], 2, 1, FailureReason.TIMEOUT),
