@@ -1,7 +1,8 @@
-"""What CONTRIBUTING.md and README.md name is there, and every package is on the map."""
+"""What CONTRIBUTING.md, README.md and the page of promises name is there, and every package is on the map."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -87,6 +88,35 @@ def test_commands_in_the_text_are_there(page: str) -> None:
     for module in re.findall(r"python -m ((?:services|tests|docs)[\w.]*)", text_of(page)):
         path = ROOT.joinpath(*module.split("."))
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+def promises() -> dict[str, list[str]]:
+    """Every promise, and the tests that show it."""
+    found: dict[str, list[str]] = {}
+    for line in text_of("docs/promises.md").splitlines():
+        if promise := re.fullmatch(r"\*\*(\d+\. .+)\*\*", line):
+            found[promise[1]] = []
+        elif test := re.fullmatch(r"- `(.+)`", line):
+            found[list(found)[-1]].append(test[1])
+    return found
+
+
+@pytest.mark.parametrize("promise", promises())
+def test_every_promise_is_shown_by_tests_that_are_there(promise: str) -> None:
+    shown = promises()[promise]
+    assert shown
+    for test in shown:
+        path, _, name = test.partition("::")
+        tree = ast.parse((ROOT / path).read_text())
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        assert name in functions, test
+
+
+def test_promises_are_numbered_and_every_test_on_the_page_belongs_to_one() -> None:
+    found = promises()
+    assert [int(promise.split(".")[0]) for promise in found] == list(range(1, len(found) + 1))
+    named = re.findall(r"tests/[\w/]+\.py::\w+", text_of("docs/promises.md"))
+    assert named == [test for tests in found.values() for test in tests]
 
 
 def test_contributing_fits_a_screen() -> None:
