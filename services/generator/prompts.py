@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from services.generator.provider import Order
+from shared.events import FailureReason
 from shared.taxonomy import Condition, Severity, Sex, View
+
+_ABOUT_NO_PICTURE = frozenset(FailureReason) - {FailureReason.MODERATION_BLOCKED}
+"""Reasons of lost attempts that no other picture would mend: a prompt that told them would only confuse."""
 
 _SIGNS: dict[Condition, dict[Severity, str]] = {
     Condition.ACNE: {
@@ -63,7 +67,8 @@ def prompt_of(order: Order) -> str:
         f"{_VIEWS[subject.view].capitalize()}, {subject.light.value.replace('_', ' ')} light, whole face in frame, "
         "in focus, natural skin detail, no beauty filter, no text.",
     ]
-    if order.earlier_rejections:
-        told = "; ".join(order.earlier_rejections[-3:])
+    reasons = [told for told in order.earlier_rejections if told.partition(":")[0] not in _ABOUT_NO_PICTURE]
+    if reasons:
+        told = "; ".join(reasons[-3:])
         sentences.append(f"Earlier pictures were rejected for this: {told}. Avoid that.")
     return " ".join(sentences)

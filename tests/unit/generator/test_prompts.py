@@ -60,3 +60,10 @@ def test_the_latest_reasons_of_rejection_are_told_and_no_more() -> None:
     assert "two faces; text in the picture; make-up" in prompt
     assert "blurred" not in prompt
     assert "reject" not in prompt_of(ORDER)
+
+
+def test_what_was_not_the_picture_s_fault_is_not_told() -> None:
+    reasons = ("timeout: No answer within 180 s.", "outcome_unknown: Nobody knows.", "provider_error: 500")
+    assert prompt_of(replace(ORDER, earlier_rejections=reasons)) == prompt_of(ORDER)
+    blocked = "moderation_blocked: 400 unsafe"
+    assert blocked in prompt_of(replace(ORDER, earlier_rejections=(blocked, *reasons)))
