@@ -53,6 +53,7 @@ def open_provider(settings: GeneratorSettings) -> Provider:
         token_prices=token_prices,
         images_per_minute=settings.images_per_minute or OPENAI_IMAGES_PER_MINUTE,
         concurrency=settings.generator_concurrency,
+        timeout_s=settings.image_timeout_s,
     )
 
 

@@ -17,7 +17,6 @@ from shared.events import FailureReason
 from shared.tracing import TRACE_HEADER, Span, current_traceparent
 
 FIRST_WAIT_S = 2.0  # seconds before the second request
-TIMEOUT_S = 180.0  # seconds of one request, all in all: high-quality images take up to two minutes
 CONNECT_S = 10.0  # seconds for a connection: without one, nothing was sent
 MAX_TOKENS = 10_000_000  # of one answer: a thousand times those of a picture
 _BLOCKED_CODES = {"moderation_blocked", "content_policy_violation"}
@@ -48,8 +47,9 @@ class TokenPrices:
 class OpenAIProvider:
     """Generates with `images.generate`.
 
-    `quality`: asked for where an order names none. `price_usd`: what one image of this model, size and quality costs.
-    `token_prices`: where they are known, what an answer says of its tokens decides what it cost.
+    `timeout_s`: seconds of one request, all in all. `quality`: asked for where an order names none. `price_usd`: what
+    one image of this model, size and quality costs. `token_prices`: where they are known, what an answer says of its
+    tokens decides what it cost.
     """
 
     name = "openai"
@@ -66,8 +66,8 @@ class OpenAIProvider:
         token_prices: TokenPrices | None = None,
         images_per_minute: float,
         concurrency: int,
+        timeout_s: float,
         first_wait_s: float = FIRST_WAIT_S,
-        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.concurrency = concurrency
         self.images_per_minute: float | None = images_per_minute

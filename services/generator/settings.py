@@ -21,7 +21,7 @@ class GeneratorSettings(Settings):
     """Port of health and metrics; 0 takes a free one."""
     drain_s: Annotated[Seconds, stated(bounds="0 or more")] = 190.0
     """Time that work in hand gets to finish after SIGTERM: no request is sent any more, and one that is under way at
-    OpenAI is answered or given up within 180 seconds; compose kills after 210."""
+    OpenAI is answered or given up within EVENSKIN_IMAGE_TIMEOUT_S; compose kills after 210."""
     provider: Literal["procedural", "openai"] = "procedural"
     """Who makes the pictures."""
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
@@ -43,6 +43,9 @@ class GeneratorSettings(Settings):
     """Price of a picture's tokens, from the model's page at the provider."""
     images_per_minute: Annotated[float | None, stated(unit="images a minute")] = Field(default=None, gt=0)
     """Most pictures a replica starts a minute (of three, give each a third); absent: 50 for OpenAI, else no limit."""
+    image_timeout_s: Seconds = Field(default=180.0, ge=1, le=3600)
+    """Time that one request at OpenAI may take, all in all: high-quality images take up to two minutes. What is not
+    answered by then is booked as paid, and its attempt has failed."""
     generator_concurrency: Annotated[int, stated(unit="requests")] = Field(default=32, ge=1, le=500)
     """Most requests under way at OpenAI: 50 a minute at 30 seconds each are 25."""
     claim_lease_s: Seconds = Field(default=LEASE_S, ge=1, le=3600)

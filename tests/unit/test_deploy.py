@@ -14,7 +14,6 @@ from deploy.new_env import PASSWORDS
 from deploy.new_env import main as write_env
 from services.console.all_in_one import ALL, settings_class
 from services.generator.handlers import CLOSING_S
-from services.generator.openai_provider import TIMEOUT_S
 from shared.service import RELEASE_S
 from shared.settings import PREFIX
 
@@ -91,7 +90,8 @@ def test_compose_gives_a_service_longer_than_it_takes_to_drain(name: str) -> Non
 
 
 def test_the_generator_s_drain_is_longer_than_any_request_takes() -> None:
-    assert settings_class("generator").model_fields["drain_s"].default > TIMEOUT_S
+    defaults = settings_class("generator").model_fields
+    assert defaults["drain_s"].default > defaults["image_timeout_s"].default
 
 
 def test_everything_that_can_be_set_is_in_the_example() -> None:
