@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -77,7 +78,8 @@ class Program:
         directory.mkdir(parents=True, exist_ok=True)
         self.service = service
         self._log = directory / f"{len(list(directory.glob('*.log')))}.log"
-        own = {"EVENSKIN_HOME": str(directory / "home"), "EVENSKIN_PORT": "0", "PYTHONPATH": ROOT}
+        path = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), ROOT)))
+        own = {"EVENSKIN_HOME": str(directory / "home"), "EVENSKIN_PORT": "0", "PYTHONPATH": path}
         self.process = Process(
             [sys.executable, "-m", SERVICES[service][0]], log=self._log, environment={**environment, **own}
         )

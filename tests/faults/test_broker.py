@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -11,6 +10,7 @@ from random import Random
 import pytest
 
 from tests.faults import end_state
+from tests.faults.connections import close_connections
 from tests.faults.deployment import SLOTS, Deployment, Servers
 from tests.faults.private_servers import private_broker
 from tests.servers.rabbitmq import Management, RabbitServer
@@ -20,7 +20,6 @@ QUEUES_KEPT_S = 10.0
 """Seconds after the last queue was declared. A RabbitMQ, 3.10 or 4.0, that is killed sooner can be left with a quorum
 queue that has no leader ever again, on which every call ends in INTERNAL_ERROR: nothing that its clients could mend."""
 PROCESSES = 6  # two generators: what one has in hand when its connection is lost, the other one is given
-CONNECTIONS = 2 * PROCESSES  # one to publish and one to consume, each
 
 
 @pytest.fixture
@@ -40,6 +39,7 @@ async def test_the_broker_stops_hard_and_its_connections_are_closed(
     deployment: Deployment, broker: RabbitServer, seed: int
 ) -> None:
     random = Random(seed)
+    management = Management(broker.facts["management"])
     await deployment.start(random=random)
     deployment.spawn("generator 2")
     await asyncio.gather(*(program.url() for program in deployment.programs.values()))
@@ -54,15 +54,7 @@ async def test_the_broker_stops_hard_and_its_connections_are_closed(
             await asyncio.sleep(random.uniform(0, LONGEST_OUTAGE_S))
             await asyncio.to_thread(broker.restart)
         else:
-            await asyncio.to_thread(_close_connections, Management(broker.facts["management"]))
+            await asyncio.to_thread(close_connections, management, processes=PROCESSES)
     await deployment.until_met()
-    await asyncio.to_thread(_close_connections, Management(broker.facts["management"]))  # in mid-training
+    await asyncio.to_thread(close_connections, management, processes=PROCESSES)  # in mid-training
     await end_state.check(deployment, campaign_id)
-
-
-def _close_connections(management: Management) -> None:
-    closed: set[str] = set()
-    while len(closed) < CONNECTIONS:  # the API learns of a connection some seconds after it is made
-        time.sleep(0.1)
-        names = {connection["name"] for connection in management.call("GET", "connections")}
-        closed |= {name for name in names - closed if management.close_connection(name)}
