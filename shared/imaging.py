@@ -9,12 +9,14 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache, reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from shared.errors import (
@@ -59,27 +61,35 @@ _SRGB = ImageCms.createProfile("sRGB")
 Pixels = npt.NDArray[np.uint8]
 
 
+class PictureWarning(StrEnum):
+    """What is wrong with a file whose pixels are sound all the same."""
+
+    NO_END_MARKER = "no_end_marker"  # a JPEG that lacks nothing but its last two bytes
+
+
 @dataclass(frozen=True)
 class Decoded:
     """An upright picture in sRGB.
 
-    `image` is RGB; `format` is one of FORMATS; `orientation` is the EXIF value (1 to 8) it was stored in.
+    `image` is RGB, and may be smaller than the picture is: where `decode` was told that less is enough. `format` is one
+    of FORMATS. `width` and `height` are those of the whole picture in pixels, as displayed. `orientation` is the EXIF
+    value (1 to 8) it was stored in; `exif_is_silent` says that nothing in the file told it. `is_stand_in` says that the
+    procedural provider drew it.
     """
 
     image: Image.Image
     format: str
-    orientation: int
-    is_stand_in: bool = False  # whether it says that the procedural provider drew it
+    width: int
+    height: int
+    orientation: int = 1
+    exif_is_silent: bool = True
+    is_stand_in: bool = False
+    warnings: tuple[PictureWarning, ...] = ()
 
     @property
-    def width(self) -> int:
-        """Pixels, as displayed."""
-        return self.image.width
-
-    @property
-    def height(self) -> int:
-        """Pixels, as displayed."""
-        return self.image.height
+    def scale(self) -> float:
+        """Pixels of `image` for one of the whole picture, along a side: 1, or about 1/2, 1/4, 1/8."""
+        return max(self.image.size) / max(self.width, self.height)
 
 
 def _formats_of(data: bytes) -> tuple[str, ...]:
@@ -183,16 +193,23 @@ def _too_many_pixels(limit: int) -> ImageTooManyPixels:
     return ImageTooManyPixels(f"The picture has more than {limit} pixels.", advice="Send a smaller picture.")
 
 
-def decode(data: bytes, *, max_bytes: int | None = None, max_pixels: int = MAX_PIXELS) -> Decoded:
+def decode(
+    data: bytes, *, max_bytes: int | None = None, max_pixels: int = MAX_PIXELS, min_side: int | None = None
+) -> Decoded:
     """Decode a picture to an upright sRGB picture: EXIF orientation and colour profile applied.
 
-    Transparency is laid on white. Raises what `open_checked` raises, and ImageBroken for damaged data.
+    `min_side`: pixels of the shorter side that are enough; a JPEG is then decoded at a half, a quarter or an eighth of
+    its size, which is the faster the smaller, but to no less than that. None: whole. Transparency is laid on white.
+    Raises what `open_checked` raises, and ImageBroken for damaged data.
     """
     image = open_checked(data, max_bytes=max_bytes, max_pixels=max_pixels)
+    width, height = image.size
+    if min_side is not None and isinstance(image, JpegImageFile):
+        image.draft(None, (min_side, min_side))  # libjpeg's inverse DCT of fewer coefficients
     picture_format = format_of(image)
     stored = _stored_samples(image)
     try:
-        orientation = image.getexif().get(0x0112, 1)
+        told = image.getexif().get(0x0112)
         image.load()
         drawn, profile = is_stand_in(image), image.info.get("icc_profile")
         colours, opacity = _split(image, data, stored)
@@ -200,11 +217,13 @@ def decode(data: bytes, *, max_bytes: int | None = None, max_pixels: int = MAX_P
         rgb = _to_srgb(colours, opacity, profile)
     except Exception as error:  # truncated or corrupt data: each decoder has its own exception
         raise ImageBroken("The picture's data is damaged or cut off.", advice="Send it again.") from error
-    if orientation not in range(1, 9):
-        orientation = 1
+    is_silent = told not in range(1, 9)
+    orientation = 1 if is_silent else int(told)
     if orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[orientation])
-    return Decoded(rgb, picture_format, orientation, is_stand_in=drawn)
+    if orientation >= 5:  # stored lying down
+        width, height = height, width
+    return Decoded(rgb, picture_format, width, height, orientation, exif_is_silent=is_silent, is_stand_in=drawn)
 
 
 def _stored_samples(image: Image.Image) -> str:

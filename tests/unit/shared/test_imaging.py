@@ -188,6 +188,29 @@ def test_a_damaged_tag_beside_a_sound_orientation_costs_nothing() -> None:
     assert (decoded.width, decoded.height, decoded.orientation) == (80, 100, 6)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("min_side", "scale"), [(None, 1), (151, 1), (150, 2), (76, 2), (75, 4), (37, 8), (1, 8)])
+def test_a_jpeg_is_decoded_no_smaller_than_is_needed(orientation: int, min_side: int | None, scale: int) -> None:
+    decoded = decode(oriented(orientation), min_side=min_side)
+    assert (decoded.width, decoded.height, decoded.orientation) == (300, 360, orientation)
+    assert decoded.image.size == (-(-300 // scale), 360 // scale)
+    assert decoded.scale == 1 / scale
+    expected = np.asarray(face().resize(decoded.image.size, Image.Resampling.BOX), dtype=int)
+    assert np.abs(np.asarray(decoded.image, dtype=int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "HEIF"])
+def test_a_format_without_scaled_decoding_is_decoded_whole(format: str) -> None:
+    decoded = decode(encoded(face(), format), min_side=64)
+    assert (decoded.image.size, decoded.scale) == ((300, 360), 1)
+
+
+def test_whether_exif_says_how_a_picture_is_turned_is_told() -> None:
+    assert decode(encoded(face())).exif_is_silent is True
+    assert decode(oriented(0)).exif_is_silent is True
+    assert [decode(oriented(orientation)).exif_is_silent for orientation in range(1, 9)] == [False] * 8
+
+
 @pytest.mark.parametrize("orientation", [0, 9])
 def test_an_orientation_that_there_is_not_is_none(orientation: int) -> None:
     decoded = decode(oriented(orientation))
@@ -204,7 +227,7 @@ def test_a_drawn_face_is_known_by_its_comment() -> None:
     comment = b"evenskin stand-in: drawn, not photographed"  # stores are full of it: it stays as it is
     assert comment == STAND_IN_COMMENT
     assert decode(encoded(face(), "JPEG", comment=comment)).is_stand_in is True
-    assert Decoded(face(), "JPEG", 1).is_stand_in is False
+    assert Decoded(face(), "JPEG", 300, 360).is_stand_in is False
     assert decode(encoded(face(), "JPEG", comment=b"holidays")).is_stand_in is False
     assert decode(encoded(face(), "JPEG")).is_stand_in is False
 
