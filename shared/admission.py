@@ -31,12 +31,15 @@ class PixelAdmission:
         self._free = budget
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def run(self, data: bytes, work: Callable[[], T], executor: Executor | None = None) -> T:
+    async def run(
+        self, data: bytes, work: Callable[[], T], executor: Executor | None = None, *, min_side: int | None = None
+    ) -> T:
         """Run `work`, which decodes the picture `data`, on a thread once its pixels fit.
 
-        `executor`: the threads; None: those of the event loop. Raises what `work` raises.
+        `executor`: the threads; None: those of the event loop. `min_side`: what `work` tells `shared.imaging.decode`.
+        Raises what `work` raises.
         """
-        pixels = await asyncio.to_thread(pixels_of, data)
+        pixels = await asyncio.to_thread(pixels_of, data, min_side)
         taken = min(pixels, self._budget)
         await self._take(taken)
         begun = asyncio.get_running_loop().run_in_executor(executor, contextvars.copy_context().run, work)

@@ -7,18 +7,15 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from services.augmenter import jpeg, png, webp
-from services.augmenter.orientation import exif_orientation, swaps_sides
 from shared.errors import ImageBroken, ImageUnsupported
-from shared.imaging import EXTENSIONS, MEDIA_TYPES, decode, format_of, is_stand_in, open_checked, stand_in_mark
+from shared.imaging import EXTENSIONS, MEDIA_TYPES, Opened, decode, open_checked, stand_in_mark
 
-# Texts of a PNG that say how it is turned, or that it is drawn: what Pillow, and so shared.imaging, reads.
-_TELLING_TEXTS = (b"raw profile type exif\0", b"raw profile type app1\0", b"xml:com.adobe.xmp\0", b"comment\0")
-_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 # What a parser of ours raises for a file that it does not take apart. OSError and MemoryError are the machine's.
 _REFUSALS = (ImageBroken, ArithmeticError, LookupError, TypeError, ValueError, struct.error)
+_FLIPPED = ("PNG", "JPEG", "WEBP")
 _QUALITY = 95  # of 100, of a JPEG or WebP that is encoded from its pixels: the loss cannot be seen
 
 
@@ -47,44 +44,34 @@ def flip_horizontally(data: bytes, *, jpeg_way: jpeg.Way | None = None) -> Flipp
     so, what `shared.imaging.decode` sees of it is flipped and encoded anew. What is private in the metadata (places,
     dates, thumbnails) is dropped, and a drawn face stays marked as one. Can be called from many threads at once;
     releases the GIL for most of its time. Raises the errors of `shared.imaging.decode`, and ImageUnsupported for
-    formats the dataset does not store (HEIC).
+    formats the dataset does not store (HEIC, AVIF).
     """
-    image = open_checked(data)
-    if format_of(image) == "HEIF":
-        raise ImageUnsupported("HEIF pictures are not flipped.", advice="Store the picture as PNG, JPEG or WebP.")
+    opened = open_checked(data)
+    if opened.format not in _FLIPPED:
+        raise ImageUnsupported(
+            f"{opened.format} pictures are not flipped.", advice="Store the picture as PNG, JPEG or WebP."
+        )
     try:
-        return _flip_stored(data, image, jpeg_way or jpeg.best_way())
+        return _flip_stored(data, opened, jpeg_way or jpeg.best_way())
     except _REFUSALS:
         return _flip_decoded(data)
 
 
 def displayed_size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels as displayed. Raises the errors of `shared.imaging.open_checked`, and ImageBroken."""
-    image = open_checked(data)
-    width, height = image.size
-    return (height, width) if swaps_sides(_checked_orientation(image)) else (width, height)
+    """Width and height in pixels as displayed. Raises the errors of `shared.imaging.open_checked`."""
+    return open_checked(data).displayed_size
 
 
-def _flip_stored(data: bytes, image: Image.Image, jpeg_way: jpeg.Way) -> Flipped:
+def _flip_stored(data: bytes, opened: Opened, jpeg_way: jpeg.Way) -> Flipped:
     """Flip what is stored, without going through colours where that can be. Raises one of _REFUSALS."""
-    kind, lossless = format_of(image), True
+    kind, lossless = opened.format, True
     if kind == "PNG":
-        chunks = png.read_chunks(data)
-        # To look behind the data, Pillow decodes it: it is asked only where there is something to find.
-        if any(_tells(chunk) for chunk in chunks):
-            _load(image)
-            mirrored = png.mirror(chunks, orientation := _checked_orientation(image), stand_in=is_stand_in(image))
-        else:
-            mirrored = png.mirror(chunks, orientation := 1, stand_in=False)
+        mirrored = png.mirror(png.read_chunks(data), opened.orientation, stand_in=opened.is_stand_in)
+    elif kind == "JPEG":
+        mirrored, lossless = jpeg.mirror(data, opened.orientation, stand_in=opened.is_stand_in, way=jpeg_way)
     else:
-        orientation = _checked_orientation(image)
-        stand_in = is_stand_in(image)
-        if kind == "JPEG":
-            mirrored, lossless = jpeg.mirror(data, orientation, stand_in=stand_in, way=jpeg_way)
-        else:
-            mirrored, lossless = webp.mirror(data, orientation, stand_in=stand_in)
-    width, height = image.size[::-1] if swaps_sides(orientation) else image.size
-    return Flipped(mirrored, EXTENSIONS[kind], MEDIA_TYPES[kind], width, height, lossless)
+        mirrored, lossless = webp.mirror(data, opened.orientation, stand_in=opened.is_stand_in)
+    return Flipped(mirrored, EXTENSIONS[kind], MEDIA_TYPES[kind], *opened.displayed_size, lossless)
 
 
 def _flip_decoded(data: bytes) -> Flipped:
@@ -107,21 +94,3 @@ def _flip_decoded(data: bytes) -> Flipped:
         decoded.height,
         lossless=False,
     )
-
-
-def _tells(chunk: png.Chunk) -> bool:
-    return chunk.kind == b"eXIf" or (chunk.kind in _TEXTS and bytes(chunk.body[:22]).lower().startswith(_TELLING_TEXTS))
-
-
-def _load(image: Image.Image) -> None:
-    try:
-        image.load()
-    except Exception as error:  # Pillow raises OSError, SyntaxError and others
-        raise ImageBroken("The picture's data is damaged or cut off.", advice="Send it again.") from error
-
-
-def _checked_orientation(image: Image.Image) -> int:
-    try:
-        return exif_orientation(image)
-    except Exception as error:  # damaged EXIF: each kind of damage has its own exception
-        raise ImageBroken("The picture's EXIF data is damaged.", advice="Export it again.") from error

@@ -28,15 +28,6 @@ _MIRRORED_TURNS = {
 Samples = npt.NDArray[np.uint8]
 
 
-def exif_orientation(image: Image.Image) -> int:
-    """EXIF orientation of an opened picture, 1 to 8; 1 where it has none or one that makes no sense.
-
-    Raises whatever Pillow raises for damaged EXIF data.
-    """
-    value = image.getexif().get(TAG, 1)
-    return int(value) if value in range(1, 9) else 1
-
-
 def swaps_sides(orientation: int) -> bool:
     """Whether width and height change places when the picture is displayed."""
     return orientation in _SWAPS

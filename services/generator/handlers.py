@@ -22,7 +22,7 @@ from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater
 from shared.errors import ImageError, StoreUnavailable
 from shared.events import ACCOUNT_FAILURES, Event, FailureReason, ImageFailed, ImageGenerated, ImageRequested
-from shared.imaging import EXTENSIONS, MEDIA_TYPES, format_of, open_checked
+from shared.imaging import EXTENSIONS, MEDIA_TYPES, open_checked
 from shared.message import Message
 from shared.metrics import MetricRegistry
 from shared.taxonomy import derived_id
@@ -237,13 +237,13 @@ def _generated_event(generation: Generation, request: ImageRequested, made: Made
             FailureReason.INVALID_RESPONSE,
             cost_usd=picture.cost_usd,
         ) from error
-    if format_of(opened) not in _STORED:
+    if opened.format not in _STORED:
         raise ProviderFailed(
-            f"The provider's picture is {format_of(opened)}, which the dataset does not keep.",
+            f"The provider's picture is {opened.format}, which the dataset does not keep.",
             FailureReason.INVALID_RESPONSE,
             cost_usd=picture.cost_usd,
         )
-    extension = EXTENSIONS[format_of(opened)]
+    extension = EXTENSIONS[opened.format]
     return ImageGenerated(
         campaign_id=request.campaign_id,
         slot_id=request.slot_id,
@@ -253,7 +253,7 @@ def _generated_event(generation: Generation, request: ImageRequested, made: Made
         sha256=hashlib.sha256(data).hexdigest(),
         width=opened.width,
         height=opened.height,
-        media_type=MEDIA_TYPES[format_of(opened)],
+        media_type=MEDIA_TYPES[opened.format],
         prompt=picture.prompt,
         provider=generation.provider.name,
         model=picture.model,

@@ -104,7 +104,9 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         raise RetryLater(error.message) from error
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
-    report, sha256 = await ledger.admission.run(data, lambda: (gate.examine(data), hashlib.sha256(data).hexdigest()))
+    report, sha256 = await ledger.admission.run(
+        data, lambda: (gate.examine(data), hashlib.sha256(data).hexdigest()), min_side=gate.LOOKED_AT_SIDE
+    )
     found = list(report.reasons)
     if sha256 != event.sha256:
         found.append("unreadable: the stored bytes are not those that were generated")

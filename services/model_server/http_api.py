@@ -20,6 +20,7 @@ from services.model_server.uploads import read_picture
 from shared.documents.models import CardSummary, ServedModel
 from shared.errors import EvenskinError, InvalidRequest
 from shared.http import add_page_files, document_response
+from shared.imaging import needed_side
 from shared.model_card import ModelMetadata
 
 STATIC = Path(__file__).parent / "static"
@@ -65,7 +66,9 @@ class HttpApi:
             )
             predictor = self._models.served.predictor  # kept by this request, whatever is promoted meanwhile
             answer = await self._pool.run_on_picture(
-                data, partial(answer_picture, predictor, data, limits=self._limits, heatmap=heatmap, arrived=arrived)
+                data,
+                partial(answer_picture, predictor, data, limits=self._limits, heatmap=heatmap, arrived=arrived),
+                min_side=needed_side(predictor.metadata.input_size),
             )
         for stage, milliseconds in answer.timing_ms:
             self._metrics.seconds.labels(stage).observe(milliseconds / 1000)

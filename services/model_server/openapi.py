@@ -20,6 +20,7 @@ from shared.documents.predictions import Prediction
 from shared.documents.problems import ProtocolProblem
 from shared.imaging import MIN_SIDE
 from shared.openapi import BINARY, COMMON, TEXT, Answer, Operation, Parameter, described
+from shared.pictures.kinds import NAMES
 
 _NO_MODEL = "No model is live, or it waits for what it depends on: `no_model`, `starting`. Retry-After says when to "
 _NO_MODEL += "try again."
@@ -67,9 +68,9 @@ def _predictions(settings: ModelServerSettings) -> Operation:
             )
         ],
         {"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": form},
-        description="JPEG, PNG, WebP or HEIC, whatever the content type says; "
-        f"at most {settings.max_image_bytes} bytes and {settings.max_image_pixels} pixels, at least {MIN_SIDE} pixels "
-        "on the shorter side. EXIF orientation and colour profile are applied. Not stored, not logged.",
+        description=f"{NAMES}, whatever the content type says; at most {settings.max_image_bytes} bytes and "
+        f"{settings.max_image_pixels} pixels (of a JPEG, at the scale that is needed), at least {MIN_SIDE} pixels on "
+        "the shorter side. EXIF orientation and colour profile are applied. Not stored, not logged.",
     )
 
 

@@ -57,9 +57,12 @@ class PredictionPool:
             self._in_hand -= 1
             self._metrics.in_hand.set(self._in_hand)
 
-    async def run_on_picture(self, data: bytes, work: Callable[[], T]) -> T:
-        """Run `work`, which decodes the picture `data`, once its pixels fit, and on a worker's thread."""
-        return await self._admission.run(data, work, self._executor)
+    async def run_on_picture(self, data: bytes, work: Callable[[], T], *, min_side: int | None = None) -> T:
+        """Run `work`, which decodes the picture `data`, once its pixels fit, and on a worker's thread.
+
+        `min_side`: what `work` tells `shared.imaging.decode`.
+        """
+        return await self._admission.run(data, work, self._executor, min_side=min_side)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run `work` on a worker's thread, once one is free."""

@@ -22,7 +22,7 @@ from shared.documents.predictions import (
     Timing,
 )
 from shared.errors import EvenskinError, ModelInvalid
-from shared.imaging import Decoded, decode, square
+from shared.imaging import Decoded, PictureWarning, decode, needed_side, square
 
 DIGITS = 6  # decimals of a probability: finer than the parity of 1e-4 that the trainer proves
 ELONGATED_RATIO = 1.8  # ratio of sides from which the square crop leaves out too much of the frame; 16:9 is still usual
@@ -43,8 +43,9 @@ def answer_picture(predictor: Predictor, data: bytes, *, limits: Limits, heatmap
     `arrived`: `time.perf_counter()` at the request's arrival. Raises the ImageErrors of `shared.imaging.decode`.
     """
     started = time.perf_counter()
-    decoded = decode(data, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
-    batch = square(decoded.image, predictor.metadata.input_size)[np.newaxis]
+    size = predictor.metadata.input_size
+    decoded = decode(data, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, min_side=needed_side(size))
+    batch = square(decoded.image, size)[np.newaxis]
     read = time.perf_counter()
     try:
         output = predictor.predict(batch)
@@ -67,7 +68,7 @@ def answer_picture(predictor: Predictor, data: bytes, *, limits: Limits, heatmap
                 "crop": crop_of(decoded.width, decoded.height),
             }
         ),
-        warnings=(*predictor.metadata.warnings, *picture_warnings(decoded, predictor.metadata.input_size)),
+        warnings=(*predictor.metadata.warnings, *picture_warnings(decoded, size)),
         timing_ms=Timing(
             decode=_milliseconds(read - started),
             inference=_milliseconds(predicted - read),
@@ -118,6 +119,8 @@ def picture_warnings(decoded: Decoded, input_size: int) -> list[str]:
             f"Long picture: only the square in the middle is looked at, {shorter} of {longer} pixels; "
             "check that the face is in it."
         )
+    if PictureWarning.NO_END_MARKER in decoded.warnings:
+        found.append("The file lacks its end marker (no_end_marker); the picture in it is whole.")
     return found
 
 

@@ -31,7 +31,7 @@ class ModelServerSettings(Settings):
     max_image_bytes: Annotated[int, stated(unit="bytes")] = Field(default=MAX_BYTES, ge=1)
     """Most that is read of one upload."""
     max_image_pixels: Annotated[int, stated(unit="pixels")] = Field(default=MAX_PIXELS, ge=1)
-    """Size of the largest picture that is decoded, width times height."""
+    """Size of the largest picture that is decoded, width times height; of a JPEG, at the scale that is needed."""
     decode_pixels: Annotated[int, stated(unit="pixels")] = Field(default=PIXELS_AT_ONCE, ge=1)
     """Pixels decoded at a time, of all pictures together, which bounds memory; a larger picture is decoded alone."""
     upload_timeout_s: Seconds = Field(default=30.0, gt=0)

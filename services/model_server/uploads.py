@@ -30,7 +30,7 @@ async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float
     if not is_form and not media_type.startswith("image/") and media_type != "application/octet-stream":
         raise ImageUnsupported(
             f"A body of type '{media_type[:80]}' is not read.",
-            advice=f"Send it as image/jpeg (or png, webp, heic), or as multipart/form-data with a field '{FIELD}'.",
+            advice=f"Send it as image/jpeg (or png, webp, heic, avif), or as multipart/form-data with '{FIELD}'.",
         )
     if not is_form:
         return await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s)

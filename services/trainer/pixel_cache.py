@@ -22,7 +22,7 @@ import numpy.typing as npt
 from shared.errors import ImageError, TrainingFailed
 from shared.imaging import model_input
 
-PREPROCESSING = "shared.imaging.square/2"  # names the cache: another preprocessing is another cache
+PREPROCESSING = "shared.imaging.square/3"  # names the cache: another preprocessing is another cache
 _DIGEST = 64  # hexadecimal digits of a SHA-256
 _CHUNK = 64  # pictures decoded between two writes to disk
 

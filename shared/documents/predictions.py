@@ -49,7 +49,7 @@ class PictureRead(Document):
 
     width: int = Field(ge=1, description="Pixels, as displayed.")
     height: int = Field(ge=1, description="Pixels, as displayed.")
-    format: Literal["JPEG", "PNG", "WEBP", "HEIF"]
+    format: Literal["JPEG", "PNG", "WEBP", "HEIF", "AVIF"]
     orientation: int = Field(ge=1, le=8, description="EXIF orientation it was stored in; already applied.")
     crop: Crop
 

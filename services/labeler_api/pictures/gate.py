@@ -18,6 +18,7 @@ from shared.imaging import decode
 MIN_SIDE = 256  # pixels: below, pores and fine lines cannot be seen
 MAX_ASPECT = 2.0  # longer side by shorter side: beyond, it is not a portrait
 SHARPNESS_SIDE = 256  # pixels of the shorter side at which sharpness is measured
+LOOKED_AT_SIDE = 2 * SHARPNESS_SIDE  # pixels of the shorter side that are decoded: sharpness is measured on reductions
 MIN_SHARPNESS = 6.0  # variance of the Laplacian on 0…255 grey; a portrait blurred beyond use has about 2
 MIN_BRIGHTNESS, MAX_BRIGHTNESS = 14.0, 241.0  # mean grey; darkest skin on a dark ground stays above 20
 MIN_CONTRAST = 8.0  # standard deviation of grey: below, the picture is one flat colour
@@ -39,21 +40,22 @@ class GateReport:
 def examine(data: bytes) -> GateReport:
     """Examine the encoded picture. Never raises for a bad picture: that is a reason."""
     try:
-        image = decode(data).image
+        decoded = decode(data, min_side=LOOKED_AT_SIDE)
     except ImageError as error:
         return GateReport((f"unreadable: {error.message}",))
     reasons = []
-    if min(image.size) < MIN_SIDE:
-        reasons.append(f"too_small: {image.width}×{image.height}, the shorter side must have {MIN_SIDE} pixels")
-    if max(image.size) / min(image.size) > MAX_ASPECT:
+    shorter, longer = sorted((decoded.width, decoded.height))
+    if shorter < MIN_SIDE:
+        reasons.append(f"too_small: {decoded.width}×{decoded.height}, the shorter side must have {MIN_SIDE} pixels")
+    if longer / shorter > MAX_ASPECT:
         reasons.append("wrong_shape: too long for a portrait")
-    grey = image.convert("L")
+    grey = decoded.image.convert("L")
     quality = measure(grey)
     if quality["contrast"] < MIN_CONTRAST or not MIN_BRIGHTNESS <= quality["brightness"] <= MAX_BRIGHTNESS:
         reasons.append("flat: nearly black, white or one colour")
     elif quality["sharpness"] < MIN_SHARPNESS:
         reasons.append("blurred: skin detail cannot be seen")
-    return GateReport(tuple(reasons), quality, perceptual_hash(grey), image.width, image.height)
+    return GateReport(tuple(reasons), quality, perceptual_hash(grey), decoded.width, decoded.height)
 
 
 def measure(image: Image.Image) -> dict[str, float]:

@@ -22,7 +22,7 @@ from services.labeler_api.pictures.images import NewImage, Status
 from services.labeler_api.pictures.perceptual_hash import perceptual_hash
 from shared.errors import ImageTooLarge, InvalidRequest, PreconditionFailed
 from shared.events import ImageLabeled, Labels, Verdict
-from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode, stand_in_mark
+from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode, open_checked, stand_in_mark
 from shared.message import Message, first_problem
 from shared.taxonomy import MONK_TONES, imported_image_id
 
@@ -31,6 +31,7 @@ _FIELD_BYTES = 16 * 1024  # of a form field: labels are far shorter
 _FIELDS = ("condition", "severity", "labels", "complete", "skin_tone")
 
 
+_KEPT = ("JPEG", "PNG", "WEBP")  # formats that are kept as they came
 PROCEDURAL = "procedural"  # provider of drawn faces, also of those that come back by import: models must say so
 
 
@@ -129,8 +130,9 @@ class _Examined:
 
 
 def _examine(data: bytes) -> _Examined:
-    decoded = decode(data)
-    is_converted = decoded.format == "HEIF"
+    open_checked(data)  # what others read whole must have no more pixels than they decode
+    decoded = decode(data, min_side=gate.LOOKED_AT_SIDE)
+    is_converted = decoded.format not in _KEPT
     stored, picture_format = (_as_jpeg(decoded), "JPEG") if is_converted else (data, decoded.format)
     return _Examined(
         decoded,
@@ -144,7 +146,7 @@ def _examine(data: bytes) -> _Examined:
 
 
 def _as_jpeg(decoded: Decoded) -> bytes:
-    """A HEIC as the dataset keeps it: in a format that every reader, browser and flip takes, and no larger than needed.
+    """A HEIC or AVIF as the dataset keeps it: as every reader, browser and flip takes it, and no larger than needed.
 
     Measured on 24 megapixels, 2.7 MB of HEIC: JPEG of quality 95 is 6.9 MB in 0.6 s, 44 dB from what was decoded, and
     moves the model's input by 0.1 of 255 on average, by 1 at most; WebP of quality 95 is 5.0 MB in 11 s and moves it
@@ -178,7 +180,7 @@ async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
     data, fields = upload.file, upload.fields
     labels, skin_tone = labels_of(fields), _skin_tone(fields)
     complete = _truth(fields.get("complete", "true"))
-    examined = await ledger.admission.run(data, partial(_examine, data))
+    examined = await ledger.admission.run(data, partial(_examine, data), min_side=gate.LOOKED_AT_SIDE)
     image_id = imported_image_id(hashlib.sha256(data).hexdigest())
     key = f"images/{image_id}/original.{examined.extension}"
     # The picture before its row: a crash between the two leaves a file that the next upload of it adopts.

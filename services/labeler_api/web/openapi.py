@@ -16,6 +16,7 @@ from shared.events import MAX_TARGET, RebalanceRequested
 from shared.http import MAX_NUMBER
 from shared.imaging import MEDIA_TYPES
 from shared.openapi import BINARY, COMMON, JSON, TEXT, Answer, Operation, Parameter, described, event_of
+from shared.pictures.kinds import NAMES
 from shared.schemas import known_queues
 from shared.taxonomy import MONK_TONES, Condition, Severity
 
@@ -47,7 +48,7 @@ _UPLOAD: dict[str, Any] = {
     "type": "object",
     "required": ["file"],
     "properties": {
-        "file": {**BINARY, "description": "JPEG, PNG, WebP or HEIC."},
+        "file": {**BINARY, "description": f"{NAMES}."},
         "condition": {**_CONDITIONS, "description": "What it shows; instead of `labels`."},
         "severity": {**_SEVERITIES, "description": "How strongly; without it, it is present and not graded."},
         "labels": {

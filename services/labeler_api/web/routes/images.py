@@ -12,7 +12,7 @@ from aiohttp import web
 from services.labeler_api.ledger.ledger import Ledger
 from services.labeler_api.pictures import intake
 from services.labeler_api.pictures.images import Status
-from services.labeler_api.pictures.thumbnail import thumbnail
+from services.labeler_api.pictures.thumbnail import DECODED_SIDE, thumbnail
 from services.labeler_api.web import views
 from services.labeler_api.web.routes.base import Routes, cursor, id_in_path, limit, member
 from shared.errors import BlobNotFound, PreconditionFailed, StoreUnavailable
@@ -77,7 +77,7 @@ class ImageRoutes(Routes):
             data = (await self._ledger.blobs.get(key)).data
         except BlobNotFound:
             original = (await self._ledger.blobs.get(row["key"])).data
-            data = await self._ledger.admission.run(original, partial(thumbnail, original))
+            data = await self._ledger.admission.run(original, partial(thumbnail, original), min_side=DECODED_SIDE)
             # Kept for the next time; a picture can be looked at without that.
             with contextlib.suppress(PreconditionFailed, StoreUnavailable):
                 await self._ledger.blobs.put(key, data, content_type="image/webp", if_absent=True)
