@@ -214,7 +214,7 @@ def status(
 
 @app.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures: JPEG, PNG, WebP or HEIC.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures: JPEG, PNG, WebP, HEIC or AVIF.")],
     home: Home = None,
     url: Annotated[
         str | None, typer.Option("--url", help="model-server to talk to [EVENSKIN_MODEL_URL, else as above].")
