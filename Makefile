@@ -102,9 +102,10 @@ clean: ## remove .venv and caches
 .env:
 	$(PYTHON) deploy/new_env.py
 
-# One environment for all; a part's packages are installed again when they or their pins change.
-$(VENV)/installed-%: pyproject.toml requirements.lock | $(BIN)/python
+# One environment for all; a part's packages and models are installed again when they or their pins change.
+$(VENV)/installed-%: pyproject.toml requirements.lock shared/models.toml | $(BIN)/python
 	$(INSTALL) --editable '.[$*]'
+	$(BIN)/python deploy/install_models.py shared/models.toml '$*'
 	@touch $@
 
 $(BIN)/python:
