@@ -52,8 +52,9 @@ _TURNS = {
 }
 _LYING = (5, 6, 7, 8)  # orientations whose rows are displayed as columns
 
-# What stands for the rest of a JPEG that may lack some of its data: each bit of one is not that of the other.
-_RESTS = (b"\x55" * 64 + jpeg.END_MARKER, b"\xaa" * 64 + jpeg.END_MARKER)
+# What stands for the rest of a JPEG that may lack some of its data: each bit of one is not that of the other, and no
+# byte comes again, so that they are not the same a few bits on.
+_RESTS = tuple(bytes((29 * n % 254 + 1) ^ inverted for n in range(127)) + jpeg.END_MARKER for inverted in (0, 255))
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -273,12 +274,9 @@ def decode(
 
 def _load(opened: Opened, min_side: int | None) -> tuple[Image.Image, tuple[PictureWarning, ...]]:
     """Decode an opened picture. Raises whatever its decoder raises for damaged data."""
-    try:
-        opened.image.load()
-    except OSError:
-        if opened.format != "JPEG":
-            raise
+    if opened.format == "JPEG" and not jpeg.has_end(opened.parts.pixels):
         return _load_endless(opened.parts.pixels, min_side), (PictureWarning.NO_END_MARKER,)
+    opened.image.load()
     return opened.image, ()
 
 

@@ -7,9 +7,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shared.pictures.parts import CodePoints, Parts
+from shared.pictures.parts import PRIMARIES, TRANSFERS, CodePoints, Parts
 
 _PASSED_OVER = b"free"  # a type of item that no decoder looks into
+_UNSPECIFIED = b"\0\2"  # of a code point (ITU-T H.273)
 _MOST_ITEMS = 100_000  # a 50-megapixel picture has a hundred tiles
 
 
@@ -37,6 +38,7 @@ class _Meta:
     exif_item: int = 0
     xmp_item: int = 0
     types_at: list[int] = field(default_factory=list)  # where the types of metadata items stand
+    unknown_at: list[int] = field(default_factory=list)  # where code points stand that nobody has defined
     places: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # offset and length, of each item's parts
     derived: dict[int, int] = field(default_factory=dict)  # of items that are made of others, the first of these
     profile: bytes | None = None
@@ -63,12 +65,17 @@ class _Meta:
             return
 
     def without_metadata(self) -> bytes:
-        """The file with the metadata's items of a type that is passed over: damaged ones would cost the picture."""
-        if not self.types_at:
+        """The file with the metadata's items of a type that is passed over: damaged ones would cost the picture.
+
+        So would code points that the decoder does not know; they are unspecified here.
+        """
+        if not self.types_at and not self.unknown_at:
             return self.data
         changed = bytearray(self.data)
         for at in self.types_at:
             changed[at : at + 4] = _PASSED_OVER
+        for at in self.unknown_at:
+            changed[at : at + 2] = _UNSPECIFIED
         return bytes(changed)
 
     def item(self, number: int) -> bytes:
@@ -154,6 +161,7 @@ class _Meta:
         for kind, at, box_end in self._boxes(start, end):
             if kind == b"ipco":
                 properties += self._boxes(at, box_end)
+                self._find_unknown(properties)
             elif kind == b"ipma":
                 of_items = self._associations(at)
                 own = [properties[index - 1] for index in of_items.get(self.primary, ()) if index > 0]
@@ -162,6 +170,13 @@ class _Meta:
                 self._read_colours(own)
                 if self.profile is None and self.code_points is None:
                     self._read_colours(tile)  # of a grid, some writers say it of the tiles alone
+
+    def _find_unknown(self, properties: list[tuple[bytes, int, int]]) -> None:
+        for kind, at, _ in properties:
+            if kind == b"colr" and self.data[at : at + 4] == b"nclx":
+                for place, known in ((at + 4, PRIMARIES), (at + 6, TRANSFERS)):
+                    if self._number(place, 2) not in known:
+                        self.unknown_at.append(place)
 
     def _associations(self, at: int) -> dict[int, list[int]]:
         """Of each item, the numbers of its properties, from 1 on."""

@@ -21,7 +21,9 @@ _MARKER = re.compile(rb"\xff+[^\x00\xff]")
 _NEXT = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # in a scan's data, the first marker that is none of its own
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12  # the least of what libjpeg takes for such a segment
+_ZEROS = 2  # zeros that may be the last of a picture's data: blocks without detail are coded so
 END_MARKER = b"\xff\xd9"
+_BEGINNING = b"\xff\xd8\xff"
 
 
 class Segment(NamedTuple):
@@ -69,6 +71,18 @@ def take_apart(data: bytes) -> Parts:
     raise damaged_header()
 
 
+def has_end(data: bytes) -> bool:
+    """Whether a JPEG's own end marker is there; behind it may be other pictures, or a film."""
+    if data.endswith(END_MARKER):
+        return True
+    at = 2
+    for segment in _segments(data, 2):
+        at = segment.start
+    # In a scan's data, neither the end nor another picture's beginning can occur; scans that follow end so too.
+    end, other = data.find(END_MARKER, at), data.find(_BEGINNING, at)
+    return end >= 0 and not 0 <= other < end
+
+
 def says_every_coefficient(data: bytes) -> bool:
     """Whether the scans that have begun in a JPEG cover every bit of every coefficient of every component.
 
@@ -90,8 +104,11 @@ def says_every_coefficient(data: bytes) -> bool:
 def without_padding(data: bytes) -> bytes:
     """A JPEG that lacks its end marker, without what may stand for it: half a marker, or zeros of a disk."""
     bare = data.rstrip(b"\0")
-    if len(data) - len(bare) < 2 or bare.endswith(b"\xff"):
-        bare = data  # one zero may be the picture's, and the one behind 0xFF is
+    zeros = len(data) - len(bare)
+    if zeros <= _ZEROS:
+        bare = data
+    elif bare.endswith(b"\xff"):
+        bare += b"\0"  # of a scan's data, the byte 0xFF is written so
     return bare.rstrip(b"\xff")
 
 

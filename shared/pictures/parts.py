@@ -12,6 +12,11 @@ from shared.errors import ImageBroken
 MAX_UNPACKED = 1024 * 1024
 
 
+# Code points that are defined (ITU-T H.273, tables 2 and 3).
+PRIMARIES = frozenset((1, 2, *range(4, 13), 22))
+TRANSFERS = frozenset((1, 2, *range(4, 19)))
+
+
 class CodePoints(NamedTuple):
     """How colours are coded, in the numbers of ITU-T H.273 (tables 2 and 3), as `nclx` and `cICP` have them."""
 
