@@ -104,7 +104,7 @@ async def request_portion(transaction: Transaction, campaign_id: UUID, settings:
     slots = list(_slot_rows(campaign, made, end, due=request_due(settings)))
     if not slots:
         return 0
-    transaction.insert(_INSERT_SLOTS_IF_NEW[transaction.dialect], slots)
+    await transaction.execute(_INSERT_SLOTS_IF_NEW[transaction.dialect], slots)
     transaction.update(campaign_table, campaign, slots_made=end)
     transaction.emit(*(request_message({**campaign, **slot}, settings) for slot in slots))
     return len(slots)

@@ -120,7 +120,7 @@ async def test_a_portion_is_not_all_that_may_be_under_way(tmp_path: Path, databa
         assert cancelled.json["slots"]["failed"] == PORTION  # at once; the others soon
 
         async def given_up() -> bool:
-            return (await running.campaign(campaign_id))["slots"]["open"] == 0
+            return bool((await running.campaign(campaign_id))["slots"]["open"] == 0)
 
         await eventually(given_up)
         assert Counter(row["state"] for row in await running.rows("slots")) == {"failed": slots}
@@ -148,7 +148,7 @@ async def test_a_pause_leaves_no_more_than_what_is_under_way(few: Labeler) -> No
     await go_on(few)
 
     async def counted() -> bool:
-        return (await few.campaign(campaign_id))["slots"]["counted"] == WINDOW
+        return bool((await few.campaign(campaign_id))["slots"]["counted"] == WINDOW)
 
     await eventually(counted)
     await asked(few, WINDOW)
