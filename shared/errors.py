@@ -98,6 +98,24 @@ class Conflict(EvenskinError):
     code, status = "conflict", 409
 
 
+class LabelsDiffer(Conflict):
+    """A picture that is brought in is there already with other labels, and is no update."""
+
+    code = "labels_differ"
+
+
+class GroupDiffers(Conflict):
+    """A picture that is brought in with a group is there already without it: its root stays as it is."""
+
+    code = "group_differs"
+
+
+class NearDuplicate(Conflict):
+    """A picture that is brought in looks the same as one that is there, and EVENSKIN_NEAR_DUPLICATES is `refuse`."""
+
+    code = "near_duplicate"
+
+
 class Unauthorized(EvenskinError):
     """EVENSKIN_API_KEY is set and the request does not carry it."""
 

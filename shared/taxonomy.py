@@ -193,6 +193,11 @@ def imported_image_id(sha256: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, sha256)
 
 
+def root_of_group(group: str) -> uuid.UUID:
+    """Root of the images that are brought in as one group (UUIDv5 of its name)."""
+    return uuid.uuid5(_NAMESPACE, f"group/{group}")
+
+
 def derived_id(*parts: object) -> uuid.UUID:
     """A stable id for something that follows from `parts`, such as the event a handler causes."""
     return uuid.uuid5(_NAMESPACE, "/".join(str(part) for part in parts))

@@ -12,6 +12,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,12 @@ TargetOption = Annotated[int | None, typer.Option("--target", help="The same as 
 MaxAttempts = Annotated[int | None, typer.Option("--max-attempts", help="Tries for each image, 1 to 20.")]
 
 
+class Groups(StrEnum):
+    """Where an import finds out whose picture a file is."""
+
+    FOLDER = "folder"
+
+
 @app.command()
 def demo(
     home: Home = None,
@@ -85,6 +92,15 @@ def import_(
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Other conditions may show as well: not named means unknown.")
     ] = False,
+    groups: Annotated[
+        Groups | None,
+        typer.Option(
+            help="folder: the deepest folder below the severity says whose picture it is; one person's share a fold."
+        ),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Pictures that are there already get the new labels, as a review would.")
+    ] = False,
     home: Home = None,
     url: Url = None,
     json_output: Json = False,
@@ -92,9 +108,8 @@ def import_(
     """Bring in a folder of labelled pictures; what is there already is not taken twice."""
     from services.console.commands import importing
 
-    return _run(
-        importing.import_folder(directory, home=home, url=url, complete=not incomplete, json_output=json_output)
-    )
+    manner = importing.Manner(complete=not incomplete, groups=groups is not None, update=update)
+    return _run(importing.import_folder(directory, home=home, url=url, manner=manner, json_output=json_output))
 
 
 @app.command()

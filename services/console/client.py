@@ -194,13 +194,23 @@ class LabelerClient(_Client):
         labels: Mapping[str, str | None],
         complete: bool = True,
         skin_tone: int | None = None,
+        group: str | None = None,
+        update: bool = False,
     ) -> tuple[ImageDetail, bool]:
-        """Bring in one picture; the second value says whether it is new. Raises the ImageError that refused it."""
+        """Bring in one picture; the second value says whether it is new.
+
+        Raises the ImageError that refused it; LabelsDiffer where it is there with other labels, unless this is an
+        `update`; GroupDiffers, NearDuplicate.
+        """
         form = aiohttp.FormData()
         form.add_field("labels", json.dumps(dict(labels)))
         form.add_field("complete", "true" if complete else "false")
         if skin_tone is not None:
             form.add_field("skin_tone", str(skin_tone))
+        if group is not None:
+            form.add_field("group", group)
+        if update:
+            form.add_field("update", "true")
         form.add_field("file", data, filename=filename, content_type="application/octet-stream")
         async with self._answer("POST", "/v1/images", data=form) as response:
             return parsed(ImageDetail, await response.read(), response.status), response.status == 201

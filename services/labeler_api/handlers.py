@@ -25,7 +25,7 @@ from services.labeler_api.ledger.tables import campaign_table, epoch_table, mode
 from services.labeler_api.ledger.transaction import Prefetch, Row, Transaction
 from services.labeler_api.pictures import gate, images
 from services.labeler_api.pictures.images import NewImage, Status
-from services.labeler_api.pictures.perceptual_hash import bands
+from services.labeler_api.pictures.perceptual_hash import NEAR_DUPLICATE_BITS, look_ups
 from services.labeler_api.settings import LabelerSettings
 from shared.bus import RetryLater, Undeliverable
 from shared.errors import BlobNotFound, Conflict, InvalidRequest, NotFound, OverBudget, StoreUnavailable
@@ -118,10 +118,14 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
             raise Undeliverable(f"there is no slot {event.slot_id}")
         slot = slot_in(row)
         reasons = list(found)  # anew each time: a transaction may be run again
-        if report.hash is not None:
-            twin = await images.near_duplicate(transaction, report.hash, of_other_than=event.image_id)
+        seen = image
+        if report.look is not None:
+            twins = await images.twins_of(transaction, report.look, of_other_than=event.image_id)
+            twin = next((twin for twin in twins if twin.stands), None)
             if twin is not None:
-                reasons.append(f"near_duplicate: looks the same as {twin}")
+                reasons.append(f"near_duplicate: looks the same as {twin.id}")
+                # In its twin's fold, even where a person accepts it all the same.
+                seen = replace(image, root_id=twin.root_id, fold=twin.fold, near_duplicate_of=twin.id)
         answers = slot.is_open_for(event.attempt)
         if not answers:
             given_up = slot.state is SlotState.FAILED
@@ -133,7 +137,7 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         labels = {Condition(row["condition"]): Severity(row["severity"])}
         recorded = await images.record(
             transaction,
-            replace(image, labels=labels, skin_tone=row["subject"]["skin_tone"]),
+            replace(seen, labels=labels, skin_tone=row["subject"]["skin_tone"]),
             **_verdict(reasons, row["review"], ledger.settings),
             # An image that was recorded moved its slot, which is locked, to another state or attempt.
             is_new=answers and event.image_id == generated_image_id(event.slot_id, event.attempt),
@@ -145,7 +149,7 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
             transaction.count({f"reviews/{recorded['status']}/{images.GATE}": 1})
         await reviews.pass_on(transaction, recorded, row, ledger.settings, message=message)
 
-    looked_for = () if report.hash is None else tuple(bands(report.hash))
+    looked_for = () if report.look is None else tuple(look_ups(report.look, NEAR_DUPLICATE_BITS))
     await ledger.change_once(message, record, Prefetch(slot_id=event.slot_id, bands=looked_for))
 
 
@@ -165,7 +169,7 @@ def _new_image(event: ImageGenerated, report: gate.GateReport) -> NewImage:
         prompt=storable(event.prompt),
         cost_micro_usd=micro_usd(event.cost_usd),
         quality={**event.quality, **report.quality},
-        hash=report.hash,
+        hash=None if report.look is None else report.look.hash,
         slot_id=event.slot_id,
         attempt=event.attempt,
     )

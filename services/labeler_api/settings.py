@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
@@ -38,6 +38,9 @@ class LabelerSettings(Settings):
     reconcile_s: Seconds = Field(default=10.0, gt=0)
     """Time between two rounds of the reconciler."""
 
+    near_duplicates: Literal["share_root", "refuse"] = "share_root"
+    """What becomes of a picture that is brought in and looks the same as one that is there, mirrored or not: it gets
+    that one's root and with it its fold, or it is answered 409 `near_duplicate`."""
     decode_pixels: Annotated[int, stated(unit="pixels")] = Field(default=PIXELS_AT_ONCE, ge=1)
     """Pixels decoded at a time, of all pictures together, which bounds memory; a larger picture is decoded alone."""
     max_uploads: Annotated[int, stated(unit="uploads")] = Field(default=16, ge=1, le=10_000)

@@ -25,6 +25,9 @@ class ImageDocument(Document):
     complete: bool = Field(description="Whether a condition that is not named is absent; else it is not known.")
     skin_tone: int | None = Field(ge=1, le=10, description="Step of the Monk scale, 1 lightest to 10 darkest.")
     fold: Fold = Field(description="The part of the dataset that it belongs to for ever.")
+    root_id: Id = Field(description="The root that it shares with what shows the same face or looks the same.")
+    group: str | None = Field(description="The group that it was brought in with; null where there was none.")
+    near_duplicate_of: Id | None = Field(description="The oldest image that it looked the same as when it came.")
     sha256: str = Field(description="SHA-256 of the bytes that are kept, in hexadecimal.")
     media_type: str
     width: int = Field(description="Pixels, as displayed.")
@@ -52,6 +55,7 @@ class ImageDetail(ImageDocument):
     """`GET /v1/images/{id}`: one image with its prompt and variants."""
 
     prompt: str | None = Field(description="What the provider was asked for; null where it was brought in.")
+    warnings: tuple[str, ...] = Field(description="What to know of it: a word that is stable, a colon, a sentence.")
     variants: tuple[VariantDocument, ...]
 
 

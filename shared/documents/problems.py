@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
-from shared.documents.base import Document
+from shared.documents.base import Document, Id
 from shared.errors import EvenskinError
 
 
@@ -17,6 +19,14 @@ class Problem(Document):
     code: str = Field(pattern="^[a-z][a-z0-9_]*$", description="What went wrong, for programs; docs/errors.md has all.")
     detail: str = Field(description="What went wrong, in one sentence.")
     advice: str | None = Field(default=None, description="What to do about it; left out where there is nothing to say.")
+
+
+class ImageProblem(Problem):
+    """A problem with a picture that is brought in; its members are left out where they say nothing."""
+
+    image_id: Id | None = Field(default=None, description="The image that is there already, or looks the same.")
+    stored: dict[str, Any] | None = Field(default=None, description="What is known of it, where that differs.")
+    sent: dict[str, Any] | None = Field(default=None, description="What was said of it instead.")
 
 
 class ProtocolProblem(Problem):

@@ -12,6 +12,7 @@ from shared.events import Labels, Verdict
 from shared.taxonomy import Condition, Severity
 
 MAX_BATCH = 500  # reviews of one request
+MAX_GROUP_CHARACTERS = 200  # of the name of a group of images
 
 StorableText = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 """Text without the character NUL, which PostgreSQL does not keep."""

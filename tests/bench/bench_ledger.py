@@ -142,7 +142,7 @@ async def measure(server_url: str, home: Path, *, large: int, images: int, round
         database = Database(url)
         await database.migrate()
         await database.close()
-        shown = await fill(url, size, [report.hash for report in reports.values() if report.hash is not None])
+        shown = await fill(url, size, [report.look.hash for report in reports.values() if report.look is not None])
         ledgers[size] = ledger = Ledger(home / str(size), url, pictures)
         await ledger.start()
         await ledger.ask(next(iter(shown.values())), per_ledger)

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from shared.errors import EvenskinError, ImageBroken, ImageEmpty, NotFound
+from shared.errors import EvenskinError, ImageBroken, ImageEmpty, LabelsDiffer, NotFound
 from shared.http import api_key_guard, problem_response, problems
 from shared.taxonomy import Condition, Severity, split_over_severities
 from tests.eventually import LIMIT_S
@@ -108,7 +108,7 @@ def live_document(version: str) -> dict[str, Any]:
     }
 
 
-def image_document(digest: str, labels: dict[str, Any], *, complete: bool) -> dict[str, Any]:
+def image_document(digest: str, labels: dict[str, Any], *, complete: bool, **changes: Any) -> dict[str, Any]:
     """An image that was brought in."""
     return {
         "id": digest,
@@ -118,6 +118,9 @@ def image_document(digest: str, labels: dict[str, Any], *, complete: bool) -> di
         "complete": complete,
         "skin_tone": None,
         "fold": "train",
+        "root_id": digest,
+        "group": None,
+        "near_duplicate_of": None,
         "sha256": digest,
         "media_type": "image/jpeg",
         "width": 512,
@@ -130,7 +133,9 @@ def image_document(digest: str, labels: dict[str, Any], *, complete: bool) -> di
         "augmented": False,
         "created_at": "2026-01-01T00:00:00+00:00",
         "prompt": None,
+        "warnings": [],
         "variants": [],
+        **changes,
     }
 
 
@@ -146,6 +151,7 @@ class FakeServer:
     listed: list[dict[str, Any]] = field(default_factory=lambda: [campaign_document()])
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     refuse: frozenset[str] = frozenset()  # names of files that are answered as broken
+    alike: dict[str, dict[str, Any]] = field(default_factory=dict)  # what documents of files with these names say
     rebalances: list[dict[str, Any]] = field(default_factory=list)
     queries: list[dict[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -278,7 +284,11 @@ class FakeServer:
         digest = hashlib.sha256(data).hexdigest()
         known = digest in self.images
         labels, complete = json.loads(str(form["labels"])), form["complete"] == "true"
-        self.images.setdefault(digest, image_document(digest, labels, complete=complete))
+        stored = self.images.get(digest, {}).get("labels", labels)
+        if stored != labels and form.get("update") != "true":
+            raise LabelsDiffer("It has other labels.", image_id=digest, stored=stored, sent=labels)
+        changes = {"group": form.get("group"), **self.alike.get(file.filename, {})}
+        self.images[digest] = image_document(digest, labels, complete=complete, **changes)
         return web.json_response(self.images[digest], status=200 if known else 201)
 
     async def _images(self, request: web.Request) -> web.Response:

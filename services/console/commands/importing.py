@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -14,6 +15,7 @@ from services.console.connection import labeler
 from services.console.file_names import as_text, shown
 from services.console.folder_walk import PassedOver
 from services.console.import_folder import MAX_FILE_BYTES, Folder, Picture, read_folder
+from services.console.import_groups import folder_group
 from services.console.output import print_json, results
 from services.console.progress import progress_bars
 from services.console.text import count
@@ -26,24 +28,42 @@ PAUSE_S = 1.0  # seconds before an overloaded service is asked again
 SHOWN = 20  # refusals, and files passed over, listed one by one for a person; --json has all
 
 
+@dataclass(frozen=True)
+class Manner:
+    """What is said of every picture. `groups`: its folder names its group; `update`: new labels replace the old."""
+
+    complete: bool = True
+    groups: bool = False
+    update: bool = False
+
+
+DEFAULT = Manner()
+
+
 @dataclass
 class Imported:
-    """How an import went. `refused`: path, code and reason."""
+    """How an import went.
+
+    `near_duplicates`: path, and the image that it looks the same as; `kept_out`: path and reason of those that fit no
+    fold; `refused`: path, code and reason, and where both are known what is `stored` and what was `sent`.
+    """
 
     new: int = 0
     already_there: int = 0
     copies: int = 0
     passed_over: list[PassedOver] = field(default_factory=list)
-    refused: list[dict[str, str]] = field(default_factory=list)
+    near_duplicates: list[dict[str, Any]] = field(default_factory=list)
+    kept_out: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
 
 
 async def import_folder(
-    directory: Path, *, home: Path | None, url: str | None, complete: bool, json_output: bool
+    directory: Path, *, home: Path | None, url: str | None, manner: Manner, json_output: bool
 ) -> int:
     """Import a folder tree. Returns exit status 1 if the service refused some of the pictures."""
     folder = read_folder(directory)
     async with labeler(home, url) as (client, _):
-        outcome = await upload_folder(client, folder, complete=complete)
+        outcome = await upload_folder(client, folder, manner)
     others = [(as_text(each.path.relative_to(directory)), each.reason) for each in outcome.passed_over]
     if json_output:
         print_json(
@@ -53,6 +73,8 @@ async def import_folder(
                 "copies": outcome.copies,
                 "passed_over": len(outcome.passed_over),
                 "passed_over_files": [{"path": path, "reason": reason} for path, reason in others],
+                "near_duplicates": outcome.near_duplicates,
+                "kept_out": outcome.kept_out,
                 "refused": outcome.refused,
             }
         )
@@ -61,17 +83,18 @@ async def import_folder(
     return 1 if outcome.refused else 0
 
 
-async def upload_folder(client: LabelerClient, folder: Folder, *, complete: bool = True) -> Imported:
+async def upload_folder(client: LabelerClient, folder: Folder, manner: Manner = DEFAULT) -> Imported:
     """Upload every picture of a folder, several at a time, with a progress bar."""
     outcome = Imported(copies=sum(len(picture.copies) for picture in folder.pictures), passed_over=folder.passed_over)
     try:
-        await _upload_all(client, folder, outcome, complete=complete)
+        await _upload_all(client, folder, outcome, manner)
     except EvenskinError as error:
         done = outcome.new + outcome.already_there
         error.advice += f" {done} of {len(folder.pictures)} pictures are in; run it again for the others."
         error.advice = error.advice.strip()
         raise
-    outcome.refused.sort(key=lambda refusal: refusal["path"])
+    for listed in (outcome.near_duplicates, outcome.kept_out, outcome.refused):
+        listed.sort(key=lambda entry: str(entry["path"]))
     return outcome
 
 
@@ -83,6 +106,11 @@ def _print_outcome(outcome: Imported, others: list[tuple[str, str]]) -> None:
         f" {count(outcome.copies, 'copy', 'copies')} in a second folder)."
     )
     _print_some(f"{refusal['path']}: {refusal['reason']} [{refusal['code']}]" for refusal in outcome.refused)
+    if outcome.near_duplicates:
+        console.print(f"{len(outcome.near_duplicates):,} of them look the same as another image, and share its fold.")
+    if outcome.kept_out:
+        console.print(f"{len(outcome.kept_out):,} of them are kept out of the dataset:")
+        _print_some(f"{entry['path']}: {entry['reason']}" for entry in outcome.kept_out)
     if others:
         console.print("Passed over:")
         _print_some(f"{path}: {reason}" for path, reason in others)
@@ -96,14 +124,14 @@ def _print_some(lines: Iterable[str]) -> None:
         results().print(f"  and {len(every) - SHOWN:,} more; --json lists them all.")
 
 
-async def _upload_all(client: LabelerClient, folder: Folder, outcome: Imported, *, complete: bool) -> None:
+async def _upload_all(client: LabelerClient, folder: Folder, outcome: Imported, manner: Manner) -> None:
     waiting = iter(folder.pictures)
     with progress_bars() as bars:
         task = bars.add_task("importing", total=len(folder.pictures), note="")
 
         async def worker() -> None:
             for picture in waiting:  # shared by the workers: each takes the next one
-                await _upload(client, picture, folder.root, outcome, complete=complete)
+                await _upload(client, picture, folder.root, outcome, manner)
                 bars.advance(task)
 
         try:
@@ -114,29 +142,40 @@ async def _upload_all(client: LabelerClient, folder: Folder, outcome: Imported, 
             raise first_error(failures) from None
 
 
-async def _upload(client: LabelerClient, picture: Picture, root: Path, outcome: Imported, *, complete: bool) -> None:
+async def _upload(client: LabelerClient, picture: Picture, root: Path, outcome: Imported, manner: Manner) -> None:
+    path = as_text(picture.path.relative_to(root).as_posix())
     labels = {str(name): severity.label if severity else None for name, severity in picture.labels.items()}
     try:
+        group = folder_group(picture, root) if manner.groups else None
         data = await asyncio.to_thread(read_picture, picture.path)
-        _, new = await _add(client, data, shown(picture.path.name), labels, complete)
+        image, new = await _add(client, data, shown(picture.path.name), labels, group, manner)
     except EvenskinError as error:
         if not _is_refusal(error):
             raise
-        path = as_text(picture.path.relative_to(root).as_posix())
-        outcome.refused.append({"path": path, "code": error.code, "reason": error.message})
+        outcome.refused.append({"path": path, "code": error.code, "reason": error.message, **error.details})
         return
     if new:
         outcome.new += 1
+        _note(image, path, outcome)
     else:
         outcome.already_there += 1
 
 
+def _note(image: ImageDetail, path: str, outcome: Imported) -> None:
+    if image.status == "rejected":
+        outcome.kept_out.append({"path": path, "reason": image.reason, "near_duplicate_of": image.near_duplicate_of})
+    elif image.near_duplicate_of is not None:
+        outcome.near_duplicates.append({"path": path, "near_duplicate_of": image.near_duplicate_of})
+
+
 async def _add(
-    client: LabelerClient, data: bytes, name: str, labels: dict[str, str | None], complete: bool
+    client: LabelerClient, data: bytes, name: str, labels: dict[str, str | None], group: str | None, manner: Manner
 ) -> tuple[ImageDetail, bool]:
     for left in reversed(range(UPLOAD_TRIES)):
         try:
-            return await client.add_image(data, filename=name, labels=labels, complete=complete)
+            return await client.add_image(
+                data, filename=name, labels=labels, complete=manner.complete, group=group, update=manner.update
+            )
         except EvenskinError as error:
             if error.status != 503 or not left or error.code == "service_unreachable":
                 raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -25,11 +27,22 @@ from shared.events import ImageLabeled, Verdict
 from shared.message import Message
 from shared.taxonomy import Severity
 
+_JUDGED = ("status", "labels", "reviewer", "reason")  # what every review changes, and every undo sets back
+
 
 async def review(
-    transaction: Transaction, image_id: UUID, said: Review, message: Message | None, settings: LabelerSettings
+    transaction: Transaction,
+    image_id: UUID,
+    said: Review,
+    message: Message | None,
+    settings: LabelerSettings,
+    *,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Apply a review. `message`: what caused it, if an event did. Raises NotFound."""
+    """Apply a review. `message`: what caused it, if an event did. Raises NotFound.
+
+    `facts`: further columns of the image's row that it sets; an undo sets them back.
+    """
     image = await transaction.image(image_id)
     if image is None:
         raise NotFound(f"There is no image {image_id}.")
@@ -44,14 +57,14 @@ async def review(
                 "reason": said.reason,
                 "reviewer": said.reviewer,
                 "confidence": said.confidence,
-                "before": {key: image[key] for key in ("status", "labels", "reviewer", "reason")},
+                "before": {key: image[key] for key in (*_JUDGED, *facts)},
                 "created_at": time.time(),
             }
         ],
     )
     transaction.count({f"reviews/{said.verdict.value}/person": 1})
     judged = Judgement(Status(said.verdict.value), labels, said.reviewer, said.reason)
-    await judge(transaction, image, judged, settings, message=message)
+    await judge(transaction, image, judged, settings, message=message, facts=facts)
 
 
 async def undo(transaction: Transaction, reviewer: str, settings: LabelerSettings) -> UUID:
@@ -68,7 +81,8 @@ async def undo(transaction: Transaction, reviewer: str, settings: LabelerSetting
     await transaction.execute(undone.values(undone_at=time.time()))
     before = last["before"]
     judged = Judgement(Status(before["status"]), before["labels"], before["reviewer"], before["reason"])
-    await judge(transaction, image, judged, settings, message=None)
+    facts = {name: value for name, value in before.items() if name not in _JUDGED}
+    await judge(transaction, image, judged, settings, message=None, facts=facts)
     image_id: UUID = last["image_id"]
     return image_id
 
@@ -100,9 +114,18 @@ class Judgement:
 
 
 async def judge(
-    transaction: Transaction, image: Row, judged: Judgement, settings: LabelerSettings, *, message: Message | None
+    transaction: Transaction,
+    image: Row,
+    judged: Judgement,
+    settings: LabelerSettings,
+    *,
+    message: Message | None,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Bring an image in hand to a status and labels, and its slot with it; tell the augmenter."""
+    """Bring an image in hand to a status and labels, and its slot with it; tell the augmenter.
+
+    `facts`: further columns of its row.
+    """
     is_due = judged.status is Status.ACCEPTED and image["augmented_at"] is None
     await images.relabel(
         transaction,
@@ -112,6 +135,7 @@ async def judge(
         reviewer=judged.reviewer,
         reason=judged.reason,
         augment_due_at=time.time() + settings.augment_deadline_s if is_due else None,
+        **facts,
     )
     slot = await transaction.slot(image["slot_id"]) if image["slot_id"] else None
     await pass_on(transaction, image, slot, settings, message=message)

@@ -35,6 +35,8 @@ image_table = sa.Table(
     sa.Column("skin_tone", sa.Integer),
     sa.Column("root_id", sa.Uuid, nullable=False),
     sa.Column("fold", sa.String(16), nullable=False),
+    sa.Column("near_duplicate_of", sa.Uuid),  # the oldest image that it looked the same as when it came
+    sa.Column("group_name", sa.String(200)),  # whose images, as who brought it in says
     sa.Column("provider", sa.String(64)),
     sa.Column("provider_model", sa.String(128)),
     sa.Column("provider_request_id", sa.String(256)),

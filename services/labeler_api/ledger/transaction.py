@@ -32,13 +32,14 @@ from shared.message import Message
 
 Row = dict[str, Any]
 
-MOST_HASHES = 10_000  # perceptual hashes read for one image, so that the cost of a look has a bound
+LOOK_ALIKES_LOCK = 0x616C696B65  # "alike": key of the advisory lock under which images are brought in
+MOST_HASHES = 600  # perceptual hashes read for a band, on average over a look, so that its cost has a bound
 
 _ANY = sa.true()
 _REFERRED_FIRST = {table.name: number for number, table in enumerate(metadata.sorted_tables)}
 
 _IMAGE_COLUMNS = (
-    *("id", "status", "key", "labels", "complete", "slot_id", "attempt"),
+    *("id", "status", "key", "labels", "complete", "skin_tone", "slot_id", "attempt"),
     *("reviewer", "reason", "augmented_at", "augment_due_at"),
 )
 """Columns of an image that its row in hand has."""
@@ -136,7 +137,7 @@ class Transaction:
         slots |= {row["slot_id"] for row in self._in_hand[image_table].values()}
         await self._lock(slot_table, {slot_id for slot_id in slots if slot_id is not None})
         if bands := frozenset(band for work in wanted for band in work.bands):
-            self._hashes = await self._read_hashes(bands, MOST_HASHES * sum(bool(work.bands) for work in wanted))
+            self._hashes = await self._read_hashes(bands)
             self._bands = bands
 
     async def _locked(self, table: sa.Table, key: UUID) -> Row | None:
@@ -154,17 +155,24 @@ class Transaction:
 
     # Perceptual hashes
 
+    async def lock_look_alikes(self) -> None:
+        """Wait until nobody else brings in images: of two that look the same, one at least sees the other.
+
+        What others committed before is seen by every statement after this one. On SQLite there is one writer anyhow.
+        """
+        if self.dialect == "postgresql":
+            await self._connection.execute(_LOCK_LOOK_ALIKES)
+
     async def hashes_sharing(self, bands: Collection[int]) -> bytes:
         """The perceptual hashes, joined, of images that share at least one of these bands; those inserted here too."""
         if not self._bands.issuperset(bands):
             await self._write()
-            return await self._read_hashes(bands, MOST_HASHES)
+            return await self._read_hashes(frozenset(bands))
         return self._hashes
 
-    async def _read_hashes(self, bands: Collection[int], most: int) -> bytes:
-        found: bytes = (
-            await self._connection.execute(_HASHES_SHARING_A_BAND, {"bands": sorted(bands), "most": most})
-        ).scalar_one()
+    async def _read_hashes(self, bands: frozenset[int]) -> bytes:
+        parameters = {"bands": sorted(bands), "most": MOST_HASHES * len(bands)}
+        found: bytes = (await self._connection.execute(_HASHES_SHARING_A_BAND, parameters)).scalar_one()
         return found
 
     def insert_bands(self, image_id: UUID, hash_: bytes, bands: Sequence[int]) -> None:
@@ -255,6 +263,7 @@ _LOCKED_ROWS = {
     for table, rows in _ROWS.items()
 }
 _UPDATE_ROW = {table: sa.update(table).where(table.c.id == sa.bindparam("row_id")) for table in _ROWS}
+_LOCK_LOOK_ALIKES = sa.select(sa.func.pg_advisory_xact_lock(LOOK_ALIKES_LOCK))
 _BANDS_OF_IMAGE = sa.insert(band_table).from_select(
     ["band", "image_id", "perceptual_hash"],
     sa.select(

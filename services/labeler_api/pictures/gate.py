@@ -1,7 +1,7 @@
 """The automatic review gate: is a generated picture fit to be a training image at all?
 
 Readable, right size, sharp, neither black nor white; whether it is a near-duplicate is asked of the
-ledger with the hash that is made here.
+ledger with the hashes that are made here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from services.labeler_api.pictures.perceptual_hash import perceptual_hash
+from services.labeler_api.pictures.perceptual_hash import Look, look
 from shared.errors import ImageError
 from shared.imaging import decode
 
@@ -32,7 +32,7 @@ class GateReport:
 
     reasons: tuple[str, ...]
     quality: dict[str, float] = field(default_factory=dict)
-    hash: bytes | None = None
+    look: Look | None = None
     width: int = 0
     height: int = 0
 
@@ -55,7 +55,7 @@ def examine(data: bytes) -> GateReport:
         reasons.append("flat: nearly black, white or one colour")
     elif quality["sharpness"] < MIN_SHARPNESS:
         reasons.append("blurred: skin detail cannot be seen")
-    return GateReport(tuple(reasons), quality, perceptual_hash(grey), decoded.width, decoded.height)
+    return GateReport(tuple(reasons), quality, look(grey), decoded.width, decoded.height)
 
 
 def measure(image: Image.Image) -> dict[str, float]:

@@ -15,8 +15,16 @@ import sqlalchemy as sa
 from services.labeler_api.ledger.dialects import among, per_dialect
 from services.labeler_api.ledger.tables import band_table, image_table, label_table, variant_table
 from services.labeler_api.ledger.transaction import Row, Transaction
-from services.labeler_api.pictures.perceptual_hash import bands, near_duplicates, packed
-from shared.taxonomy import Condition, Severity, fold_of
+from services.labeler_api.pictures.lineage import Twin
+from services.labeler_api.pictures.perceptual_hash import (
+    NEAR_DUPLICATE_BITS,
+    Look,
+    bands,
+    look_ups,
+    near_duplicates,
+    packed,
+)
+from shared.taxonomy import Condition, Fold, Severity, fold_of
 
 GATE, IMPORT = "gate", "import"  # reviewers that are no person
 Labels = Mapping[Condition, Severity | None]
@@ -44,6 +52,9 @@ class NewImage:
     complete: bool = True
     skin_tone: int | None = None
     root_id: UUID | None = None  # None: it is a root itself
+    fold: Fold | None = None  # None: the one that follows from its root
+    near_duplicate_of: UUID | None = None
+    group_name: str | None = None
     provider: str | None = None
     provider_model: str | None = None
     provider_request_id: str | None = None
@@ -55,17 +66,20 @@ class NewImage:
     attempt: int | None = None
 
 
-_OLDEST_TWIN = (
-    sa.select(image_table.c.id)
+_OLDEST_OF_EACH_ROOT = (
+    sa.select(sa.func.min(image_table.c.sequence))
     .join(band_table, band_table.c.image_id == image_table.c.id)
     .where(
         among(band_table.c.band, "bands"),
         band_table.c.perceptual_hash.in_(sa.bindparam("hashes", expanding=True)),
-        image_table.c.status != Status.REJECTED.value,
         image_table.c.id != sa.bindparam("itself"),
     )
+    .group_by(image_table.c.root_id, image_table.c.status)
+)
+_TWINS = (
+    sa.select(image_table.c.id, image_table.c.root_id, image_table.c.fold, image_table.c.status)
+    .where(image_table.c.sequence.in_(_OLDEST_OF_EACH_ROOT))
     .order_by(image_table.c.sequence)
-    .limit(1)
 )
 _INSERT_IF_NEW = per_dialect(
     lambda insert: insert(image_table).on_conflict_do_nothing(index_elements=["id"]).returning(image_table.c.sequence)
@@ -125,7 +139,9 @@ async def record(
         "complete": image.complete,
         "skin_tone": image.skin_tone,
         "root_id": root,
-        "fold": fold_of(root).value,
+        "fold": (image.fold or fold_of(root)).value,
+        "near_duplicate_of": image.near_duplicate_of,
+        "group_name": image.group_name,
         "provider": image.provider,
         "provider_model": image.provider_model,
         "provider_request_id": image.provider_request_id,
@@ -187,12 +203,18 @@ def _label_rows(image_id: UUID, labels: Mapping[str, int | None]) -> list[dict[s
     ]
 
 
-async def near_duplicate(transaction: Transaction, hash_: bytes, *, of_other_than: UUID) -> UUID | None:
-    """The oldest image in the dataset, or waiting for it, that looks the same; None if there is none."""
-    wanted = bands(hash_)
-    near = near_duplicates(hash_, packed(await transaction.hashes_sharing(wanted)))
+async def twins_of(
+    transaction: Transaction, look: Look, *, of_other_than: UUID, most: int = NEAR_DUPLICATE_BITS
+) -> list[Twin]:
+    """The images that look the same, mirrored or not: the oldest of each root and status, the oldest of all first.
+
+    `most`: the bits in which their hashes differ at most. Rejected ones are among them: they may be accepted yet.
+    """
+    found = packed(await transaction.hashes_sharing(look_ups(look, most)))
+    near = {*near_duplicates(look.hash, found, most), *near_duplicates(look.mirrored, found, most)}
     if not near:
-        return None
-    parameters = {"bands": wanted, "hashes": near, "itself": of_other_than}
-    twin: UUID | None = (await transaction.execute(_OLDEST_TWIN, parameters)).scalar()
-    return twin
+        return []
+    first_bands = {bands(hash_)[0] for hash_ in near}  # each is found by one band of its own
+    parameters = {"bands": sorted(first_bands), "hashes": sorted(near), "itself": of_other_than}
+    rows = (await transaction.execute(_TWINS, parameters)).mappings()
+    return [Twin(row["id"], row["root_id"], Fold(row["fold"]), row["status"] != Status.REJECTED) for row in rows]

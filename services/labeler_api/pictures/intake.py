@@ -1,11 +1,11 @@
-"""An image somebody uploads with its labels: checked, stored, recorded once."""
+"""An image somebody uploads with its labels: read from its form, checked, stored."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import time
+import unicodedata
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,21 +14,20 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import TypeAdapter, ValidationError
 
-from services.labeler_api.ledger import outbox
 from services.labeler_api.ledger.ledger import Ledger
-from services.labeler_api.ledger.transaction import Transaction
-from services.labeler_api.pictures import gate, images
-from services.labeler_api.pictures.images import NewImage, Status
-from services.labeler_api.pictures.perceptual_hash import perceptual_hash
+from services.labeler_api.pictures import gate
+from services.labeler_api.pictures.images import NewImage
+from services.labeler_api.pictures.perceptual_hash import Look, look
+from shared.documents.requests import MAX_GROUP_CHARACTERS
 from shared.errors import ImageTooLarge, InvalidRequest, PreconditionFailed
-from shared.events import ImageLabeled, Labels, Verdict
+from shared.events import Labels
 from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode, open_checked, stand_in_mark
-from shared.message import Message, first_problem
+from shared.message import first_problem
 from shared.taxonomy import MONK_TONES, imported_image_id
 
 _LABELS: TypeAdapter[dict[Any, Any]] = TypeAdapter(Labels)
 _FIELD_BYTES = 16 * 1024  # of a form field: labels are far shorter
-_FIELDS = ("condition", "severity", "labels", "complete", "skin_tone")
+_FIELDS = ("condition", "severity", "labels", "complete", "skin_tone", "group", "update")
 
 
 _KEPT = ("JPEG", "PNG", "WEBP")  # formats that are kept as they came
@@ -112,10 +111,23 @@ def _skin_tone(fields: dict[str, str]) -> int | None:
     return int(text)
 
 
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise InvalidRequest("'complete' is neither true nor false.")
-    return text.lower() in ("true", "1")
+def _group(fields: dict[str, str]) -> str | None:
+    if "group" not in fields:
+        return None
+    group = unicodedata.normalize("NFC", fields["group"]).strip()  # a macOS folder's name is decomposed
+    if not 0 < len(group) <= MAX_GROUP_CHARACTERS or not group.isprintable():
+        raise InvalidRequest(
+            "'group' is no name.",
+            advice=f"Send 1 to {MAX_GROUP_CHARACTERS} printable characters, the same for each image.",
+        )
+    return group
+
+
+def _truth(fields: dict[str, str], name: str, default: bool) -> bool:
+    text = fields.get(name, str(default)).lower()
+    if text not in ("true", "false", "1", "0"):
+        raise InvalidRequest(f"'{name}' is neither true nor false.")
+    return text in ("true", "1")
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ class _Examined:
     extension: str
     media_type: str
     quality: dict[str, float]
-    hash: bytes
+    look: Look
 
 
 def _examine(data: bytes) -> _Examined:
@@ -141,7 +153,7 @@ def _examine(data: bytes) -> _Examined:
         EXTENSIONS[picture_format],
         MEDIA_TYPES[picture_format],
         gate.measure(decoded.image),
-        perceptual_hash(decoded.image),
+        look(decoded.image),
     )
 
 
@@ -170,16 +182,28 @@ async def _stored_bytes(ledger: Ledger, key: str, examined: _Examined) -> bytes:
     return examined.stored
 
 
-async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
-    """Store and record an upload as an accepted image. Returns its id, and whether it is new.
+@dataclass(frozen=True)
+class Incoming:
+    """A picture that lies in the store, with what its form says of it, before the ledger has seen it.
+
+    `update`: what it says replaces what the ledger says, if the picture is there already.
+    """
+
+    image: NewImage
+    look: Look
+    update: bool
+
+
+async def take_in(ledger: Ledger, upload: Upload) -> Incoming:
+    """Check and store an upload.
 
     Raises the image errors of `shared.imaging.decode`, InvalidRequest, UnknownCondition, UnknownSeverity.
     """
     if upload.file is None:
         raise InvalidRequest("The form has no 'file'.", advice="Send the picture as the field 'file'.")
     data, fields = upload.file, upload.fields
-    labels, skin_tone = labels_of(fields), _skin_tone(fields)
-    complete = _truth(fields.get("complete", "true"))
+    labels, skin_tone, group = labels_of(fields), _skin_tone(fields), _group(fields)
+    complete, update = _truth(fields, "complete", True), _truth(fields, "update", False)
     examined = await ledger.admission.run(data, partial(_examine, data), min_side=gate.LOOKED_AT_SIDE)
     image_id = imported_image_id(hashlib.sha256(data).hexdigest())
     key = f"images/{image_id}/original.{examined.extension}"
@@ -195,29 +219,9 @@ async def add_image(ledger: Ledger, upload: Upload) -> tuple[str, bool]:
         labels=labels,
         complete=complete,
         skin_tone=skin_tone,
+        group_name=group,
         provider=PROCEDURAL if examined.decoded.is_stand_in else None,
         quality=examined.quality,
-        hash=examined.hash,
+        hash=examined.look.hash,
     )
-    new = False
-
-    async def record(transaction: Transaction) -> None:
-        nonlocal new
-        due = time.time() + ledger.settings.augment_deadline_s
-        row = await images.record(
-            transaction, image, Status.ACCEPTED, reviewer=images.IMPORT, labeled_at=time.time(), augment_due_at=due
-        )
-        new = row is not None
-        if new:
-            event = ImageLabeled(
-                image_id=image_id,
-                key=image.key,
-                verdict=Verdict.ACCEPTED,
-                labels=labels,
-                complete=complete,
-                reviewer=images.IMPORT,
-            )
-            transaction.emit(Message(event, outbox.SOURCE))
-
-    await ledger.change(record)
-    return str(image_id), new
+    return Incoming(image, examined.look, update)

@@ -20,7 +20,7 @@ from shared.taxonomy import Condition, Severity, severity_text
 
 PAGE = 500  # rows read at a time, so that an export needs no memory for the whole dataset
 _TAR_BLOCK = 512  # bytes, POSIX.1-1988 ustar
-_CSV_FIELDS = ("image_id", "key", "sha256", "fold", "complete", "skin_tone", "provider", "created_at")
+_CSV_FIELDS = ("image_id", "key", "sha256", "root_id", "fold", "complete", "skin_tone", "provider", "created_at")
 
 Rows = AsyncIterator[dict[str, Any]]
 

@@ -10,8 +10,17 @@ from shared.documents.balance import Balance
 from shared.documents.dead_letters import DeadLetterList, Replayed
 from shared.documents.images import DatasetDocument, ImageDetail, ImagePage, ReviewResults
 from shared.documents.models import LiveModelDocument, Models
+from shared.documents.problems import ImageProblem
 from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
-from shared.documents.requests import ChangeRequest, PromotionRequest, ReplayRequest, Review, ReviewBatch, UndoRequest
+from shared.documents.requests import (
+    MAX_GROUP_CHARACTERS,
+    ChangeRequest,
+    PromotionRequest,
+    ReplayRequest,
+    Review,
+    ReviewBatch,
+    UndoRequest,
+)
 from shared.events import MAX_TARGET, RebalanceRequested
 from shared.http import MAX_NUMBER
 from shared.imaging import MEDIA_TYPES
@@ -60,6 +69,17 @@ _UPLOAD: dict[str, Any] = {
             "type": "boolean",
             "default": True,
             "description": "Whether a condition that is not named is absent.",
+        },
+        "group": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_GROUP_CHARACTERS,
+            "description": "Whose picture it is: those of one group share a root, and so a fold.",
+        },
+        "update": {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether what is said replaces what is known, where the same bytes are there already.",
         },
         "skin_tone": {
             "type": "integer",
@@ -191,10 +211,14 @@ _OPERATIONS: tuple[Operation, ...] = (
         "/v1/images",
         "Bring in a picture with its labels.",
         {
-            200: Answer("The same bytes are there already.", ImageDetail),
-            201: Answer("It is in the dataset.", ImageDetail),
+            200: Answer(
+                "The same bytes are there already, with the same labels or with those of an update.", ImageDetail
+            ),
+            201: Answer("It is recorded. Its warnings say whether it looks the same as another one.", ImageDetail),
         },
         {
+            409: "The same bytes are there with other labels or in another group, or another picture looks the same "
+            "and the settings refuse that: `labels_differ`, `group_differs`, `near_duplicate`.",
             413: "Too many bytes: `image_too_large`, `request_too_large`.",
             415: "Not a picture in a format that is read, or animated, or not a form: `image_unsupported`, "
             "`image_animated`, `unsupported_media_type`.",
@@ -206,6 +230,7 @@ _OPERATIONS: tuple[Operation, ...] = (
             507: None,
         },
         body={"multipart/form-data": _UPLOAD},
+        problem=ImageProblem,
     ),
     Operation(
         "get",

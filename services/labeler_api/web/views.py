@@ -179,7 +179,22 @@ async def image(connection: AsyncConnection, image_id: UUID) -> ImageDetail:
         VariantDocument(**{name: found[name] for name in VariantDocument.model_fields})
         for found in await rows_of(connection, listed)
     )
-    return ImageDetail(**dict(image_document(row)), prompt=row["prompt"], variants=tuple(variants))
+    return ImageDetail(
+        **dict(image_document(row)), prompt=row["prompt"], warnings=_warnings(row), variants=tuple(variants)
+    )
+
+
+def _warnings(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What whoever brought an image in must know of it."""
+    twin = row["near_duplicate_of"]
+    if twin is None:
+        return ()
+    if row["root_id"] != row["id"]:
+        return (f"near_duplicate: it looks the same as image {twin}, and shares its fold",)
+    return (
+        f"two_folds: it looks the same as image {twin}, and belongs to another fold as well; so it is kept out of the "
+        "dataset unless a person accepts it, and never in validation or test",
+    )
 
 
 async def image_row(connection: AsyncConnection, image_id: UUID) -> dict[str, Any]:
@@ -204,6 +219,9 @@ def image_document(row: Mapping[str, Any]) -> ImageDocument:
         complete=row["complete"],
         skin_tone=row["skin_tone"],
         fold=row["fold"],
+        root_id=str(row["root_id"]),
+        group=row["group_name"],
+        near_duplicate_of=None if row["near_duplicate_of"] is None else str(row["near_duplicate_of"]),
         sha256=row["sha256"],
         media_type=row["media_type"],
         width=row["width"],

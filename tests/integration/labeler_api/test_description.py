@@ -98,9 +98,10 @@ async def _images(asker: Asker) -> list[str]:
     ids = [
         (await asker.upload(png(1), 201, condition="textured_skin", severity="mild", skin_tone="3")).json["id"],
         (await asker.upload(png(2), 201, labels='{"acne": "severe", "aging": null}', complete="false")).json["id"],
-        (await asker.upload(png(3), 201, labels="{}")).json["id"],
+        (await asker.upload(png(3), 201, labels="{}", group="Anna")).json["id"],
     ]
-    await asker.upload(png(1), 200, condition="acne")
+    await asker.upload(png(1), 409, condition="acne")
+    await asker.upload(png(1), 200, condition="textured_skin", severity="mild", update="true")
     await asker.upload(b"text", 415, condition="acne")
     await asker.upload(b"", 422, condition="acne")
     await asker.upload(png(4), 422, condition="freckles")

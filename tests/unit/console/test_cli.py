@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import types
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partialmethod
 from pathlib import Path
@@ -382,6 +383,8 @@ def test_a_folder_is_imported_once(run: Invoke, told: FakeServer, folder: Path) 
         "copies": 0,
         "passed_over": 1,
         "passed_over_files": [{"path": "clear/notes.txt", "reason": "no picture, by its ending"}],
+        "near_duplicates": [],
+        "kept_out": [],
         "refused": [],
     }
 
@@ -437,6 +440,51 @@ def test_refused_pictures_are_listed_and_do_not_stop_the_others(run: Invoke, tol
         ("clear/empty.jpg", "image_empty"),
         ("redness/severe/c.png", "image_broken"),
     ]
+
+
+def test_an_import_under_other_labels_lists_what_differs(run: Invoke, told: FakeServer, folder: Path) -> None:
+    assert run("import", folder).status == 0
+    (folder / "redness" / "severe").rename(folder / "redness" / "mild")
+    ran = run("import", folder)
+    assert ran.status == 1
+    assert "redness/mild/c.png: It has other labels. [labels_differ]" in ran.out
+    (refused,) = run("import", folder, "--json").json["refused"]
+    assert (refused["stored"], refused["sent"]) == ({"redness": "severe"}, {"redness": "mild"})
+    assert run("import", folder, "--update").status == 0
+    assert {"redness": "mild"} in [image["labels"] for image in told.images.values()]
+
+
+def test_a_folder_names_a_group(run: Invoke, told: FakeServer, folder: Path) -> None:
+    for path in ("acne/mild/anna/1.jpg", "acne/severe/anna/2.jpg", "clear/anna/3.jpg", "redness/unknown/x/ben/4.jpg"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(path.encode())
+    assert run("import", folder, "--groups", "folder").status == 0
+    groups = Counter(image["group"] for image in told.images.values())
+    assert groups == {None: 4, "anna": 3, "ben": 1}
+
+
+def test_a_picture_in_two_groups_is_refused(run: Invoke, told: FakeServer, folder: Path) -> None:
+    for path in ("acne/mild/anna/1.jpg", "redness/mild/ben/1.jpg", "aging/mild/1.jpg"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"the same")
+    refused = run("import", folder, "--groups", "folder", "--json").json["refused"]
+    assert [(entry["path"], entry["code"]) for entry in refused] == [("acne/mild/anna/1.jpg", "invalid_request")]
+    assert run("import", folder).status == 0
+
+
+def test_an_import_tells_what_looks_the_same(run: Invoke, told: FakeServer, folder: Path) -> None:
+    told.alike = {
+        "c.png": {"near_duplicate_of": "other"},
+        "a.jpg": {"near_duplicate_of": "other", "status": "rejected", "reason": "two_folds: train and test"},
+    }
+    ran = run("import", folder)
+    assert ran.status == 0
+    assert "1 of them look the same as another image" in ran.out
+    assert "1 of them are kept out of the dataset:\n  acne/mild/a.jpg: two_folds: train and test" in ran.out
+    told.images.clear()
+    outcome = run("import", folder, "--json").json
+    assert outcome["near_duplicates"] == [{"path": "redness/severe/c.png", "near_duplicate_of": "other"}]
+    assert [entry["path"] for entry in outcome["kept_out"]] == ["acne/mild/a.jpg"]
 
 
 @pytest.mark.parametrize(("name", "code"), [("freckles/mild", "unknown_condition"), ("acne/awful", "unknown_severity")])

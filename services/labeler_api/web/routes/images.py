@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from aiohttp import web
 
+from services.labeler_api.campaigns import imports
 from services.labeler_api.ledger.ledger import Ledger
 from services.labeler_api.pictures import intake
 from services.labeler_api.pictures.images import Status
@@ -40,9 +40,10 @@ class ImageRoutes(Routes):
         with self._places.taken():
             async with reading_upload(self._ledger.settings.upload_timeout_s):
                 form = await intake.read_form(request)
-            image_id, new = await intake.add_image(self._ledger, form)
+            incoming = await intake.take_in(self._ledger, form)
+            new = await imports.bring_in(self._ledger, incoming)
         return await self._answer(
-            lambda connection: views.image(connection, UUID(image_id)), status=201 if new else 200
+            lambda connection: views.image(connection, incoming.image.id), status=201 if new else 200
         )
 
     async def list(self, request: web.Request) -> web.Response:

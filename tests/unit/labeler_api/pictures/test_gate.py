@@ -23,7 +23,7 @@ def test_a_good_picture_passes(format: str) -> None:
     report = examine(encoded(noise(1, 300, 400), format))
     assert report.reasons == ()
     assert (report.width, report.height) == (300, 400)
-    assert report.hash is not None
+    assert report.look is not None
     assert set(report.quality) == {"brightness", "contrast", "sharpness"}
 
 

@@ -1,0 +1,134 @@
+"""Images that are brought in: compared with what is there, and recorded once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from services.labeler_api.campaigns import reviews
+from services.labeler_api.ledger import outbox
+from services.labeler_api.ledger.ledger import Ledger
+from services.labeler_api.ledger.tables import image_table
+from services.labeler_api.ledger.transaction import Row, Transaction
+from services.labeler_api.pictures import images
+from services.labeler_api.pictures.images import Status
+from services.labeler_api.pictures.intake import Incoming
+from services.labeler_api.pictures.lineage import lineage_of
+from services.labeler_api.pictures.perceptual_hash import IMPORT_BITS
+from services.labeler_api.settings import LabelerSettings
+from shared.documents.requests import Review
+from shared.errors import GroupDiffers, LabelsDiffer, NearDuplicate
+from shared.events import Verdict
+from shared.message import Message
+from shared.taxonomy import severity_text
+
+REFUSE = "refuse"  # of EVENSKIN_NEAR_DUPLICATES
+Facts = dict[str, Any]  # labels, as the ledger keeps them, complete and skin_tone
+
+
+async def bring_in(ledger: Ledger, incoming: Incoming) -> bool:
+    """Record a picture, unless its bytes are there already. Returns whether it is new.
+
+    Raises LabelsDiffer where they are there with other labels and these are no update; GroupDiffers where they are
+    there in another group; NearDuplicate where another picture looks the same and the settings refuse that.
+    """
+    new = False
+
+    async def apply(transaction: Transaction) -> None:
+        nonlocal new
+        row = await transaction.image(incoming.image.id)
+        if row is None:
+            await transaction.lock_look_alikes()
+            row = await transaction.image(incoming.image.id)  # again: who held the lock may have brought it in
+        new = row is None
+        if row is None:
+            await _record(transaction, incoming, ledger.settings)
+        else:
+            await _compare(transaction, row, incoming, ledger.settings)
+
+    await ledger.change(apply)
+    return new
+
+
+async def _record(transaction: Transaction, incoming: Incoming, settings: LabelerSettings) -> None:
+    image = incoming.image
+    twins = await images.twins_of(transaction, incoming.look, of_other_than=image.id, most=IMPORT_BITS)
+    twin = next((twin for twin in twins if twin.stands), None)
+    if twin is not None and settings.near_duplicates == REFUSE:
+        raise NearDuplicate(
+            f"The picture looks the same as image {twin.id}.",
+            advice="Leave it out, or set EVENSKIN_NEAR_DUPLICATES=share_root.",
+            image_id=str(twin.id),
+        )
+    lineage = lineage_of(image.id, image.group_name, twins)
+    image = replace(image, root_id=lineage.root_id, fold=lineage.fold, near_duplicate_of=lineage.near_duplicate_of)
+    now = time.time()
+    columns: dict[str, Any] = {"reviewer": images.IMPORT, "labeled_at": now}
+    if lineage.conflict is None:
+        status = Status.ACCEPTED
+        columns["augment_due_at"] = now + settings.augment_deadline_s
+    else:
+        status = Status.REJECTED
+        columns["reason"] = lineage.conflict
+    row = await images.record(transaction, image, status, is_new=True, **columns)
+    assert row is not None
+    transaction.emit(Message(reviews.image_labeled(row), outbox.SOURCE))
+
+
+async def _compare(transaction: Transaction, row: Row, incoming: Incoming, settings: LabelerSettings) -> None:
+    """Compare what is said of a picture with the row in hand that it has already; take it as a review if it is one."""
+    image = incoming.image
+    if image.group_name is not None:
+        await _require_group(transaction, image.id, image.group_name)
+    there: Facts = {"labels": row["labels"], "complete": row["complete"], "skin_tone": row["skin_tone"]}
+    tone = row["skin_tone"] if image.skin_tone is None else image.skin_tone  # not told is no other
+    sent: Facts = {"labels": images.dump_labels(image.labels), "complete": image.complete, "skin_tone": tone}
+    if sent == there:
+        return
+    if not incoming.update:
+        raise LabelsDiffer(
+            f"The picture is there already, as {_said(there)}, not as {_said(sent)}.",
+            advice="Correct the labels that you send, or send them with update=true.",
+            image_id=str(image.id),
+            stored=_document(there),
+            sent=_document(sent),
+        )
+    verdict = Verdict(row["status"])
+    said = Review(verdict=verdict, labels=image.labels, reviewer=images.IMPORT, reason=row["reason"])
+    facts = {name: sent[name] for name in ("complete", "skin_tone")}
+    await reviews.review(transaction, image.id, said, None, settings, facts=facts)
+
+
+async def _require_group(transaction: Transaction, image_id: UUID, group: str) -> None:
+    query = sa.select(image_table.c.group_name).where(image_table.c.id == image_id)
+    known: str | None = (await transaction.execute(query)).scalar_one()
+    if known != group:
+        there = "without a group" if known is None else f"in the group '{known}'"
+        raise GroupDiffers(
+            f"The picture is there already, {there}, and an image never changes its root.",
+            advice="Send it without 'group'.",
+            image_id=str(image_id),
+            stored={"group": known},
+            sent={"group": group},
+        )
+
+
+def _said(facts: Facts) -> str:
+    """What is said of a picture, in words."""
+    labels = images.load_labels(facts["labels"])
+    named = [
+        f"{name} {severity_text(name, severity) if severity else 'not graded'}" for name, severity in labels.items()
+    ]
+    incomplete = [] if facts["complete"] else ["further conditions unknown"]
+    tone = [] if facts["skin_tone"] is None else [f"skin tone {facts['skin_tone']}"]
+    return f"({', '.join([*(named or ['no condition']), *incomplete, *tone])})"
+
+
+def _document(facts: Facts) -> dict[str, Any]:
+    """The same as an upload's fields name it."""
+    labels = images.load_labels(facts["labels"])
+    return {**facts, "labels": {name.value: severity.label if severity else None for name, severity in labels.items()}}
