@@ -73,8 +73,9 @@ band_table = sa.Table(
     sa.Column("band", sa.BigInteger, nullable=False),
     sa.Column("image_id", sa.Uuid, sa.ForeignKey("images.id"), nullable=False),
     sa.Column("perceptual_hash", sa.LargeBinary),  # the image's
-    # With the hash in it, a look at those alike reads the index alone.
+    # With the hash in it, a look at those alike reads the index alone: in SQLite the index is the table.
     sa.PrimaryKeyConstraint("band", "image_id", postgresql_include=["perceptual_hash"]),
+    sqlite_with_rowid=False,
 )
 
 variant_table = sa.Table(

@@ -12,6 +12,13 @@ The index: bands, equal ones of which are looked up (Norouzi, Punjani & Fleet, "
 Multi-Index Hashing", CVPR 2012). Two hashes that differ in fewer bits than there are bands share a band. Of two that
 differ in BANDS - 1 + m bits and share none, each band differs in a bit at least; so one of any m bands differs in no
 more than one: those are looked up with each one bit turned round as well. That is how `probes` is sure of a radius.
+
+The radius of imports, 24 bits, is the largest without a false pair among 1,200 distinct photographs (at 40 bits there
+was one of 719,400). A false pair puts two faces into one fold or, of a million images, keeps one of them out of all; a
+missed one lets a copy cross folds. What it finds, of 150 drawn faces: every re-encoding, half size, change of light and
+mirror image; 99% of cuts of 1% (15 bits: 83%), 26% of 2% (none); 80% of turns by 1° (23%), 18% by 2° (1%). No two of
+500 drawn faces, mirrored or not, differ in fewer than 42 bits. A look among a million images like them reads 16,000
+hashes in 18 ms in SQLite; 31 bits, which find 65% of cuts of 2%, would read 57,000 in 54 ms.
 """
 
 from __future__ import annotations

@@ -111,6 +111,36 @@ async def test_campaigns_and_slots_of_the_first_schema_are_whole(database_url: s
     await database.close()
 
 
+async def test_bands_survive_their_move_into_the_index_and_back(database_url: str) -> None:
+    database = Database(database_url)
+    image = uuid4().hex
+    async with database._engine.begin() as connection:
+        await connection.run_sync(lambda c: command.upgrade(config_of(c), "0004"))
+        await connection.execute(
+            sa.text(
+                "INSERT INTO images (id, status, key, sha256, media_type, width, height, labels, complete, root_id,"
+                " fold, cost_micro_usd, quality, created_at)"
+                f" VALUES ('{image}', 'accepted', 'k', 's', 'image/png', 1, 1, '{{}}', TRUE, '{image}', 'train', 0,"
+                " '{}', 0)"
+            )
+        )
+        await connection.execute(
+            sa.text(f"INSERT INTO image_bands (band, image_id, perceptual_hash) VALUES (7, '{image}', NULL)")
+        )
+    bands = metadata.tables["image_bands"]
+    for _ in range(2):
+        await database.migrate()
+        async with database.reading() as connection:
+            found = (await connection.execute(sa.select(bands.c.band, bands.c.image_id))).one()
+            if database.is_sqlite:
+                sql = sa.text("SELECT sql FROM sqlite_master WHERE name = 'image_bands'")
+                assert "WITHOUT ROWID" in (await connection.execute(sql)).scalar_one()
+        assert (found.band, found.image_id.hex) == (7, image)
+        async with database._engine.begin() as connection:
+            await connection.run_sync(lambda c: command.downgrade(config_of(c), "0004"))
+    await database.close()
+
+
 async def test_replicas_that_start_together_migrate_once(database_url: str) -> None:
     databases = [Database(database_url) for _ in range(4)]
     await asyncio.gather(*(database.migrate() for database in databases))
