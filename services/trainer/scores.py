@@ -8,7 +8,10 @@ Sources of the intervals:
   2021, Machine Learning 110:451-456); Wilson's interval of J, carried over.
 - means over conditions: percentile bootstrap (Efron & Tibshirani, 1993, chapter 13), seeded, over roots: images of
   one root are no independent evidence.
-All but the last stay honest where a small fold is answered without a mistake.
+All but the last stay honest where a small fold is answered without a mistake. They reckon with as many independent
+answers as images of several roots are worth where those of one root are all answered alike: (Σ m)² / Σ m² for roots of
+m images (Kish, 1965, Survey Sampling, section 8.2, at an intraclass correlation of 1). That errs on the wide side, and
+needs no estimate of the correlation, which a fold without a mistake could not give.
 """
 
 from __future__ import annotations
@@ -45,6 +48,12 @@ def wilson(successes: float, trials: float) -> Interval:
     return [max(0.0, round(centre - half, 12)), min(1.0, round(centre + half, 12))]
 
 
+def independent(clusters: npt.NDArray[np.int64]) -> float:
+    """The share of images, by the numbers of their roots, that counts as independent; 1 where each is of its own."""
+    sizes = np.unique_counts(clusters).counts.astype(np.float64)
+    return float(sizes.sum() / (sizes**2).sum()) if len(sizes) else 1.0
+
+
 def clusters_of(roots: Sequence[str]) -> tuple[npt.NDArray[np.int64], int]:
     """The number of each image's root, counted from 0 in order of appearance, and how many roots there are."""
     numbers: dict[str, int] = {}
@@ -73,6 +82,7 @@ def fold_metrics(
     present, known = presence(severity)
     score, predicted = presence_scores(probabilities), answers(probabilities, thresholds)
     expected = probabilities[..., 1:].argmax(-1) + 1
+    clusters, count = clusters_of([str(n) for n in range(len(severity))] if roots is None else roots)
     conditions = {
         condition.value: _condition_scores(
             present[known[:, c], c],
@@ -80,11 +90,14 @@ def fold_metrics(
             score[known[:, c], c],
             severity[known[:, c], c],
             expected[known[:, c], c],
+            clusters[known[:, c]],
         )
         for c, condition in enumerate(CONDITIONS)
     }
-    clusters = clusters_of([str(n) for n in range(len(severity))] if roots is None else roots)
-    return {"overall": _overall_scores(present, known, predicted, conditions, clusters), "conditions": conditions}
+    return {
+        "overall": _overall_scores(present, known, predicted, conditions, clusters, count),
+        "conditions": conditions,
+    }
 
 
 def _condition_scores(
@@ -93,13 +106,18 @@ def _condition_scores(
     score: Counts,
     severity: Severities,
     expected: npt.NDArray[np.int64],
+    clusters: npt.NDArray[np.int64],
 ) -> dict[str, Any]:
+    def interval(successes: int, among: npt.NDArray[np.bool_]) -> Interval:
+        share = independent(clusters[among])
+        return wilson(share * successes, share * int(among.sum()))
+
     n = len(present)
     tp, tn = int((present & predicted).sum()), int((~present & ~predicted).sum())
     fp, fn = int((~present & predicted).sum()), int((present & ~predicted).sum())
     recall, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-    recall_interval, specificity_interval = wilson(tp, tp + fn), wilson(tn, tn + fp)
-    jaccard = wilson(tp, tp + fp + fn)
+    recall_interval, specificity_interval = interval(tp, present), interval(tn, ~present)
+    jaccard = interval(tp, present | predicted)
     graded = present & (severity >= 1)
     misses = np.abs(expected - severity)[graded]
     return {
@@ -114,11 +132,11 @@ def _condition_scores(
         "auc": auc(present, score),
         "severity_mae": float(misses.mean()) if len(misses) else None,
         "intervals": {
-            "accuracy": wilson(tp + tn, n),
+            "accuracy": interval(tp + tn, np.ones(n, dtype=np.bool_)),
             "balanced_accuracy": _interval_of_mean(recall, specificity, recall_interval, specificity_interval),
             "recall": recall_interval,
             "specificity": specificity_interval,
-            "precision": wilson(tp, tp + fp),
+            "precision": interval(tp, predicted),
             "f1": None if jaccard is None else [2 * end / (1 + end) for end in jaccard],
         },
     }
@@ -150,7 +168,8 @@ def _overall_scores(
     known: npt.NDArray[np.bool_],
     predicted: npt.NDArray[np.bool_],
     conditions: dict[str, dict[str, Any]],
-    clusters: tuple[npt.NDArray[np.int64], int],
+    clusters: npt.NDArray[np.int64],
+    count: int,
 ) -> dict[str, Any]:
     n = len(present)
     right = int((((present == predicted) | ~known).all(1)).sum())
@@ -158,7 +177,11 @@ def _overall_scores(
     for name in (*MACRO_SCORES, "auc", "severity_mae"):
         values = [figures[name] for figures in conditions.values() if figures[name] is not None]
         overall[name] = float(np.mean(values)) if values else None
-    overall["intervals"] = {"exact_match": wilson(right, n), **_bootstrap(present, known, predicted, *clusters)}
+    share = independent(clusters)
+    overall["intervals"] = {
+        "exact_match": wilson(share * right, share * n),
+        **_bootstrap(present, known, predicted, clusters, count),
+    }
     return overall
 
 

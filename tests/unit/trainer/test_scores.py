@@ -160,12 +160,27 @@ def test_images_of_one_root_make_no_interval_narrower() -> None:
     first, scores = [1, 0] * 12, [0.9, 0.2, 0.4, 0.7] * 6
     roots = [str(n) for n in range(len(first))]
     once, apart, together = (
-        fold_metrics(labels(first * copies), answers(scores * copies), [0.5] * 7, named)["overall"]["intervals"]
+        fold_metrics(labels(first * copies), answers(scores * copies), [0.5] * 7, named)
         for copies, named in ((1, roots), (4, None), (4, roots * 4))
     )
-    assert together["balanced_accuracy"] == pytest.approx(once["balanced_accuracy"])
-    low, high = apart["balanced_accuracy"]
-    assert high - low < 0.7 * (once["balanced_accuracy"][1] - once["balanced_accuracy"][0])
+    for one, four, repeated in (
+        (once["overall"], apart["overall"], together["overall"]),
+        (once["conditions"]["acne"], apart["conditions"]["acne"], together["conditions"]["acne"]),
+    ):
+        for name, (low, high) in one["intervals"].items():
+            assert repeated["intervals"][name] == pytest.approx((low, high)), name
+            assert np.subtract(*four["intervals"][name][::-1]) < 0.7 * (high - low), name
+
+
+def test_a_root_of_many_images_is_no_more_than_a_root() -> None:
+    """Three of one root and one of another are worth 4² / (3² + 1²) = 1.6 images of roots of their own."""
+    metrics = fold_metrics(labels([1] * 4), answers([0.9] * 4), [0.5] * 7, ["a", "a", "a", "b"])
+    acne = metrics["conditions"]["acne"]
+    assert acne["n"] == acne["positives"] == 4
+    for name in ("recall", "precision", "accuracy"):
+        assert acne["intervals"][name] == wilson(1.6, 1.6)
+    assert acne["intervals"]["specificity"] is None
+    assert metrics["overall"]["intervals"]["exact_match"] == wilson(1.6, 1.6)
 
 
 def test_auc_by_hand() -> None:
