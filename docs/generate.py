@@ -93,7 +93,10 @@ def _events() -> str:
         NOTE,
         "# Events\n",
         "One durable topic exchange `evenskin`; the routing key is the event's name. Bodies are CloudEvents 1.0, "
-        "structured or binary; for an operator's event the bare data will do. Fields that a newer sender added are "
+        "structured or binary; for an operator's event the bare data will do. The same source and id are one event, "
+        "however often it comes. Bare data, and binary mode without an id, is one by AMQP's `message_id` and what it "
+        "says; without a `message_id`, each that is sent is one, and what the broker delivers again is known by what "
+        "it says. Fields that a newer sender added are "
         "passed over, but for an operator's event, where they are an error. Bounds in italics are what senders keep "
         "to; a message is not refused for them. For programs: [JSON Schema](events.schema.json), "
         "[AsyncAPI](asyncapi.json).\n",

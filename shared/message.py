@@ -8,6 +8,7 @@ and its packages would be in every image.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,8 @@ STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
 BINARY_PREFIX = "ce-"  # of headers, in CloudEvents' binding for RabbitMQ
 SPECVERSION = "1.0"  # of CloudEvents
 SOURCE_PREFIX = "/evenskin/"
+GIVEN_ID = "evenskin-id"  # header: the id that we gave a message whose sender gave it none
+_NAMED = {f"{BINARY_PREFIX}id", GIVEN_ID}
 
 
 def new_id() -> str:
@@ -46,7 +49,8 @@ def new_id() -> str:
 class Message:
     """One event with its envelope.
 
-    `id` is the CloudEvents id: the same id is the same happening, however often it is delivered.
+    `source` and `id` are CloudEvents': the same two are the same happening, however often it is delivered.
+    `likeness`: of a message that its sender gave no id, a hash of what it says; of any other None.
     `correlation_id` ties everything that one request caused together, `traceparent` is the W3C trace context it
     is sent in. Both are those of the work under way unless others are given.
     """
@@ -57,6 +61,7 @@ class Message:
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     correlation_id: str = field(default_factory=current_correlation_id)
     traceparent: str = field(default_factory=current_traceparent)
+    likeness: str | None = None
 
     def caused(self, event: Event, *, source: str, id: str | None = None) -> Message:
         """The message of an event that this one caused: same correlation and trace."""
@@ -79,12 +84,17 @@ def sending(message: Message) -> Iterator[Message]:
 
 @dataclass(frozen=True)
 class Wire:
-    """A message as a broker carries it."""
+    """A message as a broker carries it.
+
+    `message_id`: what AMQP's property of this name says. `is_redelivered`: it came before, and nobody acknowledged it.
+    """
 
     routing_key: str
     content_type: str
     headers: Mapping[str, str]
     body: bytes
+    message_id: str | None = None
+    is_redelivered: bool = False
 
 
 def encode(message: Message) -> Wire:
@@ -108,6 +118,9 @@ def encode(message: Message) -> Wire:
 def decode(wire: Wire) -> Message:
     """Structured, binary or (for what an operator may send) bare JSON → Message.
 
+    Bare JSON, and binary mode without an id, is known by its AMQP `message_id` and what it says. Without one, every
+    delivery is another message, but for those that the broker marks as redelivered: they are known by what they say.
+
     Raises MalformedEvent, with the reason in one sentence.
     """
     if len(wire.body) > MAX_BODY_BYTES:
@@ -116,19 +129,44 @@ def decode(wire: Wire) -> Message:
         return _from_document(_json(wire.body))
     headers = {str(key).lower(): str(value) for key, value in wire.headers.items()}
     if f"{BINARY_PREFIX}type" in headers:
-        return _from_binary(headers, wire.body)
+        return _from_binary(headers, wire)
     return _from_bare(wire)
 
 
-def _from_binary(headers: Mapping[str, str], body: bytes) -> Message:
+def identified(wire: Wire) -> Wire:
+    """The wire with its id in a header, if its sender gave it none: so it is the same however often it is read."""
+    if wire.content_type.lower().startswith("application/cloudevents") or not wire.headers.keys().isdisjoint(_NAMED):
+        return wire
+    return replace(wire, headers={**wire.headers, GIVEN_ID: _identity(wire)[0]})
+
+
+def likeness_of(body: bytes) -> str:
+    """The id of a message that its sender gave none, and that the broker delivers again: a hash of what it says."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def _identity(wire: Wire) -> tuple[str, str | None]:
+    """Id and likeness of a message whose sender gave it no id of CloudEvents."""
+    likeness = likeness_of(wire.body)
+    if given := wire.headers.get(GIVEN_ID):
+        return given, likeness
+    if wire.message_id:  # with what it says: two tools that number from 1 are told apart
+        return hashlib.sha256(f"{wire.message_id}\n{likeness}".encode(errors="surrogatepass")).hexdigest(), None
+    return likeness if wire.is_redelivered else new_id(), likeness
+
+
+def _from_binary(headers: Mapping[str, str], wire: Wire) -> Message:
     """Binary mode: its headers are the members of a structured document. Id and version may be left out."""
     members = {
         name.removeprefix(BINARY_PREFIX): value for name, value in headers.items() if name.startswith(BINARY_PREFIX)
     }
-    return _from_document({"specversion": SPECVERSION, "id": new_id(), **members, "data": body})
+    if "id" in members:
+        return _from_document({"specversion": SPECVERSION, **members, "data": wire.body})
+    id_, likeness = _identity(wire)
+    return _from_document({"specversion": SPECVERSION, "id": id_, **members, "data": wire.body}, likeness)
 
 
-def _from_document(document: object) -> Message:
+def _from_document(document: object, likeness: str | None = None) -> Message:
     if not isinstance(document, dict):
         raise MalformedEvent("The message is not a CloudEvent: it is no JSON object.")
     if document.get("specversion") != SPECVERSION:
@@ -151,6 +189,7 @@ def _from_document(document: object) -> Message:
         time=_time(document.get("time")),
         correlation_id=valid_correlation_id(document.get("correlationid")) or current_correlation_id(),
         traceparent=valid_traceparent(document.get("traceparent")) or current_traceparent(),
+        likeness=likeness,
     )
 
 
@@ -174,7 +213,8 @@ def _from_bare(wire: Wire) -> Message:
     data = _json(wire.body)
     if isinstance(data, dict) and "specversion" in data and "type" in data:  # structured, sent as plain JSON
         return _from_document(data)
-    return Message(_event(wire.routing_key, data), source="operator")
+    id_, likeness = _identity(wire)
+    return Message(_event(wire.routing_key, data), source="operator", id=id_, likeness=likeness)
 
 
 def _json(body: str | bytes) -> object:

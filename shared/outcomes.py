@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from dataclasses import dataclass
 
 import structlog
 
 from shared.bus import RetryLater, Subscription, Undeliverable
 from shared.errors import EvenskinError, MalformedEvent
-from shared.message import Message, Wire, decode
+from shared.message import BINARY_PREFIX, GIVEN_ID, Message, Wire, decode
 from shared.tracing import Span
 
 log = structlog.get_logger(__name__)
 
 _MAX_ERROR_CHARACTERS = 2000  # of an error kept beside its dead letter: a broker's header is no log file
+_IDENTITY = (f"{BINARY_PREFIX}source", f"{BINARY_PREFIX}id", GIVEN_ID)  # headers that a message is known by
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ def failed(subscription: Subscription, error: Exception, tries: int) -> Outcome:
     return Retry(tries)
 
 
-def letter_id(queue: str, body: bytes) -> str:
-    """Id of a dead letter. The same body given up twice by one consumer is one letter."""
-    return hashlib.sha256(queue.encode() + body).hexdigest()[:16]
+def letter_id(queue: str, wire: Wire) -> str:
+    """Id of a dead letter. The same message given up twice by one consumer is one letter.
+
+    What a body does not say of its identity, as in binary mode, its headers do.
+    """
+    named = {key.lower(): value for key, value in wire.headers.items()}
+    names = [named.get(name) for name in _IDENTITY]
+    identity = json.dumps(names).encode() if any(names) else b""
+    return hashlib.sha256(queue.encode() + identity + wire.body).hexdigest()[:16]

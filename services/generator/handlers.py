@@ -99,7 +99,7 @@ async def generate_image(generation: Generation, message: Message) -> None:
     event = await asyncio.shield(task)
     identity = derived_id(event.name(), request.image_id)
     if _is_account_failure(event):  # the same request may fail so again: each time is a happening of its own
-        identity = derived_id(event.name(), request.image_id, message.id)
+        identity = derived_id(event.name(), request.image_id, message.source, message.id)
     await generation.bus.publish(message.caused(event, source=SOURCE, id=str(identity)))
 
 

@@ -20,7 +20,7 @@ import structlog
 from shared.bus import DeadLetter, Published, Subscription
 from shared.errors import BusUnavailable, UnroutableEvent
 from shared.events import EVENTS
-from shared.message import Message, Wire, encode, sending
+from shared.message import Message, Wire, encode, identified, sending
 from shared.outcomes import Dead, Done, Retry, attempt, failed, letter_id, read
 
 log = structlog.get_logger(__name__)
@@ -95,8 +95,9 @@ class InProcessBus:
         model = EVENTS.get(wire.routing_key)
         if not bound and not (model is not None and model.announcement):
             raise UnroutableEvent(f"No queue takes {wire.routing_key}.", advice="Start the service that handles it.")
+        delivery = _Delivery(identified(wire))
         for queue in bound:
-            queue.put(_Delivery(wire))
+            queue.put(delivery)
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Start consuming. An `every_replica` subscription gets a queue of its own."""
@@ -145,7 +146,7 @@ class InProcessBus:
     def _bury(self, subscription: Subscription, delivery: _Delivery, outcome: Dead) -> None:
         body = delivery.wire.body
         letter = DeadLetter(
-            id=letter_id(subscription.queue, body),
+            id=letter_id(subscription.queue, delivery.wire),
             queue=subscription.queue,
             event=delivery.wire.routing_key,
             error=outcome.error,

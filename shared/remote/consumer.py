@@ -22,7 +22,7 @@ from aio_pika.exceptions import ChannelPreconditionFailed
 from shared.backoff import Backoff
 from shared.bus import Subscription
 from shared.errors import BusUnavailable, ConfigurationError, EvenskinError
-from shared.message import Message, Wire
+from shared.message import GIVEN_ID, Message, Wire, identified
 from shared.outcomes import Dead, Done, Outcome, Retry, attempt, failed, read
 from shared.remote.lifetime import Lifetime
 from shared.remote.link import BROKER_ERRORS, Link
@@ -64,9 +64,13 @@ class _Delivery:
 
 @dataclass(eq=False)
 class _Work:
-    """A handler at work, and the deliveries that wait for it: the first, and those that joined it."""
+    """A handler at work, and the deliveries that wait for it: the first, and those that joined it.
+
+    `given_id`: what the message is known by, if its sender gave it no id; its copies carry it.
+    """
 
     deliveries: list[_Delivery]
+    given_id: str | None = None
 
 
 class Consumer:
@@ -169,18 +173,20 @@ class Consumer:
             await delivery.give_back()
             return
         tries = _tries(delivery.message.headers)
+        wire = identified(wire_of(delivery.message, self._subscription.event.name()))
+        given_id = wire.headers.get(GIVEN_ID)
         try:
-            message = read(self._subscription, wire_of(delivery.message, self._subscription.event.name()))
+            message = read(self._subscription, wire)
         except Exception as error:  # no message, whatever is in it, may end without an outcome
-            self._spawn(self._carry_out(_Work([delivery]), failed(self._subscription, error, tries)))
+            self._spawn(self._carry_out(_Work([delivery], given_id), failed(self._subscription, error, tries)))
             return
-        key = (message.source, message.id)
-        work = self._by_id.get(key)
+        work = self._by_id.get((message.source, message.id))
         if work is not None:
             log.info("delivery_joined", queue=self._subscription.queue, event_id=message.id)
             work.deliveries.append(delivery)
             return
-        work = self._by_id[key] = _Work([delivery])
+        work = _Work([delivery], given_id)
+        self._by_id.update(dict.fromkeys(_names(message), work))
         self._spawn(self._work(message, work, tries))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -197,12 +203,14 @@ class Consumer:
             raise
         finally:
             # Nothing is awaited between the last acknowledgement and this: whoever comes later must not join.
-            del self._by_id[message.source, message.id]
+            for name in _names(message):
+                if self._by_id.get(name) is work:
+                    del self._by_id[name]
 
     async def _carry_out(self, work: _Work, outcome: Outcome) -> None:
         """Carry out an outcome for all deliveries of a message: the copy first, confirmed, then the acknowledgement."""
         try:
-            await self._keep_copy(work.deliveries[0].message, outcome)
+            await self._keep_copy(work, outcome)
         except Exception as error:  # whatever it is, the message must not stay in hand for ever
             expected = isinstance(error, EvenskinError)
             log.warning("settling_failed", queue=self._subscription.queue, error=str(error), exc_info=not expected)
@@ -212,16 +220,18 @@ class Consumer:
         for delivery in work.deliveries:  # those that join meanwhile too
             await delivery.acknowledge()
 
-    async def _keep_copy(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
-        queue = self._subscription.queue
+    async def _keep_copy(self, work: _Work, outcome: Outcome) -> None:
+        queue, message = self._subscription.queue, work.deliveries[0].message
+        given: HeadersType = {} if work.given_id is None else {GIVEN_ID: work.given_id}
         match outcome:
             case Done():
                 pass
             case Retry(tries):
-                copy = copy_of(message, {TRIES: tries}, expiration_s=self._subscription.retry_delay_s)
+                copy = copy_of(message, {**given, TRIES: tries}, expiration_s=self._subscription.retry_delay_s)
                 await self._publisher.send(copy, retry_name(queue))
             case Dead(tries, error):
                 headers: HeadersType = {
+                    **given,
                     TRIES: tries,
                     ERROR: error,
                     DIED_AT: datetime.now(UTC).isoformat(),
@@ -230,10 +240,17 @@ class Consumer:
                 await self._publisher.send(copy_of(message, headers), dead_name(queue))
 
 
+def _names(message: Message) -> set[tuple[str, str]]:
+    """What a delivery that comes while the message is at work may be known by."""
+    return {(message.source, id_) for id_ in (message.id, message.likeness) if id_ is not None}
+
+
 def wire_of(message: AbstractIncomingMessage, event: str) -> Wire:
     """A message as both adapters know it. By way of the retry queue the routing key is a queue: `event` is given."""
     headers = {key: _text(value) for key, value in message.headers.items()}
-    return Wire(event, message.content_type or "", headers, message.body)
+    return Wire(
+        event, message.content_type or "", headers, message.body, message.message_id, message.redelivered or False
+    )
 
 
 def copy_of(
@@ -249,6 +266,7 @@ def copy_of(
         headers={**kept, **headers},
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         correlation_id=message.correlation_id,
+        message_id=message.message_id,
         type=message.type,
         expiration=expiration_s,
     )

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, HeadersType
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from shared.bus import DeadLetter
+from shared.message import GIVEN_ID, likeness_of
 from shared.outcomes import letter_id
-from shared.remote.consumer import DIED_AT, ERROR, TRIES, copy_of
+from shared.remote.consumer import DIED_AT, ERROR, TRIES, copy_of, wire_of
 from shared.remote.publisher import Publisher
 from shared.remote.topology import dead_name
 
@@ -52,7 +53,11 @@ async def replay(connection: AbstractConnection, publisher: Publisher, queue: st
     async with _channel(connection) as channel:
         messages = await _all(channel, queue)  # first all, so that one which dies again at once is not sent for ever
         for message in messages:
-            await publisher.send(copy_of(message, {}), queue)  # confirmed, and only then removed here
+            # What the broker buried itself had been delivered before, to whoever went away with it in hand.
+            given: HeadersType = {}
+            if GIVEN_ID not in message.headers and not message.message_id:
+                given[GIVEN_ID] = likeness_of(message.body)
+            await publisher.send(copy_of(message, given), queue)  # confirmed, and only then removed here
             await message.ack()
     return len(messages)
 
@@ -74,10 +79,11 @@ def _letter(queue: str, message: AbstractIncomingMessage) -> DeadLetter:
     tries = headers.get(TRIES, 0)
     died_at = _time(headers.get(DIED_AT)) or _died_by_broker(headers.get("x-death")) or datetime.now(UTC)
     error = headers.get(ERROR)
+    event = queue.rpartition(".")[2]
     return DeadLetter(
-        id=letter_id(queue, message.body),
+        id=letter_id(queue, wire_of(message, event)),
         queue=queue,
-        event=queue.rpartition(".")[2],
+        event=event,
         error=str(error) if error else "The consumer went away again and again with this message in hand.",
         tries=max(tries if isinstance(tries, int) else 0, 1),
         died_at=died_at,

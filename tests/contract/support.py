@@ -37,7 +37,13 @@ class BusSetup(Protocol):
         ...
 
     async def send(
-        self, routing_key: str, body: bytes, *, content_type: str = "", headers: Mapping[str, object] | None = None
+        self,
+        routing_key: str,
+        body: bytes,
+        *,
+        content_type: str = "",
+        headers: Mapping[str, object] | None = None,
+        message_id: str | None = None,
     ) -> None:
         """Publish as somebody else's client would."""
         ...
@@ -68,11 +74,17 @@ class EmbeddedSetup:
         return InProcessBus(self._directory)
 
     async def send(
-        self, routing_key: str, body: bytes, *, content_type: str = "", headers: Mapping[str, object] | None = None
+        self,
+        routing_key: str,
+        body: bytes,
+        *,
+        content_type: str = "",
+        headers: Mapping[str, object] | None = None,
+        message_id: str | None = None,
     ) -> None:
         assert self._bus is not None
         texts = {key: str(value) for key, value in (headers or {}).items()}
-        await self._bus.publish_wire(Wire(routing_key, content_type, texts, body))
+        await self._bus.publish_wire(Wire(routing_key, content_type, texts, body, message_id))
 
     async def close(self) -> None:
         if self._bus is not None:
@@ -101,11 +113,22 @@ class RemoteSetup:
         return RabbitBus(self._url, connection_name="tests")
 
     async def send(
-        self, routing_key: str, body: bytes, *, content_type: str = "", headers: Mapping[str, object] | None = None
+        self,
+        routing_key: str,
+        body: bytes,
+        *,
+        content_type: str = "",
+        headers: Mapping[str, object] | None = None,
+        message_id: str | None = None,
     ) -> None:
         async with await aio_pika.connect(self._url) as connection, connection.channel() as channel:
             exchange = await channel.get_exchange("evenskin")
-            message = aio_pika.Message(body, content_type=content_type or None, headers=dict(headers or {}))  # type: ignore[arg-type]
+            message = aio_pika.Message(
+                body,
+                content_type=content_type or None,
+                headers=dict(headers or {}),  # type: ignore[arg-type]
+                message_id=message_id,
+            )
             await exchange.publish(message, routing_key)
 
     async def close(self) -> None:

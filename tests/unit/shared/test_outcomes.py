@@ -165,8 +165,22 @@ def test_no_nesting_is_too_deep_to_be_refused() -> None:
         read(SUBSCRIPTION, Wire("ImageAugmented", "application/cloudevents+json", {}, b"[" * 100_000))
 
 
-def test_a_letter_has_one_name_per_consumer_and_body() -> None:
-    assert letter_id("a", b"x") == letter_id("a", b"x")
-    assert len({letter_id("a", b"x"), letter_id("b", b"x"), letter_id("a", b"y")}) == 3
+def test_a_letter_has_one_name_per_consumer_and_message() -> None:
+    def named(queue: str, body: bytes, **headers: str) -> str:
+        dashed = {name.replace("_", "-"): value for name, value in headers.items()}
+        return letter_id(queue, Wire("ImageAugmented", "", dashed, body))
+
+    assert named("a", b"x") == named("a", b"x", x_evenskin_tries="3")
+    assert named("a", b"x", ce_id="1") == named("a", b"x", CE_ID="1")
+    names = [
+        named("a", b"x"),
+        named("b", b"x"),
+        named("a", b"y"),
+        named("a", b"x", ce_id="1"),
+        named("a", b"x", ce_id="2"),
+        named("a", b"x", ce_id="1", ce_source="/s"),
+        named("a", b"x", evenskin_id="1"),
+    ]
+    assert len(set(names)) == len(names)
     # Dead letters outlive a release, and so must their names: `printf ax | sha256sum`, its first half of a half.
-    assert letter_id("a", b"x") == "5e85370e555e95d2"
+    assert named("a", b"x") == "5e85370e555e95d2"
