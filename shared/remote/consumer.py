@@ -196,16 +196,24 @@ class Consumer:
 
     async def _work(self, message: Message, work: _Work, tries: int) -> None:
         try:
-            await self._carry_out(work, await attempt(self._subscription, message, tries))
+            outcome = await attempt(self._subscription, message, tries)
+            if not isinstance(outcome, Done):
+                # Its copy may come back before this delivery is settled, and must not be acknowledged with it.
+                self._forget(message, work)
+            await self._carry_out(work, outcome)
         except asyncio.CancelledError:
             for delivery in work.deliveries:
                 await delivery.give_back()
             raise
         finally:
             # Nothing is awaited between the last acknowledgement and this: whoever comes later must not join.
-            for name in _names(message):
-                if self._by_id.get(name) is work:
-                    del self._by_id[name]
+            self._forget(message, work)
+
+    def _forget(self, message: Message, work: _Work) -> None:
+        """Let no more deliveries join a message's work."""
+        for name in _names(message):
+            if self._by_id.get(name) is work:
+                del self._by_id[name]
 
     async def _carry_out(self, work: _Work, outcome: Outcome) -> None:
         """Carry out an outcome for all deliveries of a message: the copy first, confirmed, then the acknowledgement."""

@@ -260,6 +260,32 @@ async def test_one_event_delivered_twice_at_once_is_worked_on_once(rabbit: Rabbi
     assert await rabbit.depth(NAME) == 0
 
 
+async def test_a_copy_that_comes_back_before_its_original_is_settled_is_not_lost(
+    rabbit: RabbitBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    came_back = asyncio.Event()
+    send = rabbit._publisher.send
+
+    async def send_slowly(message: aio_pika.Message, queue: str) -> None:
+        await send(message, queue)
+        await came_back.wait()
+
+    async def fail_first(message: Message) -> None:
+        heard.append(message.id)
+        if len(heard) == 1:
+            raise RetryLater("once more", counted=False)
+        came_back.set()
+
+    monkeypatch.setattr(rabbit._publisher, "send", send_slowly)
+    await rabbit.subscribe(subscription(fail_first, retry_delay_s=0.01))
+    sent = an_event()
+    await rabbit.publish(sent)
+    await eventually(lambda: heard == [sent.id] * 2)
+    await rabbit.drain(LIMIT_S)
+    assert await rabbit.depth(NAME) == 0
+
+
 async def test_a_consumer_whose_queue_is_deleted_declares_it_again(
     rabbit: RabbitBus, channel: aio_pika.abc.AbstractChannel
 ) -> None:
