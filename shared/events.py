@@ -372,6 +372,8 @@ class QuotaMet(Event):
     """Accepted originals in the manifest, those of clear skin included."""
     variants: Annotated[int, stated(unit="variants", bounds="0 or more")]
     """Variants in the manifest."""
+    without_variants: Images | None = None
+    """Accepted originals in the manifest that have no variant; null: not counted."""
 
 
 class TrainingProgressed(Event):

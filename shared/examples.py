@@ -150,7 +150,8 @@ def _training() -> tuple[Event, ...]:
             manifest_key=f"datasets/{dataset}/manifest.jsonl",
             counts=dict.fromkeys(Condition, 160) | {Condition.ACNE: 200, Condition.REDNESS: 200},
             images=1174,
-            variants=1174,
+            variants=1172,
+            without_variants=2,
         ),
         TrainingProgressed(
             run_id=run,

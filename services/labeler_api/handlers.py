@@ -224,7 +224,8 @@ async def _pause(transaction: Transaction, slot: Row, event: ImageFailed, settin
 async def count_augmented(ledger: Ledger, message: Message) -> None:
     """ImageAugmented: list the variants and count the image's slot.
 
-    An image that cannot have any stays accepted, and counts without them: it is not asked for again.
+    An image that cannot have any stays accepted, and counts without them: it is not asked for again. Nor is one that
+    was asked for too often; but variants that come late are listed all the same.
     """
     event = message.event
     assert isinstance(event, ImageAugmented)
@@ -235,7 +236,8 @@ async def count_augmented(ledger: Ledger, message: Message) -> None:
         image = await transaction.image(event.image_id)
         if image is None:
             raise Undeliverable(f"There is no image {event.image_id}.")
-        if image["augmented_at"] is not None:
+        is_late = image["augmented_at"] is not None
+        if is_late and (not event.variants or await images.has_variants(transaction, event.image_id)):
             return
         images.list_variants(transaction, image, [variant.model_dump() for variant in event.variants])
         slot = await transaction.slot(image["slot_id"]) if image["slot_id"] else None

@@ -33,6 +33,10 @@ class LabelerSettings(Settings):
     """Time after which an unanswered image request is sent again, beside the time that it waits its turn."""
     augment_deadline_s: Seconds = Field(default=120.0, gt=0)
     """Time after which an accepted image without its variants is sent again."""
+    augment_asks: Annotated[int, stated(unit="times")] = Field(default=5, ge=1, le=20)
+    """How often it is sent again, each time after twice as long; then the image counts without variants."""
+    augment_wait_s: Annotated[Seconds, stated(bounds="0 or more")] = Field(default=600.0, ge=0)
+    """Time that a dataset waits at most for images whose variants are still to come, before it is written without."""
     training_deadline_s: Seconds = Field(default=3600.0, gt=0)
     """Time without news of a training after which QuotaMet is sent again."""
     reconcile_s: Seconds = Field(default=10.0, gt=0)

@@ -89,4 +89,5 @@ class DatasetDocument(Document):
     folds: dict[Fold, Count] = Field(description="Accepted images in each fold.")
     images: Count
     variants: Count
+    without_variants: Count | None = Field(description="Accepted images without any variant; null: not counted.")
     created_at: Moment

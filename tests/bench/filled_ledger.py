@@ -116,7 +116,7 @@ def _image(
         "fold": fold_of(image_id).value, "provider": "fake", "provider_model": "noise-1", "prompt": "a portrait",
         "cost_micro_usd": 30_000, "quality": json.dumps({"brightness": 127.5, "contrast": 45.0, "sharpness": 900.0}),
         "perceptual_hash": hash_, "slot_id": slot_id, "attempt": 1, "reviewer": "gate", "created_at": now,
-        "labeled_at": now, "augmented_at": now,
+        "labeled_at": now, "augmented_at": now, "augment_asks": 0,
     }  # fmt: skip
 
 

@@ -1,13 +1,12 @@
 """Closing a campaign: the dataset's manifest is written, and QuotaMet says so.
 
-A manifest's version is a hash of its bytes: the same images give the same version, and writing it twice
-changes nothing.
+It waits for variants that are still to come, but not for ever. Writing a manifest twice changes nothing: the same
+images give the same version.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections import Counter
 from uuid import UUID
@@ -24,6 +23,7 @@ from services.labeler_api.campaigns.campaign import (
     SlotsEnded,
     decide,
 )
+from services.labeler_api.campaigns.dataset import read_dataset
 from services.labeler_api.campaigns.rows import campaign_in
 from services.labeler_api.campaigns.slot import SlotState
 from services.labeler_api.ledger import counters
@@ -31,17 +31,14 @@ from services.labeler_api.ledger.database import Database, rows_of
 from services.labeler_api.ledger.dialects import per_dialect
 from services.labeler_api.ledger.outbox import on_trace
 from services.labeler_api.ledger.relay import Relay
-from services.labeler_api.ledger.tables import campaign_table, dataset_table, image_table, variant_table
+from services.labeler_api.ledger.tables import campaign_table, dataset_table, image_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.ledger.wakeable import Wakeable
-from services.labeler_api.pictures import images
-from services.labeler_api.pictures.images import Status
 from services.labeler_api.settings import LabelerSettings
 from shared.blobs import Blobs
 from shared.errors import PreconditionFailed
 from shared.events import QuotaMet
-from shared.manifest import ManifestImage, ManifestVariant, dump_manifest
-from shared.taxonomy import Condition, Fold
+from shared.taxonomy import Condition
 from shared.tracing import Span, valid_traceparent
 
 log = structlog.get_logger(__name__)
@@ -54,6 +51,7 @@ _ACTIVE_CAMPAIGNS = (
     .where(campaign_table.c.state.in_([state.value for state in ACTIVE]))
     .order_by(campaign_table.c.sequence)
 )
+_AN_AWAITED_IMAGE = sa.select(image_table.c.id).where(image_table.c.augment_due_at.is_not(None)).limit(1)
 _INSERT_DATASET_IF_NEW = per_dialect(lambda insert: insert(dataset_table).on_conflict_do_nothing())
 
 
@@ -81,9 +79,27 @@ class Closer:
             campaigns = await rows_of(connection, _ACTIVE_CAMPAIGNS)
             over = [row for row in campaigns if await _is_over(connection, row)]
         for row in over:
-            if row["state"] == CampaignState.CLOSING or await self._begin_closing(row):
-                with _span("close campaign", row):
-                    await self._publish_dataset(row["id"])
+            if row["state"] != CampaignState.CLOSING and not await self._begin_closing(row):
+                continue
+            if await self._waits_for_variants(row):
+                continue
+            with _span("close campaign", row):
+                await self._publish_dataset(row["id"])
+
+    async def _waits_for_variants(self, campaign: Row) -> bool:
+        """Whether a closing campaign's dataset waits for variants that are still to come, as it does for some time."""
+        since = campaign["closing_at"] or (
+            campaign["created_at"] if campaign["state"] == CampaignState.CLOSING else time.time()
+        )
+        async with self._database.reading() as connection:
+            if (await connection.execute(_AN_AWAITED_IMAGE)).first() is None:
+                return False
+        campaign_id, wait_s = str(campaign["id"]), self._settings.augment_wait_s
+        if time.time() < since + wait_s:
+            log.debug("dataset_waits_for_variants", campaign_id=campaign_id)
+            return True
+        log.warning("dataset_without_variants", campaign_id=campaign_id, waited_s=wait_s)
+        return False
 
     async def _begin_closing(self, row: Row) -> bool:
         """Tell a campaign that its slots have ended; True if it is closing now."""
@@ -101,33 +117,22 @@ class Closer:
             return await self._database.write(tell)
 
     async def _publish_dataset(self, campaign_id: UUID) -> None:
-        async with self._database.reading() as connection:
-            entries = await _entries(connection)
-        data = dump_manifest(entries)
-        version = f"ds-{hashlib.sha256(data).hexdigest()[:16]}"
-        key = f"datasets/{version}/manifest.jsonl"
+        dataset = await read_dataset(self._database)
+        row = dataset.row
         with contextlib.suppress(PreconditionFailed):  # an earlier, interrupted round wrote the same bytes
-            await self._blobs.put(key, data, content_type="application/jsonl", if_absent=True)
-        shown = {c.value: sum(c in entry.labels for entry in entries) for c in Condition}
-        folds = Counter(entry.fold for entry in entries)
-        dataset = {
-            "version": version,
-            "manifest_key": key,
-            "counts": shown,
-            "folds": {fold.value: folds[fold] for fold in Fold},
-            "images": len(entries),
-            "variants": sum(len(entry.variants) for entry in entries),
-            "created_at": time.time(),
-        }
+            await self._blobs.put(
+                row["manifest_key"], dataset.manifest, content_type="application/jsonl", if_absent=True
+            )
 
         async def publish(transaction: Transaction) -> None:
             campaign = await transaction.campaign(campaign_id)
             if campaign is None or not apply_to_campaign(transaction, campaign, DatasetWritten(), self._settings):
                 return  # another replica was quicker
-            await transaction.execute(_INSERT_DATASET_IF_NEW[transaction.dialect], dataset)
-            transaction.update(campaign_table, campaign, met_at=time.time(), dataset_version=version)
-            transaction.emit(on_trace(quota_met(campaign, dataset), campaign))
-            log.info("quota_met", campaign_id=str(campaign_id), dataset_version=version, images=len(entries))
+            await transaction.execute(_INSERT_DATASET_IF_NEW[transaction.dialect], row)
+            transaction.update(campaign_table, campaign, met_at=time.time(), dataset_version=row["version"])
+            transaction.emit(on_trace(quota_met(campaign, row), campaign))
+            told = {name: row[name] for name in ("images", "variants", "without_variants")}
+            log.info("quota_met", campaign_id=str(campaign_id), dataset_version=row["version"], **told)
 
         await self._database.write(publish)
         self._relay.wake()
@@ -140,6 +145,8 @@ def apply_to_campaign(transaction: Transaction, row: Row, happening: Happening, 
     changes: dict[str, object] = {}
     if (after.state, after.reason) != (before.state, before.reason):
         changes |= {"state": after.state.value, "reason": after.reason}
+    if after.state is CampaignState.CLOSING is not before.state:
+        changes["closing_at"] = time.time()
     if effects.await_model:
         changes["model_due_at"] = time.time() + settings.training_deadline_s
     elif before.awaits_model and not after.awaits_model:
@@ -158,6 +165,7 @@ def quota_met(campaign: Row, dataset: Row) -> QuotaMet:
         counts={Condition(name): n for name, n in dataset["counts"].items()},
         images=dataset["images"],
         variants=dataset["variants"],
+        without_variants=dataset["without_variants"],
     )
 
 
@@ -185,26 +193,3 @@ async def _is_over(connection: AsyncConnection, campaign: Row) -> bool:
 def _span(name: str, campaign: Row) -> Span:
     """Work on a campaign, on the trace of its request."""
     return Span(name, parent=valid_traceparent(campaign["traceparent"]), correlation_id=campaign["correlation_id"])
-
-
-async def _entries(connection: AsyncConnection) -> list[ManifestImage]:
-    by_image: dict[UUID, list[ManifestVariant]] = {}
-    for row in await rows_of(connection, sa.select(variant_table).order_by(variant_table.c.operation)):
-        variant = ManifestVariant(operation=row["operation"], key=row["key"], sha256=row["sha256"])
-        by_image.setdefault(row["image_id"], []).append(variant)
-    accepted = sa.select(image_table).where(image_table.c.status == Status.ACCEPTED.value)
-    return [
-        ManifestImage(
-            image_id=row["id"],
-            root_id=row["root_id"],
-            key=row["key"],
-            sha256=row["sha256"],
-            fold=Fold(row["fold"]),
-            labels=images.load_labels(row["labels"]),
-            complete=row["complete"],
-            skin_tone=row["skin_tone"],
-            provider=row["provider"],
-            variants=tuple(by_image.get(row["id"], ())),
-        )
-        for row in await rows_of(connection, accepted)
-    ]

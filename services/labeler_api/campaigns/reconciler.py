@@ -14,7 +14,7 @@ import structlog
 from services.labeler_api.campaigns.campaign import CampaignState, TrainingOverdue
 from services.labeler_api.campaigns.closing import apply_to_campaign, publish_again
 from services.labeler_api.campaigns.filling import apply_to_slot
-from services.labeler_api.campaigns.reviews import image_labeled
+from services.labeler_api.campaigns.reviews import give_up_variants, image_labeled
 from services.labeler_api.campaigns.slot import RequestOverdue
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.outbox import SOURCE, on_trace
@@ -79,8 +79,13 @@ class Reconciler:
         overdue = await transaction.lock_due(image_table, image_table.c.augment_due_at, now, BATCH)
         await transaction.prefetch([Prefetch(slot_id=image["slot_id"]) for image in overdue])
         for image in overdue:
-            transaction.update(image_table, image, augment_due_at=now + self._settings.augment_deadline_s)
             slot = await transaction.slot(image["slot_id"]) if image["slot_id"] else None
+            asks = image["augment_asks"] + 1
+            if asks > self._settings.augment_asks:
+                await give_up_variants(transaction, image, slot, self._settings)
+                continue
+            due = now + self._settings.augment_deadline_s * 2**asks
+            transaction.update(image_table, image, augment_due_at=due, augment_asks=asks)
             # On its campaign's trace, or on one of its own where it was imported.
             event = image_labeled(image)
             transaction.emit(Message(event, SOURCE) if slot is None else on_trace(event, slot))

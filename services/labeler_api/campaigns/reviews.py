@@ -10,10 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+import structlog
 
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.requests import request_message
-from services.labeler_api.campaigns.slot import Happening, ImageAwaitsReview, ImageFits, ImageLost
+from services.labeler_api.campaigns.slot import Happening, ImageAwaitsReview, ImageFits, ImageLost, VariantsListed
 from services.labeler_api.ledger import outbox
 from services.labeler_api.ledger.database import row_of
 from services.labeler_api.ledger.tables import review_table
@@ -28,6 +29,8 @@ from shared.message import Message
 from shared.taxonomy import Severity
 
 _JUDGED = ("status", "labels", "reviewer", "reason")  # what every review changes, and every undo sets back
+
+log = structlog.get_logger(__name__)
 
 
 async def review(
@@ -135,6 +138,7 @@ async def judge(
         reviewer=judged.reviewer,
         reason=judged.reason,
         augment_due_at=time.time() + settings.augment_deadline_s if is_due else None,
+        augment_asks=0,
         **facts,
     )
     slot = await transaction.slot(image["slot_id"]) if image["slot_id"] else None
@@ -156,6 +160,15 @@ async def pass_on(
     # A person's review of a slot's image belongs to what its campaign asked for.
     cause = message or (request_message(slot, settings) if slot is not None else None)
     transaction.emit(cause.caused(event, source=outbox.SOURCE) if cause else Message(event, outbox.SOURCE))
+
+
+async def give_up_variants(transaction: Transaction, image: Row, slot: Row | None, settings: LabelerSettings) -> None:
+    """Wait no longer for the variants of an image in hand: it counts without them, and so does its slot."""
+    reason = f"asked for {image['augment_asks'] + 1} times and never answered"
+    log.warning("image_without_variants", image_id=str(image["id"]), reason=reason)
+    images.list_variants(transaction, image, [])
+    if slot is not None:
+        await apply_to_slot(transaction, slot, VariantsListed(image["id"], image["attempt"]), settings)
 
 
 def image_labeled(image: Row) -> ImageLabeled:

@@ -139,6 +139,15 @@ class Database:
             async with self._connected() as connection:
                 yield connection
 
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading to which the ledger stays as it is. Raises DatabaseUnavailable."""
+        async with self.reading() as connection:
+            # SQLite's readers see one moment anyway: they are one transaction.
+            yield (
+                connection if self.is_sqlite else await connection.execution_options(isolation_level="REPEATABLE READ")
+            )
+
     async def check(self) -> None:
         """Raise DatabaseUnavailable unless the database answers."""
         async with self.reading() as connection:

@@ -52,6 +52,7 @@ image_table = sa.Table(
     sa.Column("labeled_at", sa.Double),
     sa.Column("augmented_at", sa.Double),
     sa.Column("augment_due_at", sa.Double),
+    sa.Column("augment_asks", sa.Integer, nullable=False, server_default="0"),  # how often it was asked for again
     sa.Index(None, "status", "sequence"),
     sa.Index(None, "augment_due_at"),
     sa.Index(None, "slot_id"),
@@ -108,6 +109,7 @@ campaign_table = sa.Table(
     sa.Column("traceparent", sa.String(128)),
     sa.Column("reason", sa.Text),
     sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("closing_at", sa.Double),
     sa.Column("met_at", sa.Double),
     sa.Column("dataset_version", sa.String(64)),
     sa.Column("model_version", sa.String(128)),
@@ -170,6 +172,7 @@ dataset_table = sa.Table(
     sa.Column("folds", sa.JSON, nullable=False),
     sa.Column("images", sa.Integer, nullable=False),
     sa.Column("variants", sa.Integer, nullable=False),
+    sa.Column("without_variants", sa.Integer),  # images that have none; not known of datasets from before this column
     sa.Column("created_at", sa.Double, nullable=False),
 )
 

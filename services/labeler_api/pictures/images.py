@@ -152,6 +152,7 @@ async def record(
         "slot_id": image.slot_id,
         "attempt": image.attempt,
         "created_at": now,
+        "augment_asks": 0,
         **columns,
     }
     row = {**_EVERY_COLUMN, **values}  # rows that are inserted together must name the same columns
@@ -170,11 +171,21 @@ async def record(
 
 
 def list_variants(transaction: Transaction, image: Row, variants: Sequence[Mapping[str, Any]]) -> None:
-    """List the variants of an image in hand that has none yet; each names the columns of the variants' table."""
+    """List the variants of an image in hand that has none yet; each names the columns of the variants' table.
+
+    Without variants, it is one that nobody waits for any more.
+    """
+    awaited = image["augmented_at"] is None
     transaction.update(image_table, image, augmented_at=time.time(), augment_due_at=None)
     transaction.insert(variant_table, [{"image_id": image["id"], **variant} for variant in variants])
     if image["status"] == Status.ACCEPTED:
-        transaction.count({"variants": len(variants), "unaugmented": -1})
+        transaction.count({"variants": len(variants), "unaugmented": -awaited})
+
+
+async def has_variants(transaction: Transaction, image_id: UUID) -> bool:
+    """Whether an image has variants."""
+    listed = sa.select(variant_table.c.operation).where(variant_table.c.image_id == image_id).limit(1)
+    return (await transaction.execute(listed)).first() is not None
 
 
 async def relabel(

@@ -133,7 +133,13 @@ EXAMPLES: tuple[Event, ...] = (
     ),
     MESSAGE.event,
     QuotaMet(
-        campaign_id=uuid4(), dataset_version="ds-1", manifest_key="k", counts={Condition.ACNE: 3}, images=3, variants=3
+        campaign_id=uuid4(),
+        dataset_version="ds-1",
+        manifest_key="k",
+        counts={Condition.ACNE: 3},
+        images=3,
+        variants=3,
+        without_variants=0,
     ),
     TrainingProgressed(
         run_id="r", campaign_id=uuid4(), epoch=1, epochs=9, train_loss=0.1, validation_loss=1e-12, metrics={"f1": 0.5}

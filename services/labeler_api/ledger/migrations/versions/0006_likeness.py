@@ -3,14 +3,14 @@
 On SQLite the bands lie in their index: a look reads neighbours, as it does in PostgreSQL since 0003. Of a million
 images it took 206 ms before, and takes 18 ms.
 
-Revision: 0006; before: 0004
+Revision: 0006; before: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
