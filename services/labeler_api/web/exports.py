@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.labeler_api.ledger.database import Database, rows_of
+from services.labeler_api.ledger.paging import page_of
 from services.labeler_api.ledger.tables import image_table, variant_table
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.web.views import UNGRADED, label_names, moment
@@ -27,18 +28,13 @@ Rows = AsyncIterator[dict[str, Any]]
 
 async def accepted(database: Database) -> Rows:
     """Every accepted image, in the order they came."""
-    cursor = 0
-    while True:
+    query = sa.select(image_table).where(image_table.c.status == Status.ACCEPTED.value)
+    following: int | None = 0
+    while following is not None:
         async with database.reading() as connection:
-            query = sa.select(image_table).where(
-                image_table.c.status == Status.ACCEPTED.value, image_table.c.sequence > cursor
-            )
-            rows = await rows_of(connection, query.order_by(image_table.c.sequence).limit(PAGE))
+            rows, following = await page_of(connection, query, image_table, after=following, most=PAGE)
         for row in rows:
             yield row
-        if len(rows) < PAGE:
-            return
-        cursor = rows[-1]["sequence"]
 
 
 async def imagefolder(database: Database, blobs: Blobs) -> AsyncIterator[bytes]:
@@ -113,25 +109,28 @@ async def label_studio(database: Database) -> AsyncIterator[bytes]:
 
 async def coco(database: Database) -> AsyncIterator[bytes]:
     """COCO: an annotation of the whole picture for each condition, with its severity as an attribute."""
-    listed: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    annotations: list[bytes] = []  # encoded: they come after all images
     ids = {c.value: number for number, c in enumerate(Condition, start=1)}
+    number, before = 0, b'{"images": ['
     async for row in accepted(database):
-        number = len(listed) + 1
-        listed.append(
-            {"id": number, "file_name": row["key"], "width": row["width"], "height": row["height"], "fold": row["fold"]}
-        )
+        number += 1
+        width, height = row["width"], row["height"]
+        image = {"id": number, "file_name": row["key"], "width": width, "height": height, "fold": row["fold"]}
+        yield before + json.dumps(image).encode()
+        before = b", "
         for name, severity in label_names(row["labels"]).items():
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": ids[name],
-                    "bbox": [0, 0, row["width"], row["height"]],
-                    "area": row["width"] * row["height"],
-                    "iscrowd": 0,
-                    "attributes": {"severity": severity or UNGRADED},
-                }
-            )
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": number,
+                "category_id": ids[name],
+                "bbox": [0, 0, width, height],
+                "area": width * height,
+                "iscrowd": 0,
+                "attributes": {"severity": severity or UNGRADED},
+            }
+            annotations.append(json.dumps(annotation).encode())
+    yield (b"" if number else before) + b'], "annotations": ['
+    for start in range(0, len(annotations), PAGE):
+        yield (b", " if start else b"") + b", ".join(annotations[start : start + PAGE])
     categories = [{"id": number, "name": name, "supercategory": "skin"} for name, number in ids.items()]
-    yield json.dumps({"images": listed, "annotations": annotations, "categories": categories}).encode()
+    yield b'], "categories": ' + json.dumps(categories).encode() + b"}"

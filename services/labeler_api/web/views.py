@@ -14,6 +14,7 @@ from services.labeler_api.campaigns.campaign import FILLING
 from services.labeler_api.campaigns.prices import usd, worst_cost
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import row_of, rows_of
+from services.labeler_api.ledger.paging import page_of
 from services.labeler_api.ledger.tables import (
     campaign_table,
     dataset_table,
@@ -246,7 +247,7 @@ async def image_list(
     limit: int,
 ) -> ImagePage:
     """A page of images in the order they came, and the cursor of the next page."""
-    query = sa.select(image_table).where(image_table.c.sequence > cursor)
+    query = sa.select(image_table)
     if status is not None:
         query = query.where(image_table.c.status == status.value)
     if condition is not None:
@@ -257,9 +258,8 @@ async def image_list(
             query = query.where(label_table.c.severity == int(severity))
     elif severity is not None:
         raise InvalidRequest("'severity' needs 'condition'.")
-    rows = await rows_of(connection, query.order_by(image_table.c.sequence).limit(limit + 1))
-    page = rows[:limit]
+    rows, following = await page_of(connection, query, image_table, after=cursor, most=limit)
     return ImagePage(
-        images=tuple(image_document(row) for row in page),
-        next_cursor=str(page[-1]["sequence"]) if len(rows) > limit else None,
+        images=tuple(image_document(row) for row in rows),
+        next_cursor=None if following is None else str(following),
     )
