@@ -92,14 +92,14 @@ class FaceDetector:
         if not found:
             return ()
         largest, *others = sorted(found, key=lambda face: face.size, reverse=True)
-        return (self._look_again(image, largest), *others)
+        return (self.look_again(image, largest), *others)
 
     def best_score(self, image: Image.Image) -> float:
         """Score of the likeliest face whose eyes are in the picture, after one look; 0 without one."""
         faces = self._look(image, LOOK_SIDE)
         return max((face.score for face in faces if face.has_eyes_in(*image.size)), default=0.0)
 
-    def _look_again(self, image: Image.Image, face: Face) -> Face:
+    def look_again(self, image: Image.Image, face: Face) -> Face:
         square = Square(x=face.x, y=face.y, side=SECOND_MARGIN * face.size, roll=face.roll)
         seen = self._look(cut(image, square, SECOND_SIDE, mirrored=False, fine=False), SECOND_SIDE)
         if not seen:
