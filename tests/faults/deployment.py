@@ -244,6 +244,7 @@ class Deployment:
             "EVENSKIN_RECONCILE_S": "1",
             "EVENSKIN_PROVIDER": "openai",
             "EVENSKIN_IMAGES_PER_MINUTE": "60000",
+            "EVENSKIN_REQUESTS_UNDER_WAY": "9",  # so that slots are asked for in portions
             "EVENSKIN_GENERATOR_CONCURRENCY": str(CONCURRENCY),
             "EVENSKIN_CLAIM_LEASE_S": str(CLAIM_LEASE_S),
             "OPENAI_BASE_URL": self.provider.url,
