@@ -55,9 +55,11 @@ def with_border(image: Image.Image, left: int, top: int, right: int, bottom: int
     return ImageOps.expand(image, (left, top, right, bottom), (128, 120, 110))
 
 
-def placed(image: Image.Image, share: float, side: int = 1000) -> Image.Image:
+def placed(
+    image: Image.Image, share: float, side: int = 1000, ground: tuple[int, int, int] = (128, 120, 110)
+) -> Image.Image:
     """The picture with `share` of its size, in the middle of an even ground of `side` pixels."""
-    ground = Image.new("RGB", (side, side), (128, 120, 110))
+    whole = Image.new("RGB", (side, side), ground)
     small = image.resize((round(image.width * share), round(image.height * share)))
-    ground.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
-    return ground
+    whole.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
+    return whole
