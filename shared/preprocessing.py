@@ -13,10 +13,12 @@ from enum import StrEnum
 from PIL import Image
 
 from shared.errors import InvalidRequest, ModelInvalid
-from shared.faces import LOOK_SIDE, FaceDetector, turned, upright_turn
+from shared.faces import LOOK_SIDE, FaceDetector, turned
 from shared.frames import Face, Frame, Turn, frame_of, middle_frame
 from shared.imaging import Decoded, Pixels, decode, needed_side
 from shared.squares import cut_frame
+
+_FACE_SHARE = 0.6  # side of the frame by the picture's shorter side, from which a portrait is decoded once
 
 
 class Preprocessing(StrEnum):
@@ -92,14 +94,18 @@ def prepare(
     """
     if frame is not None:
         return _along(data, size, preprocessing, frame, max_bytes)
-    least = needed_side(size) if detector is None else max(needed_side(size), LOOK_SIDE)
+    least = needed_side(size) if detector is None else max(math.ceil(needed_side(size) / _FACE_SHARE), LOOK_SIDE)
     decoded = decode(data, max_bytes=max_bytes, min_side=least)
     if detector is None:
         middle = middle_frame(decoded.width, decoded.height, found=None)
         return Prepared(cut_frame(decoded.image, middle, size), middle, decoded, decoded.image, None)
-    turn = upright_turn(detector, decoded.image) if decoded.exif_is_silent and preprocessing.frames_the_face else 0
+    turn: Turn = 0
+    if decoded.exif_is_silent and preprocessing.frames_the_face:
+        turn, seen = detector.detect_upright(decoded.image)
+    else:
+        seen = detector.detect(decoded.image)
     upright = turned(decoded.image, turn)
-    faces = tuple(face.scaled(1 / decoded.scale) for face in detector.detect(upright))
+    faces = tuple(face.scaled(1 / decoded.scale) for face in seen)
     width, height = _displayed(decoded, turn)
     face = main_face(faces, width, height)
     if face is None or not preprocessing.frames_the_face:
