@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from services.console.file_names import shown
 from services.console.import_folder import CLEAR, Picture
 from shared.documents.requests import MAX_GROUP_CHARACTERS
 from shared.errors import InvalidRequest
@@ -18,7 +19,7 @@ def folder_group(picture: Picture, root: Path) -> str | None:
     """
     found = {_deepest(path.relative_to(root)) for path in (picture.path, *picture.copies)} - {None}
     if len(found) > 1:
-        names = ", ".join(sorted(str(name) for name in found))
+        names = ", ".join(sorted(shown(str(name)) for name in found))
         raise InvalidRequest(f"The same picture lies in the folders of two groups: {names}.")
     group = next(iter(found), None)
     if group is not None and not (len(group) <= MAX_GROUP_CHARACTERS and group.isprintable()):
