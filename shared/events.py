@@ -82,6 +82,8 @@ class FailureReason(StrEnum):
     PROVIDER_ERROR = "provider_error"
 
 
+CHANGE_REASON_CHARACTERS = 500  # of why a campaign is paused, resumed or cancelled, over the bus and over HTTP
+
 ACCOUNT_FAILURES = frozenset(
     {
         FailureReason.QUOTA_EXHAUSTED,
@@ -229,7 +231,7 @@ class RebalanceChangeRequested(Event):
     """The campaign."""
     change: CampaignChange
     """What shall become of it."""
-    reason: Annotated[str, Field(max_length=500)] | None = None
+    reason: Annotated[str, Field(max_length=CHANGE_REASON_CHARACTERS)] | None = None
     """Why; it is shown with the campaign."""
 
 

@@ -19,19 +19,21 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.labeler_api.campaigns.campaign import ACTIVE
+from services.labeler_api.campaigns.campaign import ACTIVE, CampaignState
 from services.labeler_api.campaigns.prices import usd
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import Database, rows_of
 from services.labeler_api.ledger.tables import campaign_table, outbox_table
 from services.labeler_api.pictures.images import Status
 from shared.errors import DatabaseUnavailable
+from shared.events import ACCOUNT_FAILURES
 from shared.metrics import MetricRegistry
 from shared.taxonomy import Condition
 
 log = structlog.get_logger(__name__)
 
 REFRESH_S = 5.0  # longest look at the database: a scrape is given up after ten seconds
+_OPERATOR = "operator"  # who paused a campaign that no account failure did
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ _CAMPAIGNS = _Family(
     "Campaigns by state: running, paused, closing, or training (met, and without a model yet)",
     ("state",),
 )
+_PAUSED = _Family(
+    "evenskin_campaigns_paused",
+    "Paused campaigns by why: what the provider's account lacks, or operator",
+    ("reason",),
+)
 _SLOTS = _Family(
     "evenskin_campaign_slots",
     "Slots of the active campaigns by condition and state: counted, failed, pending; their sum is the quota",
@@ -71,7 +78,20 @@ _SPENT = _Family("evenskin_spent_usd_total", "What the ledger has booked for gen
 _BACKLOG = _Family("evenskin_outbox_messages", "Events that are written down and not yet published")
 _OLDEST = _Family("evenskin_outbox_oldest_seconds", "Age of the oldest of them, 0 where there is none")
 _PARKED = _Family("evenskin_outbox_parked_messages", "Events that cannot be published, and are kept with their error")
-_FAMILIES = (_IMAGES, _SHOWN, _VARIANTS, _UNAUGMENTED, _CAMPAIGNS, _SLOTS, _REVIEWS, _SPENT, _BACKLOG, _OLDEST, _PARKED)
+_FAMILIES = (
+    _IMAGES,
+    _SHOWN,
+    _VARIANTS,
+    _UNAUGMENTED,
+    _CAMPAIGNS,
+    _PAUSED,
+    _SLOTS,
+    _REVIEWS,
+    _SPENT,
+    _BACKLOG,
+    _OLDEST,
+    _PARKED,
+)
 
 
 class LedgerMetrics(Collector):
@@ -111,7 +131,7 @@ async def _look(connection: AsyncConnection) -> dict[_Family, dict[tuple[str, ..
     parked = (await connection.execute(sa.select(sa.func.count()).where(~is_waiting))).scalar_one()
     active = await rows_of(
         connection,
-        sa.select(campaign_table.c.id, campaign_table.c.state, campaign_table.c.quotas).where(
+        sa.select(campaign_table.c.id, campaign_table.c.state, campaign_table.c.reason, campaign_table.c.quotas).where(
             campaign_table.c.state.in_(ACTIVE) | campaign_table.c.model_due_at.is_not(None)
         ),
     )
@@ -122,6 +142,7 @@ async def _look(connection: AsyncConnection) -> dict[_Family, dict[tuple[str, ..
         _VARIANTS: {(): found.get("variants", 0)},
         _UNAUGMENTED: {(): found.get("unaugmented", 0)},
         _CAMPAIGNS: {(state,): states[state] for state in (*ACTIVE, "training")},
+        _PAUSED: _paused(row["reason"] for row in active if row["state"] == CampaignState.PAUSED),
         _SLOTS: await _slots(connection, active),
         _REVIEWS: {_reviewed(name): total for name, total in found.items() if name.startswith("reviews/")},
         _SPENT: {(): usd(found.get("paid", 0))},
@@ -129,6 +150,15 @@ async def _look(connection: AsyncConnection) -> dict[_Family, dict[tuple[str, ..
         _PARKED: {(): parked},
         _OLDEST: {(): max(0.0, time.time() - oldest) if oldest is not None else 0.0},
     }
+
+
+def _paused(reasons: Iterable[str | None]) -> dict[tuple[str, ...], float]:
+    """Paused campaigns by why, from the reasons that they tell."""
+    paused = dict.fromkeys((*sorted(ACCOUNT_FAILURES), _OPERATOR), 0.0)
+    for reason in reasons:
+        kind = (reason or "").partition(":")[0]
+        paused[kind if kind in paused else _OPERATOR] += 1
+    return {(str(kind),): number for kind, number in paused.items()}
 
 
 async def _slots(connection: AsyncConnection, active: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], float]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from shared.documents.base import RequestDocument
-from shared.events import Labels, Verdict
+from shared.events import CHANGE_REASON_CHARACTERS, Labels, Verdict
 from shared.taxonomy import Condition, Severity
 
 MAX_BATCH = 500  # reviews of one request
@@ -69,7 +69,9 @@ class PromotionRequest(RequestDocument):
 class ChangeRequest(RequestDocument):
     """`POST /v1/rebalances/{id}/pause`, `resume` and `cancel`."""
 
-    reason: Reason | None = Field(default=None, description="Why; it is shown with the rebalance.")
+    reason: Annotated[StorableText, Field(max_length=CHANGE_REASON_CHARACTERS)] | None = Field(
+        default=None, description="Why; it is shown with the rebalance."
+    )
 
 
 class ReplayRequest(RequestDocument):

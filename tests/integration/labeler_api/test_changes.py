@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 
-from shared.events import ACCOUNT_FAILURES, FailureReason, ImageFailed, ImageRequested
+from shared.events import (
+    ACCOUNT_FAILURES,
+    CampaignChange,
+    FailureReason,
+    ImageFailed,
+    ImageRequested,
+    RebalanceChangeRequested,
+)
 from tests.eventually import eventually
 from tests.fakes.pictures import png
 from tests.fakes.workers import seed_of
@@ -26,6 +35,15 @@ async def state_of(labeler: Labeler, campaign_id: str) -> str:
     return str((await labeler.campaign(campaign_id))["state"])
 
 
+async def paused_by(labeler: Labeler) -> dict[str, float]:
+    """Paused campaigns by why, as Prometheus sees them."""
+    text = (await labeler.call("GET", "/metrics")).body.decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    samples = families["evenskin_campaigns_paused"].samples
+    assert {sample.labels["reason"] for sample in samples} == {*ACCOUNT_FAILURES, "operator"}
+    return {sample.labels["reason"]: sample.value for sample in samples if sample.value}
+
+
 @pytest.mark.parametrize("reason", sorted(ACCOUNT_FAILURES))
 async def test_what_the_account_lacks_pauses_the_campaign_and_burns_no_attempt(
     both: Labeler, reason: FailureReason
@@ -38,6 +56,7 @@ async def test_what_the_account_lacks_pauses_the_campaign_and_burns_no_attempt(
         await both.publish(failed(request, reason))
     paused = await both.reaches(campaign_id, "paused")
     assert paused["reason"] == f"{reason}: as the test asked"
+    assert await paused_by(both) == {reason.value: 1}
     assert paused["slots"] == {"total": 5, "counted": 0, "failed": 0, "open": 5}
 
     async def postponed() -> bool:
@@ -127,3 +146,18 @@ async def test_two_changes_at_once_leave_one_of_their_states(both: Labeler) -> N
     answers = await asyncio.gather(*(both.call("POST", f"{path}/{change}") for change in ("pause", "cancel") * 4))
     assert {answer.status for answer in answers} <= {200, 409}
     assert await state_of(both, campaign_id) == "cancelled"
+
+
+async def test_why_may_be_as_long_over_http_as_over_the_bus(one: Labeler) -> None:
+    one.generator.answer = lambda request: None
+    campaign_id = await one.rebalance(targets={"acne": 1})
+    path = f"/v1/rebalances/{campaign_id}"
+    for change in ("pause", "resume", "cancel"):
+        assert (await one.call("POST", f"{path}/{change}", json={"reason": "x" * 501})).code == "invalid_request"
+        with pytest.raises(ValidationError):
+            RebalanceChangeRequested(campaign_id=UUID(campaign_id), change=CampaignChange(change), reason="x" * 501)
+    assert (await one.call("POST", f"{path}/pause", json={"reason": "x" * 500})).json["reason"] == "x" * 500
+    assert await paused_by(one) == {"operator": 1}
+    event = RebalanceChangeRequested(campaign_id=UUID(campaign_id), change=CampaignChange.CANCEL, reason="y" * 500)
+    await one.publish(event)
+    assert (await one.reaches(campaign_id, "cancelled"))["reason"] == "y" * 500
