@@ -86,7 +86,7 @@ async def test_real_selfies_in_every_orientation_get_one_answer(tmp_path: Path) 
         assert (await server.predict(data, "image/png")).status == 200
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "HEIF"])
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "HEIF", "AVIF"])
 async def test_other_formats_are_read(server: Running, format: str) -> None:
     answer = await server.predict(encoded(face(), format), "application/octet-stream")
     assert (answer.status, answer.json["image"]["format"]) == (200, format)

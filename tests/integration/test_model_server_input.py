@@ -49,7 +49,12 @@ BAD_PICTURES: dict[str, tuple[bytes, int, str]] = {
     "cut off heic": (encoded(face(), "HEIF")[:900], 422, "image_broken"),
     "animated webp": (animated("WEBP"), 415, "image_animated"),
     "animated png": (animated("PNG"), 415, "image_animated"),
-    "too many pixels": (encoded(Image.new("RGB", (2000, 2000))), 422, "image_too_many_pixels"),
+    "too many pixels": (encoded(Image.new("RGB", (2000, 2000)), "PNG"), 422, "image_too_many_pixels"),
+    "too many pixels at a time": (
+        encoded(Image.new("RGB", (2000, 2000)), progressive=True),
+        422,
+        "image_too_many_pixels",
+    ),
     "absurdly many pixels": (_huge_png(), 422, "image_too_many_pixels"),
     "too small": (encoded(face(40, 40)), 422, "image_too_small"),
     "too many bytes": (encoded(noise(600), "PNG"), 413, "image_too_large"),
@@ -68,6 +73,12 @@ async def test_a_bad_picture_is_told_so_however_it_is_sent(
         assert (answer.status, answer.code) == (status, code)
     assert (await server.predict(JPEG)).status == 200
     assert server.metric("evenskin_predictions_total", outcome=code) == 3
+
+
+async def test_a_jpeg_of_more_pixels_than_are_decoded_is_read_at_a_smaller_scale(server: Running) -> None:
+    answer = await server.predict(encoded(Image.new("RGB", (2000, 2000))))
+    assert (answer.status, answer.json["image"]["width"]) == (200, 2000)
+    assert answer.json["image"]["crop"] == {"left": 0, "top": 0, "width": 2000, "height": 2000}
 
 
 async def test_what_says_it_is_too_large_is_not_read(server: Running) -> None:

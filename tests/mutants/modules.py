@@ -10,7 +10,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "services/labeler_api/campaigns/prices.py": ("tests/unit/labeler_api/campaigns/test_prices.py",),
     "services/labeler_api/campaigns/plan.py": ("tests/unit/labeler_api/campaigns/test_plan.py",),
     "services/trainer/scores.py": ("tests/unit/trainer/test_scores.py",),
-    "shared/imaging.py": ("tests/unit/shared/test_imaging.py",),
+    "shared/imaging.py": ("tests/unit/shared/test_imaging.py", "tests/unit/shared/pictures/test_jpeg.py"),
+    "shared/pictures/colour.py": ("tests/unit/shared/test_imaging.py", "tests/unit/shared/pictures/test_colour.py"),
+    "shared/pictures/opacity.py": ("tests/unit/shared/test_imaging.py",),
     "shared/message.py": ("tests/unit/shared/test_message.py",),
     "shared/outcomes.py": ("tests/unit/shared/test_outcomes.py",),
 }

@@ -45,6 +45,11 @@ def huge() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
+def tall() -> Image.Image:
+    """A picture that could be looked at in a smaller scale, but not flipped."""
+    return Image.new("L", (1000, 50_001))
+
+
 async def nothing_is_left(labeler: Labeler) -> None:
     """Neither a file nor a row."""
     assert labeler.blobs.files() == []
@@ -55,6 +60,8 @@ async def nothing_is_left(labeler: Labeler) -> None:
 BAD_PICTURES: list[tuple[str, Callable[[], bytes], int, str]] = [
     ("empty", lambda: b"", 422, "image_empty"),
     ("text", lambda: b"This is not a picture.", 415, "image_unsupported"),
+    ("avif of two frames", lambda: moving("AVIF"), 415, "image_animated"),
+    ("jpeg of more pixels than others decode", lambda: encoded(tall(), "JPEG"), 422, "image_too_many_pixels"),
     ("gif", lambda: moving("GIF"), 415, "image_unsupported"),
     ("webp of two frames", lambda: moving("WEBP"), 415, "image_animated"),
     ("png of two frames", lambda: moving("PNG"), 415, "image_animated"),
@@ -189,8 +196,9 @@ async def test_sizes_are_as_displayed(one: Labeler) -> None:
     assert Image.open(io.BytesIO(thumbnail.body)).size == (256, 192)
 
 
-async def test_heic_is_kept_as_a_jpeg_that_shows_the_same(one: Labeler) -> None:
-    data = encoded(noise(3, 300, 400), "HEIF", quality=90)
+@pytest.mark.parametrize("format", ["HEIF", "AVIF"])
+async def test_heic_and_avif_are_kept_as_a_jpeg_that_shows_the_same(one: Labeler, format: str) -> None:
+    data = encoded(noise(3, 300, 400), format, quality=90)
     document = (await one.upload(data, condition="aging", severity="severe")).json
     assert document["media_type"] == "image/jpeg"
     content = await one.call("GET", f"/v1/images/{document['id']}/content")

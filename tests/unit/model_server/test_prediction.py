@@ -125,7 +125,22 @@ def test_a_model_that_fails_after_its_warm_up_is_our_fault() -> None:
     assert caught.value.status == 500
 
 
-FORMATS: dict[str, dict[str, Any]] = {"JPEG": {}, "PNG": {}, "WEBP": {"lossless": True}, "HEIF": {"quality": 100}}
+def test_a_file_without_its_end_marker_is_answered_and_told() -> None:
+    whole = answer(encoded(face()))
+    endless = answer(encoded(face())[:-2])
+    assert np.array_equal(probabilities(endless), probabilities(whole))
+    told = "The file lacks its end marker (no_end_marker); the picture in it is whole."
+    assert told in endless.warnings
+    assert told not in whole.warnings
+
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "JPEG": {},
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "HEIF": {"quality": 100},
+    "AVIF": {"quality": 100},
+}
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from services.labeler_api.pictures.gate import examine, measure
+from services.generator.procedural import draw
+from services.labeler_api.pictures.gate import LOOKED_AT_SIDE, examine, measure
+from services.labeler_api.pictures.perceptual_hash import perceptual_hash
+from shared.imaging import decode
 from tests.fakes.pictures import encoded, noise, png
+from tests.unit.generator.test_procedural import Person
 from tests.unit.model_server.pictures import SELFIES
 
 
@@ -51,6 +56,20 @@ def test_a_real_photograph_passes() -> None:
 )
 def test_a_picture_that_is_unfit_is_refused(data: bytes, expected: str) -> None:
     assert reason(data) == expected
+
+
+def test_a_jpeg_that_is_decoded_smaller_looks_the_same() -> None:
+    face = draw({}, Person(), seed=1, size=1024)
+    for quality in (75, 92):
+        data = encoded(Image.open(io.BytesIO(face)).convert("RGB"), "JPEG", quality=quality)
+        assert decode(data, min_side=LOOKED_AT_SIDE).scale == 0.5
+        whole, report = decode(data).image.convert("L"), examine(data)
+        assert report.hash is not None
+        for name, value in measure(whole).items():
+            assert report.quality[name] == pytest.approx(value, rel=0.01)
+        differing = int.from_bytes(report.hash, "big") ^ int.from_bytes(perceptual_hash(whole), "big")
+        assert differing.bit_count() <= 2  # of the 15 that a near-duplicate may differ in
+        assert (report.width, report.height) == (1024, 1024)
 
 
 def test_dark_skin_on_a_dark_ground_is_not_black() -> None:
