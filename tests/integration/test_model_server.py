@@ -67,7 +67,8 @@ async def test_large_pictures_are_decoded_one_after_the_other(tmp_path: Path, mo
     monkeypatch.setattr("services.model_server.prediction.decode", at_once.watching(decode))
     await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
     async with running(tmp_path, predict_workers=4, decode_pixels=300 * 360) as server:
-        answers = await asyncio.gather(*(server.predict(JPEG) for _ in range(6)))
+        png = encoded(face(), "PNG")
+        answers = await asyncio.gather(*(server.predict(png, "image/png") for _ in range(6)))
     assert [answer.status for answer in answers] == [200] * 6
     assert (at_once.count, at_once.most) == (6, 1)
 
