@@ -1,9 +1,9 @@
 """Pages in the order of sequence, none of which passes over a row that is committed late.
 
 PostgreSQL hands out a row's sequence number before its transaction commits, so a row may come to light below a cursor
-that was given already, where no later page looks. A page that another one follows therefore waits for the transactions
-that were writing the table when it was read, and is read again. One that writes holds its lock on the table from before
-it is handed a number until it ends.
+that was given already, where no later page looks. A page that another one follows is therefore read again, once the
+transactions have ended that were writing the table after it was read: one that writes holds its lock on the table from
+before it is handed a number until it ends. Also where there is none: it may have ended since.
 """
 
 from __future__ import annotations
@@ -45,25 +45,23 @@ async def page_of(
         return rows, None
     rows = rows[:most]
     last: int = rows[-1]["sequence"]
-    if connection.dialect.name == "postgresql" and await _others_ended(connection, table):
+    if connection.dialect.name == "postgresql":
+        await _others_ended(connection, table)
         rows = await rows_of(connection, ordered.where(sequence <= last).limit(most))
         if len(rows) == most:
             last = rows[-1]["sequence"]
     return rows, last
 
 
-async def _others_ended(connection: AsyncConnection, table: sa.Table) -> bool:
-    """Wait for whoever writes the table at this moment. Returns whether there was anybody."""
+async def _others_ended(connection: AsyncConnection, table: sa.Table) -> None:
+    """Wait for whoever writes the table at this moment."""
     writing = await _writing(connection, table)
-    if not writing:
-        return False
     end = time.monotonic() + SETTLE_S
-    while writing & await _writing(connection, table):
+    while writing and writing & await _writing(connection, table):
         if time.monotonic() > end:
             log.warning("page_not_settled", table=table.name, waited_s=SETTLE_S)
             break
         await asyncio.sleep(POLL_S)
-    return True
 
 
 async def _writing(connection: AsyncConnection, table: sa.Table) -> set[str]:

@@ -62,6 +62,25 @@ async def test_a_page_waits_for_what_comes_before_it(postgres: Labeler, postgres
     await slow.close()
 
 
+async def test_what_is_committed_while_a_page_is_read_is_on_it(
+    postgres: Labeler, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, first, later = await held_up(postgres_url, others=3)
+    look = paging._writing
+
+    async def just_committed(connection: AsyncConnection, table: sa.Table) -> set[str]:
+        if not slow.is_closed():
+            await slow.execute("COMMIT")
+            await slow.close()
+        return await look(connection, table)
+
+    monkeypatch.setattr(paging, "_writing", just_committed)
+    page = await postgres.get("/v1/images", params={"limit": "2"})
+    assert [UUID(image["id"]) for image in page["images"]] == [first, later[0]]
+    following = await postgres.get("/v1/images", params={"limit": "2", "cursor": page["next_cursor"]})
+    assert [UUID(image["id"]) for image in following["images"]] == later[1:]
+
+
 async def test_an_export_waits_for_what_comes_before_it(
     postgres: Labeler, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
