@@ -22,7 +22,6 @@ from services.labeler_api.campaigns.rows import campaign_in, campaign_row, quota
 from services.labeler_api.campaigns.slot import RESERVED, CampaignCancelled, SlotState
 from services.labeler_api.campaigns.subjects import subject_of
 from services.labeler_api.ledger.database import Database
-from services.labeler_api.ledger.dialects import per_dialect
 from services.labeler_api.ledger.relay import Relay
 from services.labeler_api.ledger.tables import campaign_table, slot_table
 from services.labeler_api.ledger.transaction import Row, Transaction
@@ -42,8 +41,7 @@ _TO_BE_GIVEN_UP = sa.select(campaign_table.c.id).where(
     campaign_table.c.state == CampaignState.CANCELLED.value,
     sa.exists().where(slot_table.c.campaign_id == campaign_table.c.id, slot_table.c.state.in_(RESERVED)),
 )
-# An older version, for as long as it runs beside this one, makes all slots at once and does not say so.
-_INSERT_SLOTS_IF_NEW = per_dialect(lambda insert: insert(slot_table).on_conflict_do_nothing())
+_A_SLOT = sa.select(slot_table.c.id).where(slot_table.c.campaign_id == sa.bindparam("campaign_id")).limit(1)
 # Counted no further than it matters: as many rows as may be under way, of an index.
 _UNDER_WAY = sa.select(sa.func.count()).select_from(
     sa.select(slot_table.c.id)
@@ -95,7 +93,7 @@ async def request_portion(transaction: Transaction, campaign_id: UUID, settings:
     Which are the next is read from the campaign's row, which is locked: replicas make none twice. Raises NotFound.
     """
     campaign = await campaign_row(transaction, campaign_id)
-    made, total = campaign["slots_made"], campaign["total"]
+    made, total = await _slots_made(transaction, campaign), campaign["total"]
     if made == total or not campaign_in(campaign).asks:
         return 0
     most = settings.requests_under_way
@@ -104,10 +102,22 @@ async def request_portion(transaction: Transaction, campaign_id: UUID, settings:
     slots = list(_slot_rows(campaign, made, end, due=request_due(settings)))
     if not slots:
         return 0
-    await transaction.execute(_INSERT_SLOTS_IF_NEW[transaction.dialect], slots)
+    transaction.insert(slot_table, slots)
     transaction.update(campaign_table, campaign, slots_made=end)
     transaction.emit(*(request_message({**campaign, **slot}, settings) for slot in slots))
     return len(slots)
+
+
+async def _slots_made(transaction: Transaction, campaign: Row) -> int:
+    """How many slots of a campaign in hand are made.
+
+    An older version, for as long as it runs beside this one, makes all of them at once, and does not say so. This one
+    makes the first of them in the transaction that starts the campaign.
+    """
+    if not campaign["slots_made"] and (await transaction.execute(_A_SLOT, {"campaign_id": campaign["id"]})).first():
+        transaction.update(campaign_table, campaign, slots_made=campaign["total"])
+    made: int = campaign["slots_made"]
+    return made
 
 
 def _slot_rows(campaign: Row, first: int, end: int, *, due: float) -> Iterator[dict[str, Any]]:
@@ -144,7 +154,7 @@ async def give_up(transaction: Transaction, waiting: Sequence[Row], settings: La
 
 async def give_up_unmade(transaction: Transaction, campaign: Row) -> None:
     """Fail the slots of a campaign, as it is cancelled, that were never made: what they reserved goes back."""
-    made, total = campaign["slots_made"], campaign["total"]
+    made, total = await _slots_made(transaction, campaign), campaign["total"]
     for quota in quotas_in(campaign, made, total):
         count_slots(
             transaction, campaign["id"], quota.condition, quota.severity, reserved=-quota.count, failed=quota.count

@@ -226,6 +226,22 @@ async def test_slots_that_an_older_version_made_are_not_made_again(few: Labeler)
     await assert_counters(few)
 
 
+async def test_what_an_older_version_made_is_given_up_once(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url, requests_under_way=TOTAL) as running:
+        running.generator.answer = silence
+        campaign_id = await running.rebalance(targets=TARGETS)
+        await asked(running, TOTAL)
+
+        async def forget(transaction: Transaction) -> None:
+            await transaction.execute(sa.update(campaign_table).values(slots_made=0))
+
+        await running.database.write(forget)
+        cancelled = await running.call("POST", f"/v1/rebalances/{campaign_id}/cancel")
+        assert cancelled.json["slots"] == {"total": TOTAL, "counted": 0, "failed": TOTAL, "open": 0}
+        assert (await row_of(running, campaign_id))["committed_micro_usd"] == TOTAL * 30_000
+        await assert_counters(running)
+
+
 async def test_replicas_make_no_slot_twice(tmp_path: Path, postgres_url: str) -> None:
     async with labeler(tmp_path, database_url=postgres_url, requests_under_way=WINDOW) as running:
         await asyncio.gather(running.replica(), running.replica())
