@@ -105,27 +105,39 @@ class Database:
             yield connection
 
     async def migrate(self) -> None:
-        """Bring the schema to the newest version; replicas that start together do it once."""
-        with _translated():
-            async with self._connected() as raw:
-                connection = await raw.execution_options(writes=True)
-                # One transaction: on SQLite it is the lock, and what fails half-way leaves nothing behind.
-                async with connection.begin():
-                    if not self.is_sqlite:
-                        await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-                    await connection.run_sync(_upgrade)
+        """Bring the schema to the newest version; replicas that start together do it once.
+
+        Raises DatabaseUnavailable.
+        """
+
+        async def upgrade(connection: AsyncConnection) -> None:
+            if not self.is_sqlite:
+                await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            await connection.run_sync(_upgrade)
+
+        # One transaction: on SQLite it is the lock, and what fails half-way leaves nothing behind. It may meet an older
+        # version at work, which locks tables in its own order.
+        await self._write(upgrade)
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction, again from its start after a deadlock. Raises DatabaseUnavailable."""
+
+        async def flushed(connection: AsyncConnection) -> T:
+            transaction = Transaction(connection)
+            result = await work(transaction)
+            await transaction.flush()
+            return result
+
+        return await self._write(flushed)
+
+    async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         for attempt in range(WRITE_TRIES):
             try:
                 with _translated():
                     async with self._writer, self._connected() as raw:
                         connection = await raw.execution_options(writes=True)
                         async with connection.begin():
-                            transaction = Transaction(connection)
-                            result = await work(transaction)
-                            await transaction.flush()
+                            result = await work(connection)
                         return result
             except _RolledBack:
                 log.info("transaction_retried", attempt=attempt)

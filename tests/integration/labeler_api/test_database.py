@@ -141,6 +141,24 @@ async def test_bands_survive_their_move_into_the_index_and_back(database_url: st
     await database.close()
 
 
+async def test_a_migration_gives_way_to_an_older_version_at_work_and_runs_again(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    async with database._engine.begin() as connection:
+        await connection.run_sync(lambda c: command.upgrade(config_of(c), "0004"))
+    older, looking = await asyncpg.connect(postgres_url), await asyncpg.connect(postgres_url)
+    await older.execute("BEGIN")
+    await older.execute("SELECT id FROM images FOR UPDATE")  # images before campaigns, as every work locks them
+    migrating = asyncio.create_task(database.migrate())
+    await eventually(lambda: looking.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+    await older.execute("UPDATE campaigns SET committed_micro_usd = 0")
+    await older.execute("COMMIT")
+    await migrating
+    assert await tables_of(database) == {*metadata.tables, "alembic_version"}
+    await older.close()
+    await looking.close()
+    await database.close()
+
+
 async def test_replicas_that_start_together_migrate_once(database_url: str) -> None:
     databases = [Database(database_url) for _ in range(4)]
     await asyncio.gather(*(database.migrate() for database in databases))
