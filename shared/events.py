@@ -86,6 +86,7 @@ CHANGE_REASON_CHARACTERS = 500  # of why a campaign is paused, resumed or cancel
 
 ACCOUNT_FAILURES = frozenset(
     {
+        FailureReason.RATE_LIMITED,
         FailureReason.QUOTA_EXHAUSTED,
         FailureReason.KEY_REJECTED,
         FailureReason.PERMISSION_DENIED,
@@ -96,7 +97,8 @@ ACCOUNT_FAILURES = frozenset(
     }
 )
 """Reasons that lie in the account or its settings, not in the image: every other image would fail as well, until a
-person mends it. Such an attempt cost nothing and has not ended: the same request may be sent again."""
+person mends it, or waits as long as the provider asks. Such an attempt cost nothing and has not ended: the same
+request may be sent again."""
 
 
 class TrainingFailure(StrEnum):

@@ -54,6 +54,7 @@ def open_provider(settings: GeneratorSettings) -> Provider:
         images_per_minute=settings.images_per_minute or OPENAI_IMAGES_PER_MINUTE,
         concurrency=settings.generator_concurrency,
         timeout_s=settings.image_timeout_s,
+        image_hosts=settings.image_hosts.split(","),
     )
 
 
@@ -82,7 +83,14 @@ def build(
     registry = MetricRegistry()
     claims = Claims(blobs, lease_s=settings.claim_lease_s)
     generation = Generation(
-        chosen, bus, blobs, Pacer(chosen.images_per_minute), claims, registry, drain_s=settings.drain_s
+        chosen,
+        bus,
+        blobs,
+        Pacer(chosen.images_per_minute),
+        claims,
+        registry,
+        drain_s=settings.drain_s,
+        patience_s=settings.provider_wait_s,
     )
 
     @contextlib.asynccontextmanager

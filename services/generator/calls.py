@@ -2,6 +2,10 @@
 
 Only what surely cost nothing is repeated. A request whose outcome is unknown ends the attempt, which is booked as paid;
 whether there is another one is the ledger's to decide, who knows the budget. So an attempt costs one price at most.
+
+A provider that is busy, and asks to wait, is waited for: that is no try. What ends it is `patience_s`, the seconds
+waited for one picture in all, or a single wait that would be longer; then it is the account's failure, which pauses
+the campaign and burns no attempt.
 """
 
 from __future__ import annotations
@@ -9,11 +13,12 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 import structlog
 
-from services.generator.provider import NotDone, Order, OutcomeUnknown, Picture, Provider
+from services.generator.provider import NotDone, Order, OutcomeUnknown, PaidInVain, Picture, Provider
 from shared.errors import ProviderError
 from shared.events import FailureReason
 
@@ -21,7 +26,8 @@ log = structlog.get_logger(__name__)
 
 TRIES = 5  # requests for one picture, the first included
 TRIES_TO_REACH = 7  # where the provider cannot be reached: two minutes with OpenAI's first wait, for it to be restarted
-LONGEST_WAIT_S = 60.0  # seconds; a longer Retry-After than this is not waited for
+LONGEST_WAIT_S = 60.0  # seconds between two requests, unless the provider asks for more
+PATIENCE_S = 3600.0  # seconds waited for one picture where the provider asks for it: OpenAI's limits are of a minute
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ async def picture_for(
     *,
     pause: Callable[[float], Awaitable[None]],
     generate: Callable[[Order], Awaitable[Picture]],
+    patience_s: float = PATIENCE_S,
 ) -> Made:
     """Ask for a picture until it is there. `pause` waits so many seconds, then for a request's turn.
 
@@ -87,29 +94,49 @@ async def picture_for(
             "A generator that has ended asked for it, and nobody knows whether it was made.",
             FailureReason.OUTCOME_UNKNOWN,
         )
-    wait_s = 0.0
-    for call in range(1, max(TRIES, TRIES_TO_REACH) + 1):
+    wait_s = waited_s = 0.0
+    tries = 0
+    for call in count(1):
         await pause(wait_s)
         await tab.begin_call(provider.price_usd)
-        wait_s = _backoff_s(provider.first_wait_s, call)
         try:
             picture = await generate(order)
         except NotDone as error:
             tab.end_call(known=True)
-            wait_s = wait_s if error.retry_after_s is None else error.retry_after_s
-            tries = TRIES_TO_REACH if error.reason is FailureReason.PROVIDER_UNREACHABLE else TRIES
-            if not error.may_help or wait_s > LONGEST_WAIT_S or call >= tries:
+            if not error.may_help:
                 raise ProviderFailed(error.message, error.reason) from error
+            wait_s = _backoff_s(provider.first_wait_s, call)
+            if error.asks_to_wait:
+                # No less than ours, so that a server that says 0 for ever is not asked for ever.
+                wait_s = max(wait_s, error.retry_after_s or 0.0)
+                waited_s += wait_s
+                if waited_s > patience_s:
+                    raise _too_long(error, wait_s, patience_s) from error
+            else:
+                tries += 1
+                if tries >= (TRIES_TO_REACH if error.reason is FailureReason.PROVIDER_UNREACHABLE else TRIES):
+                    raise ProviderFailed(error.message, error.reason) from error
             log.warning("provider_retried", call=call, wait_s=round(wait_s, 2), reason=error.reason.value)
         except OutcomeUnknown as error:
             tab.end_call(known=False)
             raise ProviderFailed(error.message, error.reason) from error
+        except PaidInVain as error:  # noted as under way until it is settled, as a picture is
+            raise ProviderFailed(error.message, FailureReason.INVALID_RESPONSE, cost_usd=error.cost_usd) from error
         else:
             # It stays noted as under way until it is settled: a generator that ends before has paid all the same.
             return Made(picture, call - 1 + picture.calls)
-    raise AssertionError("unreachable: the last call returns or raises")
+    raise AssertionError("unreachable: the calls have no end but those above")
+
+
+def _too_long(error: NotDone, wait_s: float, patience_s: float) -> ProviderFailed:
+    """The account's failure of a provider that stays busy."""
+    return ProviderFailed(
+        f"{error.message} Another {wait_s:.0f} s would be waited, and EVENSKIN_PROVIDER_WAIT_S is {patience_s:g} s in "
+        "all. Resume the campaign later; fewer EVENSKIN_IMAGES_PER_MINUTE make it rarer.",
+        FailureReason.RATE_LIMITED,
+    )
 
 
 def _backoff_s(first_wait_s: float, call: int) -> float:
     """Seconds to wait after so many calls: doubled each time, with jitter, at most LONGEST_WAIT_S."""
-    return min(LONGEST_WAIT_S, first_wait_s * 2.0 ** (call - 1) * random.uniform(0.75, 1.25))
+    return min(LONGEST_WAIT_S, first_wait_s * 2.0 ** min(call - 1, 100) * random.uniform(0.75, 1.25))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from services.generator.calls import Doubt, Made, ProviderFailed, picture_for
+from services.generator.calls import PATIENCE_S, Doubt, Made, ProviderFailed, picture_for
 from services.generator.claims import ClaimHeld, Claims, Holding, Unclaimed
 from services.generator.keeping import Outcome, keep_picture, keep_record, record_key, record_of, until_stored
 from services.generator.metrics import GeneratorMetrics
@@ -39,7 +39,8 @@ _STORED = ("PNG", "JPEG", "WEBP")  # formats that the dataset keeps
 class Generation:
     """What the handlers work with.
 
-    `drain_s`: seconds that pictures under way get once no further one is paid for. `at_work`: one task per image,
+    `drain_s`: seconds that pictures under way get once no further one is paid for. `patience_s`: seconds waited for one
+    picture where the provider asks for it. `at_work`: one task per image,
     however often the image is requested. `dearest_usd`: what a picture costs, US dollars: the provider's price, or more
     where the usage that an answer told of came to more.
     """
@@ -51,6 +52,7 @@ class Generation:
     claims: Claims
     registry: MetricRegistry
     drain_s: float = 0.0
+    patience_s: float = PATIENCE_S
     at_work: dict[UUID, asyncio.Task[Outcome]] = field(default_factory=dict)
     metrics: GeneratorMetrics = field(init=False)
     dearest_usd: float = field(init=False)
@@ -220,7 +222,14 @@ async def _made_picture(generation: Generation, order: Order, claim: Holding) ->
             took_s += time.monotonic() - began
 
     try:
-        return await picture_for(order, generation.provider, claim, pause=generation.pacer.pause, generate=generate)
+        return await picture_for(
+            order,
+            generation.provider,
+            claim,
+            pause=generation.pacer.pause,
+            generate=generate,
+            patience_s=generation.patience_s,
+        )
     finally:
         if took_s:
             generation.metrics.provider_took(took_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard, cast
 
@@ -11,19 +11,19 @@ import httpx2
 import openai
 from openai import AsyncOpenAI
 
+from services.generator.error_documents import ErrorDocument, error_document
+from services.generator.picture_data import is_data_url, picture_bytes
+from services.generator.picture_url import NotFetched, PictureUrls, bound
 from services.generator.prompts import prompt_of
-from services.generator.provider import NotDone, Order, OutcomeUnknown, Picture
+from services.generator.provider import NotDone, Order, OutcomeUnknown, PaidInVain, Picture
+from services.generator.retry_after import retry_after_s
 from shared.events import FailureReason
 from shared.tracing import TRACE_HEADER, Span, current_traceparent
 
 FIRST_WAIT_S = 2.0  # seconds before the second request
 CONNECT_S = 10.0  # seconds for a connection: without one, nothing was sent
 MAX_TOKENS = 10_000_000  # of one answer: a thousand times those of a picture
-_BLOCKED_CODES = {"moderation_blocked", "content_policy_violation"}
-_EXHAUSTED_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
-_MODEL_CODES = {"model_not_found", "model_deprecated"}
-_UNKNOWN_PARAMETER = "unknown_parameter"
-_SETTING_OF = {"size": "EVENSKIN_IMAGE_SIZE", "quality": "EVENSKIN_IMAGE_QUALITY"}  # by parameter
+_ADVICE = {"size": "Set EVENSKIN_IMAGE_SIZE.", "quality": "Set EVENSKIN_IMAGE_QUALITY."}  # by parameter
 # No connection was made, so nothing was sent: also where a name is not known, or a certificate is not trusted.
 _UNREACHABLE = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)
 _OWN_ERRORS = (500, 503)  # that the API answers itself, with its document, having made nothing
@@ -68,6 +68,7 @@ class OpenAIProvider:
         concurrency: int,
         timeout_s: float,
         first_wait_s: float = FIRST_WAIT_S,
+        image_hosts: Sequence[str] = (),
     ) -> None:
         self.concurrency = concurrency
         self.images_per_minute: float | None = images_per_minute
@@ -80,16 +81,23 @@ class OpenAIProvider:
         self._timeout_s = timeout_s
         # The client's limits are of one connect and one read each; the whole call has its own in `generate`.
         timeout = openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
-        self._client = AsyncOpenAI(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout)
+        self._http = openai.DefaultAsyncHttpx2Client(event_hooks={"response": [bound]}, timeout=timeout)
+        self._client = AsyncOpenAI(
+            api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=self._http
+        )
+        self._urls = PictureUrls(self._http, self._client.base_url, image_hosts)
 
     async def generate(self, order: Order) -> Picture:
-        """Ask once for one picture, which comes as base64. Raises NotDone, OutcomeUnknown."""
-        prompt = prompt_of(order)
+        """Ask once for one picture. Raises NotDone, OutcomeUnknown, PaidInVain."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                response = await self._answer(prompt, order.quality or self._quality)
+                return await self._picture(prompt_of(order), order.quality or self._quality)
         except TimeoutError as error:
             raise OutcomeUnknown(f"No answer within {self._timeout_s:g} s.", FailureReason.TIMEOUT) from error
+
+    async def _picture(self, prompt: str, quality: str | None) -> Picture:
+        try:
+            response = await self._answer(prompt, quality)
         except UnicodeEncodeError as error:
             raise _no_header() from error
         except (openai.APIResponseValidationError, ValueError):  # of a body that is not JSON, or not in its shape
@@ -98,10 +106,37 @@ class OpenAIProvider:
             if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, _UNREACHABLE):
                 raise self._not_reached(error.__cause__) from error
             raise _ended(error) from error
+        data = await self._data_in(response)
         # The client puts it on what it parsed, under this name; other servers may send none.
         request_id = getattr(response, "_request_id", None)
-        # An answer without a picture is billed all the same: it is no usable picture, and nobody asks for another.
-        return Picture(_picture_in(response), prompt, self._model, self._cost_usd(response), request_id)
+        return Picture(data, prompt, self._model, self._cost_usd(response), request_id)
+
+    async def _data_in(self, response: object) -> bytes:
+        """The picture's bytes. The client does not check that an answer has the shape it promises.
+
+        An answer without a picture is billed all the same, and nobody asks for another: PaidInVain. One that tells of
+        an error instead is a refusal, whatever its status says: NotDone.
+        """
+        pictures = getattr(response, "data", None)
+        first = pictures[0] if isinstance(pictures, list) and pictures else None
+        text, url = getattr(first, "b64_json", None), getattr(first, "url", None)
+        if not text and isinstance(url, str) and is_data_url(url):
+            text = url
+        if text:
+            data = picture_bytes(text)
+            if data is None:
+                raise PaidInVain("The answer's picture is not in base64.", cost_usd=self._cost_usd(response))
+            return data
+        if isinstance(url, str) and url.strip():
+            try:
+                return await self._urls.fetch(url)
+            except NotFetched as error:
+                raise PaidInVain(error.message, cost_usd=self._cost_usd(response)) from error
+        error_told = getattr(response, "error", None)
+        if error_told:
+            told = error_document(error_told)
+            raise _refused(told, told.status(otherwise=500), "")
+        raise PaidInVain("The answer has no picture.", cost_usd=self._cost_usd(response))
 
     def _cost_usd(self, response: object) -> float:
         if self._token_prices is None:
@@ -141,14 +176,16 @@ def _is_number_of_tokens(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and 0 <= value <= MAX_TOKENS
 
 
-def _picture_in(response: object) -> bytes:
-    """The picture's bytes, or none: the client does not check that an answer has the shape it promises."""
-    pictures = getattr(response, "data", None)
-    text = getattr(pictures[0], "b64_json", None) if isinstance(pictures, list) and pictures else None
-    try:
-        return base64.b64decode(text, validate=True) if isinstance(text, str) else b""
-    except ValueError:
-        return b""
+def _refused(error: ErrorDocument, status: int, told: str, wait_s: float | None = None) -> NotDone:
+    """A request that the API itself refused. `told`: the status, as people read it."""
+    reason = error.reason(status)
+    advice = _ADVICE.get(str(error.param)) if reason is FailureReason.SETTINGS_REFUSED else None
+    return NotDone(
+        f"{told}{error.message}" + (f" {advice}" if advice else ""),
+        reason,
+        may_help=error.may_pass(status),
+        retry_after_s=wait_s,
+    )
 
 
 def _ended(error: openai.APIError) -> NotDone | OutcomeUnknown:
@@ -157,22 +194,29 @@ def _ended(error: openai.APIError) -> NotDone | OutcomeUnknown:
     It was surely not done where no connection was made, or the API itself refused it. Anything else, a gateway's
     error, a connection that is lost or silent, says nothing about whether the picture was made and billed.
     """
-    if isinstance(error, openai.APIStatusError) and (error.status_code < 500 or _is_own_error(error)):
-        reason = _refusal(error)
-        setting = _SETTING_OF.get(str(error.param)) if reason is FailureReason.SETTINGS_REFUSED else None
-        return NotDone(
-            _message_of(error) + (f" Set {setting}." if setting else ""),
-            reason,
-            may_help=_may_help(error),
-            retry_after_s=_retry_after_s(error.response.headers.get("retry-after", "")),
-        )
+    if isinstance(error, openai.APIStatusError):
+        told = error_document(_body_of(error))
+        if error.status_code < 500 or _is_own_error(error):
+            headers = error.response.headers
+            refused = _refused(told, error.status_code, f"{error.status_code} ", retry_after_s(headers))
+            if headers.get("x-should-retry", "").strip().casefold() == "false":
+                refused.may_help = False
+            return refused
+        return OutcomeUnknown(f"{error.status_code} {told.message}", FailureReason.PROVIDER_ERROR)
     if isinstance(error.__cause__, httpx2.LocalProtocolError):  # the client itself refused to send it
         return _no_header()
     if isinstance(error.__cause__, httpx2.PoolTimeout):
-        return NotDone(_message_of(error), FailureReason.PROVIDER_ERROR, may_help=True)
+        return NotDone(error.message, FailureReason.PROVIDER_ERROR, may_help=True)
     timed_out = isinstance(error, openai.APITimeoutError)
     reason = FailureReason.TIMEOUT if timed_out else FailureReason.PROVIDER_ERROR
-    return OutcomeUnknown(_message_of(error), reason)
+    return OutcomeUnknown(error.message, reason)
+
+
+def _body_of(error: openai.APIStatusError) -> object:
+    try:
+        return error.response.json()
+    except ValueError:  # a gateway's page, say
+        return error.body
 
 
 def _no_header() -> NotDone:
@@ -182,49 +226,3 @@ def _no_header() -> NotDone:
 def _is_own_error(error: openai.APIStatusError) -> bool:
     """Whether an error of the server is told by the API, in its document, and not by something in between."""
     return error.status_code in _OWN_ERRORS and isinstance(error.body, dict) and "message" in error.body
-
-
-def _may_help(error: openai.APIStatusError) -> bool:
-    """Whether another request may help."""
-    if _codes(error) & (_EXHAUSTED_CODES | _BLOCKED_CODES):
-        return False
-    return error.status_code >= 500 or error.status_code in (408, 409, 429)
-
-
-def _retry_after_s(text: str) -> float | None:
-    """Retry-After in seconds; None where it is absent, a date, or nonsense."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if seconds >= 0 else None  # not a number is not either
-
-
-def _codes(error: openai.APIError) -> set[str]:
-    return {str(error.code), str(error.type)}
-
-
-def _refusal(error: openai.APIStatusError) -> FailureReason:
-    """Why the API refused a request (platform.openai.com/docs/guides/error-codes)."""
-    codes = _codes(error)
-    if codes & _BLOCKED_CODES:
-        return FailureReason.MODERATION_BLOCKED
-    if codes & _EXHAUSTED_CODES or error.status_code == 402:
-        return FailureReason.QUOTA_EXHAUSTED
-    if codes & _MODEL_CODES or error.status_code == 404 or (error.status_code == 400 and error.param == "model"):
-        return FailureReason.MODEL_UNAVAILABLE
-    if error.status_code == 401:
-        return FailureReason.KEY_REJECTED
-    if error.status_code == 403:
-        return FailureReason.PERMISSION_DENIED
-    if error.status_code == 429:
-        return FailureReason.RATE_LIMITED
-    # All but the prompt is the same for every image.
-    if error.status_code in (400, 422) and (_UNKNOWN_PARAMETER in codes or error.param not in (None, "prompt")):
-        return FailureReason.SETTINGS_REFUSED
-    return FailureReason.INVALID_REQUEST if error.status_code < 500 else FailureReason.PROVIDER_ERROR
-
-
-def _message_of(error: openai.APIError) -> str:
-    status = f"{error.status_code} " if isinstance(error, openai.APIStatusError) else ""
-    return f"{status}{error.message}"[:500]

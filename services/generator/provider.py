@@ -1,4 +1,4 @@
-"""The provider port: one request for one picture, and the three ways in which a request can end."""
+"""The provider port: one request for one picture, and the four ways in which a request can end."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ class NotDone(ProviderError):
         self.may_help = may_help
         self.retry_after_s = retry_after_s
 
+    @property
+    def asks_to_wait(self) -> bool:
+        """Whether the provider is only busy, for everybody: its wait is no try of this picture's."""
+        return self.may_help and (self.retry_after_s is not None or self.reason is FailureReason.RATE_LIMITED)
+
 
 class OutcomeUnknown(ProviderError):
     """A request that was sent, and whose answer never came: it may have been done, and is booked as paid."""
@@ -58,11 +63,20 @@ class OutcomeUnknown(ProviderError):
         self.reason = reason
 
 
+class PaidInVain(ProviderError):
+    """A request that was done and gave no picture that can be had. It cost `cost_usd`, and is not repeated."""
+
+    def __init__(self, message: str, *, cost_usd: float) -> None:
+        super().__init__(message)
+        self.cost_usd = cost_usd
+
+
 class Provider(Protocol):
     """Makes pictures.
 
     `concurrency`: how many at a time; `images_per_minute`: its pace, None for none. `price_usd`: what a request costs,
-    0 where nothing is paid. `first_wait_s`: seconds before a second request, doubled for each further one.
+    0 where nothing is paid. `first_wait_s`: seconds before a second request, doubled for each further one; above 0
+    where the provider may ask to wait.
     """
 
     name: str
@@ -72,7 +86,7 @@ class Provider(Protocol):
     first_wait_s: float
 
     async def generate(self, order: Order) -> Picture:
-        """Send one request for one picture. Raises NotDone, OutcomeUnknown."""
+        """Send one request for one picture. Raises NotDone, OutcomeUnknown, PaidInVain."""
         ...
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from services.generator.calls import PATIENCE_S
 from services.generator.claims import LEASE_S
 from shared.events import Quality, stated
 from shared.settings import Port, Seconds, Settings
@@ -46,6 +47,10 @@ class GeneratorSettings(Settings):
     image_timeout_s: Seconds = Field(default=180.0, ge=1, le=3600)
     """Time that one request at OpenAI may take, all in all: high-quality images take up to two minutes. What is not
     answered by then is booked as paid, and its attempt has failed."""
+    provider_wait_s: Seconds = Field(default=PATIENCE_S, ge=0, le=86_400)
+    """Time waited for one picture in all where the provider is busy and asks for it; then its campaign is paused."""
+    image_hosts: Annotated[str, stated(bounds="names or addresses, with a port or without, separated by commas")] = ""
+    """Hosts that a picture is fetched from where an answer has its URL, beside that of OPENAI_BASE_URL."""
     generator_concurrency: Annotated[int, stated(unit="requests")] = Field(default=32, ge=1, le=500)
     """Most requests under way at OpenAI: 50 a minute at 30 seconds each are 25."""
     claim_lease_s: Seconds = Field(default=LEASE_S, ge=1, le=3600)

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,14 +43,52 @@ def text(body: str, media_type: str) -> Answer:
 
 
 def problem(
-    status: int, code: str | None, *, type: str = "error", retry_after: str | None = None, param: str | None = None
+    status: int,
+    code: str | None,
+    *,
+    type: str = "error",
+    retry_after: str | None = None,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """An error as OpenAI tells it."""
+    """An error as OpenAI tells it. `headers` are sent beside Retry-After."""
+    body = {"error": {"message": f"told to fail with {code}", "type": type, "param": param, "code": code}}
+    wait = {} if retry_after is None else {"Retry-After": retry_after}
+    return error(status, body, headers={**wait, **(headers or {})})
+
+
+def error(status: int, body: object, *, headers: Mapping[str, str] | None = None) -> Answer:
+    """An error as any server tells it, in JSON."""
 
     async def answer(_: web.Request) -> web.StreamResponse:
-        headers = {} if retry_after is None else {"Retry-After": retry_after}
-        body = {"error": {"message": f"told to fail with {code}", "type": type, "param": param, "code": code}}
         return web.json_response(body, status=status, headers=headers)
+
+    return answer
+
+
+def picture_at(url: str) -> Answer:
+    """The answer of a server that keeps its pictures and says where. A path is its own: `{}` is filled with its URL."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"created": 1, "data": [{"url": url.format(f"http://{request.host}")}]})
+
+    return billed(answer)
+
+
+def file(data: bytes) -> Answer:
+    """A file, as it is."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=data, content_type="image/png")
+
+    return answer
+
+
+def redirect(url: str) -> Answer:
+    """A redirect to a URL; a path is this server's own."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": url})
 
     return answer
 
@@ -126,6 +164,8 @@ class OpenAIServer:
     traceparents: list[str | None] = field(default_factory=list)
     times: list[float] = field(default_factory=list)  # when they came, on the loop's clock
     bill: list[str] = field(default_factory=list)  # a line for every picture that is billed
+    files: dict[str, deque[Answer]] = field(default_factory=dict)  # by path; the last one stands
+    fetches: list[web.Request] = field(default_factory=list)  # of files
     url: str = ""
 
     @property
@@ -150,6 +190,14 @@ class OpenAIServer:
             response.headers["x-request-id"] = f"req_{self.calls}"
         return response
 
+    async def send_file(self, request: web.Request) -> web.StreamResponse:
+        """GET /files/…"""
+        self.fetches.append(request)
+        answers = self.files.get(request.path)
+        if not answers:
+            raise web.HTTPNotFound
+        return await (answers.popleft() if len(answers) > 1 else answers[0])(request)
+
 
 @contextlib.asynccontextmanager
 async def openai_server(otherwise: Answer, *, port: int = 0) -> AsyncIterator[OpenAIServer]:
@@ -158,6 +206,7 @@ async def openai_server(otherwise: Answer, *, port: int = 0) -> AsyncIterator[Op
     app = web.Application(client_max_size=1024 * 1024)
     app[BILL] = server.bill
     app.router.add_post("/v1/images/generations", server.handle)
+    app.router.add_get("/files/{name}", server.send_file)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
     await runner.setup()
     try:

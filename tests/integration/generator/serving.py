@@ -108,10 +108,14 @@ async def running(
     max_tries: int = 3,
     drain_s: float = LIMIT_S,
     bus: InProcessBus | None = None,
+    **more: Any,
 ) -> AsyncIterator[Running]:
-    """A generator until the context is left, then drained and stopped as on SIGTERM. `bus`: absent, one of its own."""
+    """A generator until the context is left, then drained and stopped as on SIGTERM. `bus`: absent, one of its own.
+
+    `more`: further settings.
+    """
     settings = GeneratorSettings.load(
-        home=tmp_path, port=0, retry_delay_s=0.01, max_tries=max_tries, drain_s=drain_s, amqp_url=None
+        home=tmp_path, port=0, retry_delay_s=0.01, max_tries=max_tries, drain_s=drain_s, amqp_url=None, **more
     )
     bus = bus or InProcessBus()
     service = build(settings, bus=bus, blobs=blobs, provider=provider)

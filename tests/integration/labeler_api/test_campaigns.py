@@ -175,7 +175,7 @@ async def test_the_budget_is_never_exceeded(both: Labeler) -> None:
 
 async def test_what_cost_nothing_leaves_its_price_in_the_budget(one: Labeler) -> None:
     one.generator.answer = lambda request: (
-        FailureReason.RATE_LIMITED if request.attempt <= 2 else png(seed_of(request.image_id))
+        FailureReason.MODERATION_BLOCKED if request.attempt <= 2 else png(seed_of(request.image_id))
     )
     done = await one.reaches(await one.rebalance(targets={"acne": 3}, max_cost_usd=0.09), "met")
     assert done["spent_usd"] == pytest.approx(0.09)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from uuid import uuid4
 
 import pytest
 
-from services.generator.calls import LONGEST_WAIT_S, TRIES, TRIES_TO_REACH, Doubt, Made, ProviderFailed, picture_for
-from services.generator.provider import NotDone, Order, OutcomeUnknown, Picture
-from shared.events import FailureReason, Subject
+from services.generator.calls import (
+    LONGEST_WAIT_S,
+    PATIENCE_S,
+    TRIES,
+    TRIES_TO_REACH,
+    Doubt,
+    Made,
+    ProviderFailed,
+    picture_for,
+)
+from services.generator.provider import NotDone, Order, OutcomeUnknown, PaidInVain, Picture
+from shared.events import ACCOUNT_FAILURES, FailureReason, Subject
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View
 
 PRICE = 0.25
@@ -21,7 +31,11 @@ ORDER = Order(
 PICTURE = Picture(b"a picture", "a prompt", "a model", PRICE)
 
 
-def free(reason: FailureReason = FailureReason.RATE_LIMITED, *, retry_after_s: float | None = None) -> NotDone:
+def free(reason: FailureReason = FailureReason.PROVIDER_ERROR) -> NotDone:
+    return NotDone("come back later", reason, may_help=True)
+
+
+def busy(retry_after_s: float | None, reason: FailureReason = FailureReason.RATE_LIMITED) -> NotDone:
     return NotDone("come back later", reason, may_help=True, retry_after_s=retry_after_s)
 
 
@@ -92,25 +106,62 @@ async def test_the_waits_double_and_are_bounded() -> None:
         assert min(0.75 * middle_s, LONGEST_WAIT_S) <= wait_s <= min(1.25 * middle_s, LONGEST_WAIT_S)
 
 
-async def test_the_provider_s_own_wait_is_waited_if_it_is_not_too_long() -> None:
-    scripted = Scripted(free(retry_after_s=LONGEST_WAIT_S), PICTURE)
+async def test_the_provider_s_own_wait_is_waited_however_long() -> None:
+    scripted = Scripted(busy(90.0), busy(1800.0), PICTURE)
     await scripted.run()
-    assert scripted.waits == [0, LONGEST_WAIT_S]
+    assert scripted.waits == [0, 90.0, 1800.0]
+
+
+async def test_a_wait_is_no_try() -> None:
+    scripted = Scripted(*[busy(65.0)] * 4 * TRIES, *[free()] * (TRIES - 1), PICTURE)
+    assert (await scripted.run()).calls == 5 * TRIES
+
+
+@pytest.mark.parametrize(("asked_s", "calls"), [(PATIENCE_S + 1, 1), (math.inf, 1), (PATIENCE_S / 2, 3)])
+async def test_a_provider_that_stays_busy_ends_it_as_the_account_s_failure(asked_s: float, calls: int) -> None:
+    scripted = Scripted(*[busy(asked_s, FailureReason.PROVIDER_ERROR)] * 10)
+    with pytest.raises(ProviderFailed, match="EVENSKIN_PROVIDER_WAIT_S") as caught:
+        await scripted.run()
+    assert caught.value.reason is FailureReason.RATE_LIMITED
+    assert caught.value.reason in ACCOUNT_FAILURES
+    assert (scripted.calls, scripted.doubt) == (calls, Doubt())
+
+
+@pytest.mark.parametrize("asked_s", [0.0, None])
+async def test_a_provider_that_asks_for_no_time_is_not_asked_for_ever(asked_s: float | None) -> None:
+    scripted = Scripted(*[busy(asked_s)] * 1000)
     with pytest.raises(ProviderFailed):
-        await Scripted(free(retry_after_s=LONGEST_WAIT_S + 1), PICTURE).run()
+        await scripted.run()
+    assert scripted.calls < 2 * PATIENCE_S / LONGEST_WAIT_S
+    assert sum(scripted.waits) <= PATIENCE_S
+
+
+async def test_a_request_that_cannot_be_helped_is_not_repeated_whatever_wait_it_asks_for() -> None:
+    scripted = Scripted(NotDone("no", FailureReason.RATE_LIMITED, retry_after_s=1.0), PICTURE)
+    with pytest.raises(ProviderFailed):
+        await scripted.run()
+    assert scripted.calls == 1
+
+
+async def test_a_picture_that_cannot_be_had_is_paid_and_its_claim_still_says_so() -> None:
+    scripted = Scripted(PaidInVain("gone", cost_usd=PRICE), PICTURE)
+    with pytest.raises(ProviderFailed, match="gone") as caught:
+        await scripted.run()
+    assert (caught.value.reason, caught.value.cost_usd) == (FailureReason.INVALID_RESPONSE, PRICE)
+    assert scripted.noted == [PRICE]  # its outcome is not noted before it is settled
 
 
 @pytest.mark.parametrize(
     ("ends", "calls", "in_doubt", "reason"),
     [
-        ([free()] * TRIES, TRIES, 0, FailureReason.RATE_LIMITED),
+        ([free()] * TRIES, TRIES, 0, FailureReason.PROVIDER_ERROR),
         (
             [free(FailureReason.PROVIDER_UNREACHABLE)] * TRIES_TO_REACH,
             TRIES_TO_REACH,
             0,
             FailureReason.PROVIDER_UNREACHABLE,
         ),
-        ([*[free(FailureReason.PROVIDER_UNREACHABLE)] * TRIES, free()], TRIES + 1, 0, FailureReason.RATE_LIMITED),
+        ([*[free(FailureReason.PROVIDER_UNREACHABLE)] * TRIES, free()], TRIES + 1, 0, FailureReason.PROVIDER_ERROR),
         ([final(FailureReason.MODERATION_BLOCKED)], 1, 0, FailureReason.MODERATION_BLOCKED),
         ([unknown(), PICTURE], 1, 1, FailureReason.TIMEOUT),
         ([free(), unknown(), PICTURE], 2, 1, FailureReason.TIMEOUT),
