@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from docs.fields import first_sentence, table, values, without_null
 from docs.imports import imports_between_rooms, picture
@@ -63,7 +64,7 @@ def _settings_tables(found: type[Settings], names: list[str]) -> Iterator[str]:
     properties = {variables[name]: without_null(schema["properties"][aliases[name]]) for name in names}
     yield table({"properties": properties}, definitions)
     for name, part in definitions.items():
-        yield f"\n### {name}\n\n{first_sentence(part)}\n\n{table(part, definitions)}"
+        yield f"\n### {name}\n\n{first_sentence(part)}\n\n{_made_of(part, definitions)}"
 
 
 def _errors() -> str:
@@ -110,9 +111,13 @@ def _events() -> str:
     parts.append("## What fields are made of\n")
     for name, part in definitions.items():
         if name not in EVENTS:
-            told = table(part, definitions) if "properties" in part else f"One of {values(part)}."
-            parts.append(f"### {name}\n\n{first_sentence(part)}\n\n{told}\n")
+            parts.append(f"### {name}\n\n{first_sentence(part)}\n\n{_made_of(part, definitions)}\n")
     return "\n".join(parts)
+
+
+def _made_of(part: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """The fields of a document, or the words of a choice."""
+    return table(part, definitions) if "properties" in part else f"One of {values(part)}."
 
 
 def _paragraphs(event: type[Event]) -> Iterator[str]:
@@ -140,7 +145,7 @@ def metrics_of_services() -> dict[str, list[Described]]:
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         for name in SERVICES:
-            given = {"home": home, "database_url": None, "provider": "procedural", "amqp_url": None}
+            given = {"home": home, "database_url": None, "provider": "procedural", "amqp_url": None, "faces": "off"}
             settings = settings_class(name).load(_env_file=None, **given)
             service = build(name, settings, bus=InProcessBus(), blobs=DirectoryBlobs(home))
             found[name] = service.registry.described

@@ -188,6 +188,60 @@ class ImageTooManyPixels(ImageError):
     code = "image_too_many_pixels"
 
 
+class PortraitUnfit(ImageError):
+    """Base of what EVENSKIN_FACE_POLICY=require refuses: a picture that is no portrait to judge skin on."""
+
+    code = "portrait_unfit"
+
+
+class NoFace(PortraitUnfit):
+    """No face was found in the picture."""
+
+    code = "no_face"
+
+
+class MultipleFaces(PortraitUnfit):
+    """The picture has several faces, and EVENSKIN_MULTIPLE_FACES is `refuse`."""
+
+    code = "multiple_faces"
+
+
+class FaceTooSmall(PortraitUnfit):
+    """The face has too few pixels to see skin on."""
+
+    code = "face_too_small"
+
+
+class FaceCut(PortraitUnfit):
+    """A part of the face is not in the picture."""
+
+    code = "face_cut"
+
+
+class FaceTurned(PortraitUnfit):
+    """The face is turned to the side."""
+
+    code = "face_turned"
+
+
+class TooBlurry(PortraitUnfit):
+    """The face is blurred."""
+
+    code = "too_blurry"
+
+
+class TooDark(PortraitUnfit):
+    """The face has too little light."""
+
+    code = "too_dark"
+
+
+class TooBright(PortraitUnfit):
+    """The face has so much light that its skin is white."""
+
+    code = "too_bright"
+
+
 class MalformedEvent(EvenskinError):
     """A message is not a CloudEvent of ours: it goes to the dead-letter queue at once."""
 

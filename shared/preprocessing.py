@@ -15,9 +15,10 @@ from PIL import Image
 from shared.errors import InvalidRequest, ModelInvalid
 from shared.faces import LOOK_SIDE, FaceDetector, turned
 from shared.frames import Face, Frame, Turn, frame_of, middle_frame
-from shared.imaging import Decoded, Pixels, decode, needed_side
+from shared.imaging import MAX_PIXELS, Decoded, Pixels, decode, needed_side
 from shared.squares import cut_frame
 
+FINER_PIXELS = 12_500_000  # that are decoded for a small face: half the sides of 48 megapixels, 40 MB
 _FACE_SHARE = 0.6  # side of the frame by the picture's shorter side, from which a portrait is decoded once
 
 
@@ -83,19 +84,20 @@ def prepare(
     detector: FaceDetector | None = None,
     frame: Frame | None = None,
     max_bytes: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Prepared:
     """Prepare an encoded picture for a model that takes `size` × `size` pixels.
 
     `frame`: what is known of the picture already; nobody looks for a face then. `detector`: None where no face is
-    looked for: the frame is the middle square then, and its `found` null. `max_bytes`: as for `decode`.
+    looked for: the frame is the middle square then, and its `found` null. `max_bytes`, `max_pixels`: as for `decode`.
 
-    The picture is decoded once, at the scale that frame and detector need, and once more where its face turns out to be
-    small. Raises what `decode` raises, and InvalidRequest for the frame of another picture.
+    The picture is decoded once, at `first_side`, and once more where its face turns out to be small. Raises what
+    `decode` raises, and InvalidRequest for the frame of another picture.
     """
     if frame is not None:
-        return _along(data, size, preprocessing, frame, max_bytes)
-    least = needed_side(size) if detector is None else max(math.ceil(needed_side(size) / _FACE_SHARE), LOOK_SIDE)
-    decoded = decode(data, max_bytes=max_bytes, min_side=least)
+        return _along(data, size, preprocessing, frame, max_bytes, max_pixels)
+    least = first_side(size, looks=detector is not None)
+    decoded = decode(data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=least)
     if detector is None:
         middle = middle_frame(decoded.width, decoded.height, found=None)
         return Prepared(cut_frame(decoded.image, middle, size), middle, decoded, decoded.image, None)
@@ -112,9 +114,9 @@ def prepare(
         middle = middle_frame(width, height, found=face is not None).model_copy(update={"turn": turn})
         return Prepared(cut_frame(upright, middle, size), middle, decoded, upright, faces)
     found = frame_of(face, width, height, turn)
-    needed = _side_for(found, size)
+    needed = _side_for(found, size, max_pixels)
     if needed > min(decoded.image.size) and decoded.scale < 1:
-        decoded = decode(data, max_bytes=max_bytes, min_side=needed)
+        decoded = decode(data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=needed)
         upright = turned(decoded.image, turn)
         nearer = detector.look_again(upright, face.scaled(decoded.scale)).scaled(1 / decoded.scale)
         faces = tuple(nearer if other is face else other for other in faces)
@@ -130,13 +132,20 @@ def main_face(faces: tuple[Face, ...], width: int, height: int) -> Face | None:
     return next((face for face in faces if face.has_eyes_in(width, height)), None)
 
 
-def _along(data: bytes, size: int, preprocessing: Preprocessing, frame: Frame, max_bytes: int | None) -> Prepared:
+def first_side(size: int, *, looks: bool) -> int:
+    """Pixels of the shorter side that `prepare` decodes first. `looks`: whether it has a detector, and no frame."""
+    return max(math.ceil(needed_side(size) / _FACE_SHARE), LOOK_SIDE) if looks else needed_side(size)
+
+
+def _along(
+    data: bytes, size: int, preprocessing: Preprocessing, frame: Frame, max_bytes: int | None, max_pixels: int
+) -> Prepared:
     """Prepare a picture whose frame is known."""
     if not preprocessing.frames_the_face:
-        decoded = decode(data, max_bytes=max_bytes, min_side=needed_side(size))
+        decoded = decode(data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=needed_side(size))
         middle = middle_frame(decoded.width, decoded.height, found=frame.found)
         return Prepared(cut_frame(decoded.image, middle, size), middle, decoded, decoded.image, None)
-    decoded = decode(data, max_bytes=max_bytes, min_side=_side_for(frame, size))
+    decoded = decode(data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=_side_for(frame, size, max_pixels))
     if _displayed(decoded, frame.turn) != (frame.width, frame.height):
         raise InvalidRequest(
             f"The frame is of a picture of {frame.width}×{frame.height} pixels, not {decoded.width}×{decoded.height}."
@@ -145,9 +154,15 @@ def _along(data: bytes, size: int, preprocessing: Preprocessing, frame: Frame, m
     return Prepared(cut_frame(upright, frame, size), frame, decoded, upright, None)
 
 
-def _side_for(frame: Frame, size: int) -> int:
-    """Pixels of the picture's shorter side at which its frame has those that a cut of `size` needs."""
-    return math.ceil(needed_side(size) * min(frame.width, frame.height) / frame.square.side)
+def _side_for(frame: Frame, size: int, max_pixels: int) -> int:
+    """Pixels of the picture's shorter side at which its frame has those that a cut of `size` needs.
+
+    Of a JPEG that would have more than FINER_PIXELS (or `max_pixels`) then, those of a smaller scale.
+    """
+    shorter, scale = min(frame.width, frame.height), 1
+    while frame.width * frame.height > min(FINER_PIXELS, max_pixels) * scale**2:
+        scale *= 2
+    return min(math.ceil(needed_side(size) * shorter / frame.square.side), shorter // scale)
 
 
 def _displayed(decoded: Decoded, turn: Turn) -> tuple[int, int]:

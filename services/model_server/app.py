@@ -9,11 +9,14 @@ from services.model_server.http_api import HttpApi
 from services.model_server.metrics import ServerMetrics
 from services.model_server.models import ModelHolder
 from services.model_server.pool import PredictionPool
+from services.model_server.portrait_policy import PortraitPolicy
+from services.model_server.prediction import Pictures
 from services.model_server.settings import ModelServerSettings
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus, Subscription
 from shared.errors import NoModel
+from shared.faces import detector_from
 from shared.metrics import MetricRegistry
 from shared.service import Service
 
@@ -33,7 +36,19 @@ class ModelServer(Service):
 
 
 def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | None = None) -> ModelServer:
-    """The service, not yet started. The settings choose the adapters that are not given."""
+    """The service, not yet started. The settings choose the adapters that are not given.
+
+    Raises ConfigurationError where the face detector's file is missing, or the settings do not go together.
+    """
+    policy = PortraitPolicy(settings.face_policy, settings.multiple_faces)
+    policy.check(settings.faces)
+    pictures = Pictures(
+        detector=detector_from(settings.faces),
+        policy=policy,
+        max_bytes=settings.max_image_bytes,
+        max_pixels=settings.max_image_pixels,
+        heatmap_max_side=settings.heatmap_max_side,
+    )
     bus = bus or open_bus(settings, service=NAME)
     blobs = blobs or open_blobs(settings)
     registry = MetricRegistry()
@@ -45,7 +60,7 @@ def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | 
         queue=settings.predict_queue,
         decode_pixels=settings.decode_pixels,
     )
-    api = HttpApi(models, pool, metrics, settings)
+    api = HttpApi(models, pool, metrics, settings, pictures)
     return ModelServer(
         name=NAME,
         settings=settings,

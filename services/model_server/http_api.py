@@ -9,37 +9,46 @@ from pathlib import Path
 
 from aiohttp import web
 
+from services.model_server.heatmaps import Heatmap
 from services.model_server.inference_protocol import InferenceProtocol
 from services.model_server.metrics import ServerMetrics
 from services.model_server.models import ModelHolder
 from services.model_server.openapi import document
 from services.model_server.pool import PredictionPool
-from services.model_server.prediction import Limits, answer_picture
+from services.model_server.prediction import Pictures, answer_picture
 from services.model_server.settings import ModelServerSettings
 from services.model_server.uploads import read_picture
 from shared.documents.models import CardSummary, ServedModel
 from shared.errors import EvenskinError, InvalidRequest
 from shared.http import add_page_files, document_response
-from shared.imaging import needed_side
 from shared.model_card import ModelMetadata
 
 STATIC = Path(__file__).parent / "static"
 
 _PRIVATE = {"Cache-Control": "no-store"}
-_TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"", "0", "false", "no"})
+_HEATMAPS = {
+    **dict.fromkeys(("1", "true", "yes", "grid"), Heatmap.GRID),
+    **dict.fromkeys(("", "0", "false", "no", "none"), Heatmap.NONE),
+    "overlay": Heatmap.OVERLAY,
+}
 
 
 class HttpApi:
     """The model-server's views, over the model in service and the pool that predicts."""
 
     def __init__(
-        self, models: ModelHolder, pool: PredictionPool, metrics: ServerMetrics, settings: ModelServerSettings
+        self,
+        models: ModelHolder,
+        pool: PredictionPool,
+        metrics: ServerMetrics,
+        settings: ModelServerSettings,
+        pictures: Pictures,
     ) -> None:
         self._models = models
         self._pool = pool
         self._metrics = metrics
         self._settings = settings
-        self._limits = Limits(settings.max_image_bytes, settings.max_image_pixels, settings.heatmap_max_side)
+        self._pictures = pictures
         self._document = document(settings)
         self._protocol = InferenceProtocol(models, pool, metrics, settings)
 
@@ -58,20 +67,22 @@ class HttpApi:
 
     async def _predict(self, request: web.Request) -> web.Response:
         arrived = time.perf_counter()
-        heatmap = flag(request, "heatmap")
+        heatmap = heatmap_asked_for(request)
         _ = self._models.served  # without a model nobody uploads in vain
         with self._pool.admitted():
             data = await read_picture(
-                request, max_bytes=self._limits.max_bytes, timeout_s=self._settings.upload_timeout_s
+                request, max_bytes=self._pictures.max_bytes, timeout_s=self._settings.upload_timeout_s
             )
             predictor = self._models.served.predictor  # kept by this request, whatever is promoted meanwhile
             answer = await self._pool.run_on_picture(
                 data,
-                partial(answer_picture, predictor, data, limits=self._limits, heatmap=heatmap, arrived=arrived),
-                min_side=needed_side(predictor.metadata.input_size),
+                partial(answer_picture, predictor, data, self._pictures, heatmap=heatmap, arrived=arrived),
+                min_side=self._pictures.first_side(predictor),
             )
         for stage, milliseconds in answer.timing_ms:
             self._metrics.seconds.labels(stage).observe(milliseconds / 1000)
+        for given in answer.advice:
+            self._metrics.advice.labels(given.code).inc()
         return document_response(answer, headers=_PRIVATE)
 
     async def _counted(self, work: Awaitable[web.Response]) -> web.Response:
@@ -115,9 +126,9 @@ class HttpApi:
         return web.FileResponse(STATIC / "index.html")
 
 
-def flag(request: web.Request, name: str) -> bool:
-    """A query parameter that is on or off. Raises InvalidRequest."""
-    value = request.query.get(name, "").lower()
-    if value not in _TRUE | _FALSE:
-        raise InvalidRequest(f"'{name}' is '{value[:40]}'.", advice=f"Use {name}=1 or {name}=0.")
-    return value in _TRUE
+def heatmap_asked_for(request: web.Request) -> Heatmap:
+    """The query's `heatmap`. Raises InvalidRequest."""
+    asked = request.query.get("heatmap", "").lower()
+    if asked not in _HEATMAPS:
+        raise InvalidRequest(f"'heatmap' is '{asked[:40]}'.", advice="Use heatmap=1 (or grid), overlay, or 0.")
+    return _HEATMAPS[asked]

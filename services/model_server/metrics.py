@@ -22,6 +22,9 @@ class ServerMetrics:
             "stage",
             buckets=_BUCKETS,
         )
+        self.advice = registry.counter(
+            "evenskin_picture_advice_total", "Answered pictures that are no good portraits, by what is wrong", "code"
+        )
         self.batch = registry.histogram(
             "evenskin_inference_batch_pictures",
             "Pictures in one request of the Open Inference Protocol",

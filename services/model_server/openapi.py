@@ -16,7 +16,7 @@ from shared.documents.inference import (
     ServerReady,
 )
 from shared.documents.models import ServedModel
-from shared.documents.predictions import Prediction
+from shared.documents.predictions import PortraitProblem, Prediction
 from shared.documents.problems import ProtocolProblem
 from shared.imaging import MIN_SIDE
 from shared.openapi import BINARY, COMMON, TEXT, Answer, Operation, Parameter, described
@@ -57,20 +57,27 @@ def _predictions(settings: ModelServerSettings) -> Operation:
             413: _TOO_LARGE,
             415: "Not a picture in a format that is read, or animated: `image_unsupported`, `image_animated`.",
             422: "The request or the picture is wrong: `invalid_request`, `image_empty`, `image_broken`, "
-            "`image_too_small`, `image_too_many_pixels`.",
+            "`image_too_small`, `image_too_many_pixels`; or, where the server asks for portraits, what is wrong with "
+            "it as one: `no_face`, `multiple_faces`, `face_too_small`, `face_cut`, `face_turned`, `too_blurry`, "
+            "`too_dark`, `too_bright`.",
             503: _BUSY,
         },
         [
             Parameter(
                 "heatmap",
-                {"enum": ["1", "0", "true", "false", "yes", "no", ""], "default": "0"},
-                "Add to each condition a map of where its evidence lies.",
+                {
+                    "enum": ["1", "grid", "overlay", "0", "none", "true", "false", "yes", "no", ""],
+                    "default": "0",
+                },
+                "Add to each condition a map of where its evidence lies: 1 or `grid` in grey, `overlay` in colours.",
             )
         ],
         {"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": form},
         description=f"{NAMES}, whatever the content type says; at most {settings.max_image_bytes} bytes and "
         f"{settings.max_image_pixels} pixels (of a JPEG, at the scale that is needed), at least {MIN_SIDE} pixels on "
-        "the shorter side. EXIF orientation and colour profile are applied. Not stored, not logged.",
+        "the shorter side. EXIF orientation and colour profile are applied; the largest face is found and framed as "
+        "the model wants it. Not stored, not logged.",
+        problem=PortraitProblem,
     )
 
 

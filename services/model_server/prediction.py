@@ -1,74 +1,101 @@
-"""Answers a selfie: decodes it, predicts, and composes the answer. Runs on a worker's thread; keeps nothing."""
+"""Answers a selfie: prepares it, predicts, and composes the answer. Runs on a worker's thread; keeps nothing."""
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
+from services.model_server.heatmaps import Heatmap, heatmap_png
+from services.model_server.portrait_policy import PortraitPolicy, judged_face, portrait_of
 from services.model_server.predictor import LEVELS, Predictor
 from services.model_server.predictor import Prediction as Output
 from shared.documents.predictions import (
     ConditionPrediction,
     Crop,
+    FrameCut,
+    PictureAdvice,
     PictureRead,
     Prediction,
     SeverityProbabilities,
     Timing,
 )
 from shared.errors import EvenskinError, ModelInvalid
-from shared.imaging import Decoded, PictureWarning, decode, needed_side, square
+from shared.faces import FaceDetector, FaceSearch
+from shared.frames import Frame, Square
+from shared.imaging import PictureWarning
+from shared.portraits import Advice, AdviceCode
+from shared.preprocessing import Prepared, first_side, prepare
 
 DIGITS = 6  # decimals of a probability: finer than the parity of 1e-4 that the trainer proves
-ELONGATED_RATIO = 1.8  # ratio of sides from which the square crop leaves out too much of the frame; 16:9 is still usual
+ELONGATED_RATIO = 1.8  # ratio of sides from which the middle square leaves out too much; 16:9 is still usual
 
 
 @dataclass(frozen=True)
-class Limits:
-    """The largest picture that is read, in bytes and pixels, and the longest side of a heatmap, in pixels."""
+class Pictures:
+    """How pictures are read and judged.
 
+    `detector`: None where no face is looked for. `max_bytes`, `max_pixels`: of the largest picture that is read;
+    `heatmap_max_side`: pixels of a heatmap's longer side.
+    """
+
+    detector: FaceDetector | None
+    policy: PortraitPolicy
     max_bytes: int
     max_pixels: int
     heatmap_max_side: int
 
+    def first_side(self, predictor: Predictor) -> int:
+        """Pixels of the shorter side that a picture is decoded to for this model."""
+        return first_side(predictor.metadata.input_size, looks=self.detector is not None)
 
-def answer_picture(predictor: Predictor, data: bytes, *, limits: Limits, heatmap: bool, arrived: float) -> Prediction:
-    """Decode an encoded picture, predict, and put the answer together.
 
-    `arrived`: `time.perf_counter()` at the request's arrival. Raises the ImageErrors of `shared.imaging.decode`.
+def answer_picture(
+    predictor: Predictor, data: bytes, pictures: Pictures, *, heatmap: Heatmap, arrived: float
+) -> Prediction:
+    """Prepare an encoded picture, judge it as a portrait, predict, and put the answer together.
+
+    `arrived`: `time.perf_counter()` at the request's arrival. Raises the ImageErrors of `shared.imaging.decode`, and a
+    PortraitUnfit where the policy refuses the picture.
     """
     started = time.perf_counter()
     size = predictor.metadata.input_size
-    decoded = decode(data, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels, min_side=needed_side(size))
-    batch = square(decoded.image, size)[np.newaxis]
+    prepared = prepare(
+        data,
+        size,
+        predictor.preprocessing,
+        detector=pictures.detector,
+        max_bytes=pictures.max_bytes,
+        max_pixels=pictures.max_pixels,
+    )
+    portrait = portrait_of(prepared)
+    advice = () if portrait is None else pictures.policy.judged(portrait)
     read = time.perf_counter()
     try:
-        output = predictor.predict(batch)
+        output = predictor.predict(prepared.pixels[np.newaxis])
     except ModelInvalid as error:  # after its warm-up: our fault, not the picture's
         raise EvenskinError(f"The model gave no usable answer: {error.message}") from error
     predicted = time.perf_counter()
     conditions = (
-        _condition(predictor, output, index, limits.heatmap_max_side if heatmap else None)
+        _condition(predictor, output, index, heatmap, pictures.heatmap_max_side)
         for index in range(len(predictor.metadata.conditions))
+    )
+    warnings = (
+        *predictor.metadata.warnings,
+        *picture_warnings(prepared, size, advice, frames_the_face=predictor.preprocessing.frames_the_face),
+        *(given.message for given in advice),
     )
     return Prediction(
         model_version=predictor.metadata.version,
+        preprocessing=predictor.preprocessing.value,
         conditions=tuple(conditions),
-        image=PictureRead.model_validate(
-            {
-                "width": decoded.width,
-                "height": decoded.height,
-                "format": decoded.format,
-                "orientation": decoded.orientation,
-                "crop": crop_of(decoded.width, decoded.height),
-            }
-        ),
-        warnings=(*predictor.metadata.warnings, *picture_warnings(decoded, size)),
+        image=_picture_read(prepared),
+        face_search=(FaceSearch.OFF if pictures.detector is None else FaceSearch.ON).value,
+        face=judged_face(prepared),
+        frame=_frame_cut(prepared.frame),
+        advice=tuple(PictureAdvice.model_validate(given.model_dump(mode="json")) for given in advice),
+        warnings=warnings,
         timing_ms=Timing(
             decode=_milliseconds(read - started),
             inference=_milliseconds(predicted - read),
@@ -81,40 +108,82 @@ def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 2)
 
 
-def _condition(predictor: Predictor, output: Output, index: int, heatmap_side: int | None) -> ConditionPrediction:
+def _condition(
+    predictor: Predictor, output: Output, index: int, heatmap: Heatmap, heatmap_side: int
+) -> ConditionPrediction:
+    """What the model says of one condition. Decided by the figures as they are shown, so that none contradicts it."""
     condition = predictor.metadata.conditions[index]
-    levels = output.probabilities[0, index].astype(float)
-    probability = float(np.clip(1 - levels[0], 0, 1))
+    levels = [round(float(level), DIGITS) for level in output.probabilities[0, index]]
+    probability = round(1 - levels[0], DIGITS)
     present = probability >= predictor.metadata.thresholds[condition]
-    rounded = {name: round(float(level), DIGITS) for name, level in zip(LEVELS, levels, strict=True)}
     found = {
         "condition": condition,
         "present": present,
-        "probability": round(probability, DIGITS),
-        "severity": LEVELS[1 + int(levels[1:].argmax())] if present else None,
-        "severity_probabilities": SeverityProbabilities(**rounded),
+        "probability": probability,
+        "severity": LEVELS[1 + int(np.argmax(levels[1:]))] if present else None,
+        "severity_probabilities": SeverityProbabilities(**dict(zip(LEVELS, levels, strict=True))),
     }
-    if heatmap_side is not None:
-        found["heatmap"] = heatmap_png(output.activation[0, index], heatmap_side)
+    if heatmap is not Heatmap.NONE:
+        found["heatmap"] = heatmap_png(output.activation[0, index], heatmap, heatmap_side)
     return ConditionPrediction.model_validate(found)
 
 
-def crop_of(width: int, height: int) -> Crop:
-    """The square that `shared.imaging.square` cuts from the middle, in pixels of the upright picture."""
-    side = min(width, height)
-    return Crop(left=(width - side) / 2, top=(height - side) / 2, width=side, height=side)
+def _picture_read(prepared: Prepared) -> PictureRead:
+    decoded = prepared.decoded
+    return PictureRead.model_validate(
+        {
+            "width": decoded.width,
+            "height": decoded.height,
+            "format": decoded.format,
+            "orientation": decoded.orientation,
+            "crop": crop_of(prepared.frame),
+        }
+    )
 
 
-def picture_warnings(decoded: Decoded, input_size: int) -> list[str]:
-    """Sentences on what makes the answer to this picture less certain."""
+def _frame_cut(frame: Frame) -> FrameCut:
+    return FrameCut(
+        found=frame.found,
+        width=frame.width,
+        height=frame.height,
+        turn=frame.turn,
+        square=Square(**dict(frame.square)),  # every field, also what was left out
+    )
+
+
+def crop_of(frame: Frame) -> Crop:
+    """What of a frame's square lies in the picture as displayed, the square's roll left out, in its pixels."""
+    x, y = frame.square.x, frame.square.y
+    width, height = frame.width, frame.height
+    for _ in range(frame.turn // 90):  # each turns the picture back by a quarter, counter-clockwise
+        (x, y), (width, height) = (y, width - x), (height, width)
+    half = frame.square.side / 2
+    left, top = max(0.0, x - half), max(0.0, y - half)
+    return Crop(left=left, top=top, width=min(width, x + half) - left, height=min(height, y + half) - top)
+
+
+def picture_warnings(
+    prepared: Prepared, input_size: int, advice: tuple[Advice, ...], *, frames_the_face: bool
+) -> list[str]:
+    """Sentences on what makes the answer to this picture less certain, beside what `advice` tells."""
     found = []
+    decoded = prepared.decoded
     shorter, longer = sorted((decoded.width, decoded.height))
-    if shorter < input_size:
+    is_on_face = prepared.frame.face is not None
+    if frames_the_face and prepared.faces is None:
+        found.append("No face was looked for: the middle of the picture is judged, whatever it shows.")
+    if is_on_face and prepared.frame.square.side < input_size:
+        if all(given.code is not AdviceCode.FACE_TOO_SMALL for given in advice):
+            found.append(
+                f"Low resolution: the face's frame has {prepared.frame.square.side:.0f} pixels on a side and the model "
+                f"looks at {input_size}; fine detail such as pores cannot be seen."
+            )
+    elif shorter < input_size:
         found.append(
             f"Low resolution: the picture's shorter side has {shorter} pixels and the model looks at {input_size}; "
             "fine detail such as pores cannot be seen."
         )
-    if longer > ELONGATED_RATIO * shorter:
+    if longer > ELONGATED_RATIO * shorter and not is_on_face:
         found.append(
             f"Long picture: only the square in the middle is looked at, {shorter} of {longer} pixels; "
             "check that the face is in it."
@@ -122,18 +191,3 @@ def picture_warnings(decoded: Decoded, input_size: int) -> list[str]:
     if PictureWarning.NO_END_MARKER in decoded.warnings:
         found.append("The file lacks its end marker (no_end_marker); the picture in it is whole.")
     return found
-
-
-def heatmap_png(activation: npt.NDArray[np.float32], max_side: int) -> str:
-    """One activation map (h, w) as base64 of a greyscale PNG, stretched from its least (0) to its greatest (255).
-
-    A constant map points nowhere and becomes black.
-    """
-    values = activation.astype(np.float64)
-    low, high = values.min(), values.max()
-    scaled = (values - low) / (high - low) if high - low > np.finfo(np.float32).eps else np.zeros_like(values)
-    picture = Image.fromarray(np.round(scaled * 255).astype(np.uint8))
-    picture.thumbnail((max_side, max_side), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()

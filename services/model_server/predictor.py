@@ -18,6 +18,7 @@ from shared.errors import InvalidRequest, ModelInvalid
 from shared.imaging import Pixels
 from shared.message import first_problem
 from shared.model_card import INPUT_NAME, METADATA_KEY, OUTPUT_NAMES, ModelMetadata
+from shared.preprocessing import Preprocessing, preprocessing_of
 from shared.taxonomy import Condition, Severity
 
 Floats = npt.NDArray[np.float32]
@@ -43,17 +44,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """An ONNX Runtime session and the metadata of its file. Several threads may use one."""
+    """An ONNX Runtime session and the metadata of its file. Several threads may use one.
+
+    `preprocessing`: how the model wants its pictures.
+    """
 
     session: Any
     metadata: ModelMetadata
+    preprocessing: Preprocessing
 
     @classmethod
     def load(cls, onnx_bytes: bytes, *, sha256: str | None = None, threads: int = 1) -> Predictor:
         """Load an ONNX file.
 
         `sha256`: hexadecimal digest the bytes must have; `threads`: of ONNX Runtime for one prediction.
-        Raises ModelInvalid where the bytes are damaged, not ONNX, or break the graph contract.
+        Raises ModelInvalid where the bytes are damaged, not ONNX, or break the graph contract, and where the model
+        wants its pictures preprocessed in a way that this program does not know.
         """
         if sha256 is not None and hashlib.sha256(onnx_bytes).hexdigest() != sha256.lower():
             raise ModelInvalid("The model's SHA-256 is not the promised one.", advice="Upload or promote it again.")
@@ -68,7 +74,7 @@ class Predictor:
             raise ModelInvalid("The model is not a file that ONNX Runtime can load.") from error
         metadata = _read_metadata(session.get_modelmeta().custom_metadata_map)
         _check_graph(session, metadata)
-        return cls(session, metadata)
+        return cls(session, metadata, preprocessing_of(metadata.preprocessing))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -76,7 +82,7 @@ class Predictor:
         return (self.metadata.input_size, self.metadata.input_size, 3)
 
     def predict(self, batch: Pixels) -> Prediction:
-        """Predict N pictures, uint8 (N, S, S, 3), RGB as `shared.imaging.square` gives them.
+        """Predict N pictures, uint8 (N, S, S, 3), RGB as `shared.preprocessing.prepare` gives them.
 
         Raises InvalidRequest for another shape or type, ModelInvalid where the model gives no usable answer.
         """

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from services.model_server.portrait_policy import FacePolicy, MultipleFaces
 from shared.admission import PIXELS_AT_ONCE
 from shared.cores import usable_cores
 from shared.events import stated
+from shared.faces import FaceSearch
 from shared.imaging import MAX_BYTES, MAX_PIXELS
 from shared.settings import Port, Seconds, Settings
 
@@ -32,6 +34,12 @@ class ModelServerSettings(Settings):
     """Most that is read of one upload."""
     max_image_pixels: Annotated[int, stated(unit="pixels")] = Field(default=MAX_PIXELS, ge=1)
     """Size of the largest picture that is decoded, width times height; of a JPEG, at the scale that is needed."""
+    faces: FaceSearch = FaceSearch.ON
+    """Whether faces are looked for. Off: the middle of a picture is judged, and every answer says so."""
+    face_policy: FacePolicy = FacePolicy.WARN
+    """What is done about a picture that is no good portrait: nothing, advice beside the answer, or a refusal."""
+    multiple_faces: MultipleFaces = MultipleFaces.LARGEST
+    """What is done about a picture with several faces: the largest is judged, or the picture refused."""
     decode_pixels: Annotated[int, stated(unit="pixels")] = Field(default=PIXELS_AT_ONCE, ge=1)
     """Pixels decoded at a time, of all pictures together, which bounds memory; a larger picture is decoded alone."""
     upload_timeout_s: Seconds = Field(default=30.0, gt=0)

@@ -1,4 +1,4 @@
-"""`POST /v1/predictions`: what the model sees in a picture."""
+"""`POST /v1/predictions`: what the model sees in a picture, and of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from typing import Literal
 from pydantic import Field
 
 from shared.documents.base import Document, SeverityName, Share
+from shared.documents.problems import Problem
+from shared.frames import Face, Square, Turn
 from shared.taxonomy import Condition
+
+AdviceName = Literal[
+    "no_face",
+    "multiple_faces",
+    "face_too_small",
+    "face_cut",
+    "face_turned",
+    "too_blurry",
+    "too_dark",
+    "too_bright",
+]
+"""The codes of `shared.portraits.AdviceCode`, without what measuring needs."""
 
 
 class SeverityProbabilities(Document):
@@ -25,18 +39,41 @@ class ConditionPrediction(Document):
     condition: Condition
     present: bool = Field(description="Whether `probability` reaches the model's threshold for this condition.")
     probability: Share = Field(description="That the condition shows at all: 1 - P(absent).")
-    severity: SeverityName | None = Field(description="The likeliest severity where present, else null.")
+    severity: SeverityName | None = Field(
+        description="Where present, the likeliest of the three given presence, by `severity_probabilities`; else null."
+    )
     severity_probabilities: SeverityProbabilities
     heatmap: str | None = Field(
         default=None,
-        description="Only with `heatmap=1`: base64 of a small 8-bit greyscale PNG that covers `image.crop`. White is "
-        "where this condition's evidence is strongest in this picture, black where it is weakest: each map has a scale "
-        "of its own, so it says where to look, not how much there is.",
+        description="Base64 of a PNG that covers `frame.square`: lay it on the upright picture with its centre at x "
+        "and y, its sides of `side`, turned clockwise by `roll`. With `heatmap=1` or `grid` it is small, 8-bit "
+        "greyscale: white is where this condition's evidence is strongest in this picture, black where it is weakest. "
+        "With `overlay` it is the same, coloured from blue to yellow and clear where evidence is weak, to be laid over "
+        "as it is. Each map has a scale of its own, so it says where to look, not how much there is.",
     )
 
 
+class FrameCut(Document):
+    """The square that the model looks at, in pixels of the upright picture."""
+
+    found: bool | None = Field(
+        description="Whether there is a face with its eyes in the picture; null where nobody looked. The model's "
+        "preprocessing frames it; without one, or with an older model, the square is the picture's middle."
+    )
+    width: int = Field(ge=1, description="Width of the upright picture, in pixels.")
+    height: int = Field(ge=1, description="Height of the upright picture, in pixels.")
+    turn: Turn = Field(
+        description="Degrees clockwise that the picture as displayed is turned by, to be upright: more than 0 only "
+        "where EXIF is silent and the face lies."
+    )
+    square: Square = Field(description="It may leave the picture, which is then mirrored at its edge.")
+
+
 class Crop(Document):
-    """The square the model looks at, in pixels of the upright picture from its upper left corner."""
+    """For older clients: what of the frame lies in the picture as displayed, in its pixels, without the frame's roll.
+
+    Left and top are measured from its upper left corner.
+    """
 
     left: float = Field(ge=0)
     top: float = Field(ge=0)
@@ -54,10 +91,20 @@ class PictureRead(Document):
     crop: Crop
 
 
+class PictureAdvice(Document):
+    """One thing that is wrong with a picture as a portrait."""
+
+    code: AdviceName
+    measure: str = Field(description="The measure that says so; docs/pictures.md has all.")
+    value: float = Field(description="What was measured.")
+    limit: float = Field(description="The least or the most that is right.")
+    message: str = Field(description="What is wrong and what to do, in one sentence.")
+
+
 class Timing(Document):
     """How long it took, in milliseconds."""
 
-    decode: float = Field(ge=0, description="Reading the picture and cutting the square.")
+    decode: float = Field(ge=0, description="Reading the picture, finding the face and cutting the square.")
     inference: float = Field(ge=0)
     total: float = Field(ge=0, description="From the request's arrival to the answer: upload and waiting are in it.")
 
@@ -66,7 +113,30 @@ class Prediction(Document):
     """The answer about one picture."""
 
     model_version: str
+    preprocessing: str = Field(description="Version of what makes the model's square out of a picture.")
     conditions: tuple[ConditionPrediction, ...] = Field(min_length=7, max_length=7)
     image: PictureRead
-    warnings: tuple[str, ...] = Field(description="What a reader of this answer must know, in sentences.")
+    face_search: Literal["on", "off"] = Field(description="`off`: this server looks for no face (EVENSKIN_FACES).")
+    face: Face | None = Field(
+        description="The face that is judged, the largest one with its eyes in the picture, in pixels of the upright "
+        "picture; null without one."
+    )
+    frame: FrameCut
+    advice: tuple[PictureAdvice, ...] = Field(
+        description="What is wrong with the picture as a portrait, measured; empty with EVENSKIN_FACE_POLICY=off."
+    )
+    warnings: tuple[str, ...] = Field(
+        description="What a reader of this answer must know, in sentences; those of `advice` are among them."
+    )
     timing_ms: Timing
+
+
+class PortraitProblem(Problem):
+    """A problem with a picture; one that is refused as a portrait says what was measured."""
+
+    reasons: tuple[PictureAdvice, ...] | None = Field(
+        default=None, description="All that is wrong with it as a portrait; `code` is the first one's."
+    )
+    portrait: dict[str, float | bool | None] | None = Field(
+        default=None, description="Every measure by its name, with null where it does not apply."
+    )

@@ -341,6 +341,7 @@ def prediction_document() -> dict[str, Any]:
     """An answer of the model-server: redness is there, the others are not."""
     return {
         "model_version": "v1",
+        "preprocessing": "shared.preprocessing.face/1",
         "conditions": [
             {
                 "condition": c.value,
@@ -358,6 +359,25 @@ def prediction_document() -> dict[str, Any]:
             "orientation": 1,
             "crop": {"left": 0.0, "top": 0.0, "width": 512.0, "height": 512.0},
         },
+        "face_search": "on",
+        "face": {
+            "x": 250.0,
+            "y": 270.0,
+            "width": 200.0,
+            "height": 260.0,
+            "points": [[210.0, 230.0], [290.0, 230.0], [250.0, 280.0], [220.0, 330.0], [280.0, 330.0]],
+            "score": 0.9,
+            "roll": 0.0,
+            "yaw": 0.0,
+        },
+        "frame": {
+            "found": True,
+            "width": 512,
+            "height": 512,
+            "turn": 0,
+            "square": {"x": 250.0, "y": 260.0, "side": 308.0, "roll": 0.0},
+        },
+        "advice": [],
         "warnings": ["This model was trained on drawn faces."],
         "timing_ms": {"decode": 4.0, "inference": 7.0, "total": 12.0},
     }

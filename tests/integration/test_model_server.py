@@ -18,15 +18,20 @@ import pytest
 import structlog
 from PIL import Image
 
+from services.model_server.app import build
+from services.model_server.settings import ModelServerSettings
 from shared.embedded.blobs import DirectoryBlobs
-from shared.imaging import decode
+from shared.errors import ConfigurationError
+from shared.installed_models import installed_model
 from shared.logs import configure_logs
+from shared.preprocessing import Preprocessing, prepare
 from shared.taxonomy import Condition
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.together import Together
 from tests.unit.model_server.pictures import SELFIES, encoded, face, noise, orientations
 from tests.unit.model_server.serving import Running, form, in_pieces, running
-from tests.unit.model_server.tiny_model import SIZE, put_model
+from tests.unit.model_server.tiny_model import SIZE, put_model, tiny_model
+from tests.unit.shared.portraits import drawn_file
 
 MAX_BYTES = 300_000
 MAX_PIXELS = 1_000_000
@@ -64,7 +69,7 @@ async def test_a_picture_gets_the_same_answer_however_it_is_sent(server: Running
 
 async def test_large_pictures_are_decoded_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = Together()
-    monkeypatch.setattr("services.model_server.prediction.decode", at_once.watching(decode))
+    monkeypatch.setattr("services.model_server.prediction.prepare", at_once.watching(prepare))
     await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
     async with running(tmp_path, predict_workers=4, decode_pixels=300 * 360) as server:
         png = encoded(face(), "PNG")
@@ -75,7 +80,8 @@ async def test_large_pictures_are_decoded_one_after_the_other(tmp_path: Path, mo
 
 async def test_real_selfies_in_every_orientation_get_one_answer(tmp_path: Path) -> None:
     await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
-    async with running(tmp_path) as server:
+    # Without a search: this model weighs pixels by chance, and a frame is found anew in each file, to part of a pixel.
+    async with running(tmp_path, faces="off") as server:
         for pictures in orientations().values():
             answers = [(await server.predict(data)).json for data in pictures.values()]
             assert [answer["image"]["orientation"] for answer in answers] == list(range(1, 9))
@@ -93,14 +99,61 @@ async def test_other_formats_are_read(server: Running, format: str) -> None:
     assert (answer.status, answer.json["image"]["format"]) == (200, format)
 
 
-async def test_heatmaps_are_small_pngs(server: Running) -> None:
-    answer = await server.predict(encoded(face()), query="?heatmap=1")
+@pytest.mark.parametrize(("asked", "mode", "most"), [("1", "L", 64), ("grid", "L", 64), ("overlay", "RGBA", 256)])
+async def test_heatmaps_are_small_pngs(server: Running, asked: str, mode: str, most: int) -> None:
+    answer = await server.predict(encoded(face()), query=f"?heatmap={asked}")
     for found in answer.json["conditions"]:
         image = Image.open(io.BytesIO(base64.b64decode(found["heatmap"])))
-        assert (image.format, image.mode) == ("PNG", "L")
-        assert max(image.size) <= 64
+        assert (image.format, image.mode) == ("PNG", mode)
+        assert max(image.size) <= most
     plain = await server.predict(encoded(face()), query="?heatmap=0")
     assert not any("heatmap" in found for found in plain.json["conditions"])
+
+
+async def test_face_frame_and_advice_are_answered_and_counted(server: Running) -> None:
+    answer = (await server.predict(drawn_file(), "image/png")).json
+    assert (answer["face_search"], answer["frame"]["found"], answer["advice"]) == ("on", True, [])
+    assert len(answer["face"]["points"]) == 5
+    answer = (await server.predict(JPEG)).json
+    assert (answer["face"], answer["frame"]["found"]) == (None, False)
+    assert [advice["code"] for advice in answer["advice"]] == ["no_face"]
+    assert server.metric("evenskin_picture_advice_total", code="no_face") == 1
+
+
+async def test_a_picture_that_is_no_portrait_is_refused_where_that_is_asked_for(tmp_path: Path) -> None:
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    async with running(tmp_path, face_policy="require") as server:
+        assert (await server.predict(drawn_file(), "image/png")).status == 200
+        refused = await server.predict(JPEG)
+        assert (refused.status, refused.code) == (422, "no_face")
+        assert [reason["code"] for reason in refused.json["reasons"]] == ["no_face"]
+        assert refused.json["portrait"]["faces"] == 0
+        assert server.metric("evenskin_predictions_total", outcome="no_face") == 1
+
+
+async def test_a_model_of_an_older_preprocessing_is_served_and_one_of_an_unknown_is_not(server: Running) -> None:
+    at = datetime(2026, 2, 1, tzinfo=UTC)
+    older = tiny_model("v2", preprocessing=Preprocessing.MIDDLE_2.described(SIZE))
+    await server.promote(await put_model(server.blobs, "v2", older, at=at))
+    await until(server, "v2")
+    answer = (await server.predict(drawn_file(), "image/png")).json
+    assert (answer["preprocessing"], answer["frame"]["square"]["roll"]) == ("shared.imaging.square/2", 0)
+    assert answer["face"] is not None
+
+    unknown = tiny_model("v3", preprocessing="shared.preprocessing.face/9: from the future")
+    await server.promote(await put_model(server.blobs, "v3", unknown, at=at + timedelta(hours=1)))
+    await eventually(lambda: server.metric("evenskin_model_swaps_total", outcome="failed"), "A swap that fails")
+    assert (await server.predict(JPEG)).json["model_version"] == "v2"
+
+
+async def test_without_the_detectors_file_it_does_not_start_and_says_how_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.faces.installed_model", lambda name, _: installed_model(name, tmp_path))
+    with pytest.raises(ConfigurationError) as caught:
+        build(ModelServerSettings.load(_env_file=None, home=tmp_path))
+    assert "EVENSKIN_FACES=off" in caught.value.advice
+    build(ModelServerSettings.load(_env_file=None, home=tmp_path, faces="off"))
 
 
 async def test_the_model_is_described(server: Running) -> None:
@@ -184,9 +237,9 @@ class Gate:
         def held(*arguments: Any, **options: Any) -> Any:
             self.reached.set()
             assert self.open.wait(LIMIT_S)
-            return decode(*arguments, **options)
+            return prepare(*arguments, **options)
 
-        monkeypatch.setattr("services.model_server.prediction.decode", held)
+        monkeypatch.setattr("services.model_server.prediction.prepare", held)
 
 
 async def test_more_than_can_wait_is_turned_away_and_the_rest_answered(

@@ -16,10 +16,12 @@ from tests.integration.description import Description, routes
 from tests.unit.model_server.pictures import encoded, face
 from tests.unit.model_server.serving import Answered, Running, form, running
 from tests.unit.model_server.tiny_model import SIZE, put_model
+from tests.unit.shared.portraits import drawn_file
 
 KEY = "secret"
 OPEN = {("get", path) for path in ("/", "/healthz", "/readyz", "/metrics", "/static/{file}")}
 TENSOR = {"name": "image", "shape": [1, SIZE, SIZE, 3], "datatype": "UINT8", "data": [128] * (SIZE * SIZE * 3)}
+JPEG = {"Content-Type": "image/jpeg"}
 MODELS = ("/v2/models/evenskin", "/v2/models/evenskin/versions/v1")
 
 
@@ -77,15 +79,24 @@ async def test_every_answer_is_as_described(tmp_path: Path) -> None:
         for path in ("/", "/healthz", "/readyz", "/metrics", "/v1/model", "/static/page.js", "/static/style.css"):
             await asker.ask("GET", path, 200)
         assert asker.description.unseen(below=400) == set()
+    async with running(home, api_key=KEY, face_policy="require") as server:
+        asker.server = server
+        refused = await asker.ask("POST", "/v1/predictions", 422, data=encoded(face()), headers=JPEG)
+        assert set(refused.json) > {"reasons", "portrait"}
+    async with running(home, api_key=KEY, faces="off") as server:
+        asker.server = server
+        answer = await asker.ask("POST", "/v1/predictions", 200, data=drawn_file(), headers=JPEG)
+        assert (answer.json["face_search"], answer.json["frame"]["found"]) == ("off", None)
 
 
 async def _predictions(asker: Asker) -> None:
-    picture, jpeg = encoded(face()), {"Content-Type": "image/jpeg"}
-    await asker.ask("POST", "/v1/predictions", 200, data=picture, headers=jpeg)
+    picture = encoded(face())
+    await asker.ask("POST", "/v1/predictions", 200, data=picture, headers=JPEG)
     await asker.ask("POST", "/v1/predictions?heatmap=1", 200, data=form(picture))
-    await asker.ask("POST", "/v1/predictions?heatmap=perhaps", 422, data=picture, headers=jpeg)
+    await asker.ask("POST", "/v1/predictions?heatmap=overlay", 200, data=drawn_file(), headers=JPEG)
+    await asker.ask("POST", "/v1/predictions?heatmap=perhaps", 422, data=picture, headers=JPEG)
     for data, status in ((b"", 422), (b"text", 415), (picture[:2000], 422), (b"x" * 400_000, 413)):
-        await asker.ask("POST", "/v1/predictions", status, data=data, headers=jpeg)
+        await asker.ask("POST", "/v1/predictions", status, data=data, headers=JPEG)
 
 
 async def _protocol(asker: Asker) -> None:

@@ -22,6 +22,7 @@ from shared.model_card import (
     card_key,
     model_key,
 )
+from shared.preprocessing import NEWEST
 from shared.taxonomy import Condition
 
 SIZE = 96  # pixels of the input: large enough that resizing differently stored pictures hardly differs
@@ -37,7 +38,7 @@ def metadata(version: str, **changes: Any) -> ModelMetadata:
         "conditions": tuple(Condition),
         "severities": ("absent", "mild", "moderate", "severe"),
         "thresholds": dict.fromkeys(Condition, 0.5),
-        "preprocessing": "square",
+        "preprocessing": NEWEST.described(SIZE),
         "dataset_version": "d1",
         "providers": {"imported": 3},
         "warnings": ("A made-up model for tests.",),

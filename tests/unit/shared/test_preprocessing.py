@@ -161,3 +161,15 @@ def test_an_unknown_version_is_refused_with_those_that_are_known() -> None:
         preprocessing_of("shared.imaging.square/9: from the future")
     assert "newer" in unknown.value.advice
     assert NEWEST.frames_the_face
+
+
+def test_a_small_face_in_a_huge_picture_is_not_decoded_whole() -> None:
+    data = jpeg(placed(drawn(5), 1.0, side=2400))
+    whole = found(data)
+    bounded = prepare(data, SIZE, detector=detector(), max_pixels=2_000_000)
+    assert whole.decoded.image.size == (2400, 2400)
+    assert bounded.decoded.image.size == (1200, 1200)  # of a picture with more pixels than are decoded
+    assert whole.frame.face is not None
+    assert bounded.frame.square.side == pytest.approx(whole.frame.square.side, rel=0.03)
+    again = prepare(data, SIZE, frame=bounded.frame, max_pixels=2_000_000)
+    assert np.array_equal(again.pixels, bounded.pixels)
