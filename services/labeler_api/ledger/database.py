@@ -137,8 +137,7 @@ class Database:
                     async with self._writer, self._connected() as raw:
                         connection = await raw.execution_options(writes=True)
                         async with connection.begin():
-                            result = await work(connection)
-                        return result
+                            return await work(connection)
             except _RolledBack:
                 log.info("transaction_retried", attempt=attempt)
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
