@@ -115,3 +115,15 @@ def test_a_new_env_has_passwords_of_its_own_and_is_never_written_over(tmp_path: 
     first.write_text("mine")
     write_env(first)
     assert first.read_text() == "mine"
+
+
+def test_all_that_the_dockerfile_copies_is_sent_to_the_engine() -> None:
+    copied = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "deploy/Dockerfile").read_text(), re.MULTILINE)
+        for source in line.split()
+    ]
+    sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert copied
+    for source in copied:
+        assert any(source == entry or source.startswith(f"{entry}/") for entry in sent), source
