@@ -139,10 +139,10 @@ def frame_of(face: Face, width: int, height: int, turn: Turn = 0) -> Frame:
     return Frame(found=True, width=width, height=height, turn=turn, square=square, face=_rounded(face))
 
 
-def middle_frame(width: int, height: int, *, found: bool | None = False) -> Frame:
+def middle_frame(width: int, height: int, turn: Turn = 0, *, found: bool | None = False) -> Frame:
     """The middle square of a picture without a face. `found=None`: of a picture in which nobody looked for one."""
     square = Square(x=width / 2, y=height / 2, side=min(width, height))
-    return Frame(found=found, width=width, height=height, square=square)
+    return Frame(found=found, width=width, height=height, turn=turn, square=square)
 
 
 def _rounded(face: Face) -> Face:

@@ -7,7 +7,9 @@ measure tells where it differs. The limits are ours: a passport's are for recogn
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -143,8 +145,23 @@ def measure(image: Image.Image, faces: tuple[Face, ...], face: Face | None) -> P
     )
 
 
-def advise(portrait: Portrait) -> tuple[Advice, ...]:
-    """What is wrong with a portrait, in the order of the codes; nothing where it is fit."""
+def measure_whole(image: Image.Image, scale: float, faces: tuple[Face, ...], face: Face | None) -> Portrait:
+    """Measure a portrait whose picture was decoded smaller: `image` has `scale` pixels for one of the whole, a side.
+
+    `faces` and `face` are in pixels of the whole picture, and so is the distance between the eyes.
+    """
+    seen = {id(found): found.scaled(scale) for found in faces}
+    if face is None:
+        return measure(image, tuple(seen.values()), None)
+    measured = measure(image, tuple(seen.values()), seen[id(face)])
+    return measured.model_copy(update={"inter_eye_distance": round(face.eye_distance, 1)})
+
+
+def advise(portrait: Portrait, limits: Mapping[str, float] = MappingProxyType({})) -> tuple[Advice, ...]:
+    """What is wrong with a portrait, in the order of the codes; nothing where it is fit.
+
+    `limits`: other limits than this module's, above 0, by the names of their measures.
+    """
     if portrait.faces == 0:
         no_face = _advice(AdviceCode.NO_FACE, "faces", 0, 1, "No face was found; send a picture of one face.")
         light = (_too_little(portrait, *_TOO_DARK), _too_much(portrait, *_TOO_WHITE))
@@ -152,7 +169,11 @@ def advise(portrait: Portrait) -> tuple[Advice, ...]:
     if not portrait.has_eyes:
         sentence = "The face is cut off: its eyes are not in the picture; move it to the middle."
         return (_advice(AdviceCode.FACE_CUT, "has_eyes", 0, 1, sentence),)
-    found = [_too_much(portrait, *row) for row in _MOST] + [_too_little(portrait, *row) for row in _LEAST]
+    found = [
+        judge(portrait, code, name, limits.get(name, limit), sentence)
+        for judge, rows in ((_too_much, _MOST), (_too_little, _LEAST))
+        for code, name, limit, sentence in rows
+    ]
     worst: dict[AdviceCode, Advice] = {}
     for advice in filter(None, found):
         known = worst.get(advice.code)

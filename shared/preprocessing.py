@@ -14,7 +14,8 @@ from PIL import Image
 
 from shared.errors import InvalidRequest, ModelInvalid
 from shared.faces import LOOK_SIDE, FaceDetector, turned
-from shared.frames import Face, Frame, Turn, frame_of, middle_frame
+from shared.frames import Face, Frame, frame_of, middle_frame
+from shared.framing import find_frame, turned_size
 from shared.imaging import MAX_PIXELS, Decoded, Pixels, decode, needed_side
 from shared.squares import cut_frame
 
@@ -101,35 +102,19 @@ def prepare(
     if detector is None:
         middle = middle_frame(decoded.width, decoded.height, found=None)
         return Prepared(cut_frame(decoded.image, middle, size), middle, decoded, decoded.image, None)
-    turn: Turn = 0
-    if decoded.exif_is_silent and preprocessing.frames_the_face:
-        turn, seen = detector.detect_upright(decoded.image)
-    else:
-        seen = detector.detect(decoded.image)
-    upright = turned(decoded.image, turn)
-    faces = tuple(face.scaled(1 / decoded.scale) for face in seen)
-    width, height = _displayed(decoded, turn)
-    face = main_face(faces, width, height)
+    framed = find_frame(decoded, detector, may_lie=preprocessing.frames_the_face)
+    frame, face, upright, faces = framed.frame, framed.face, framed.upright, framed.faces or ()
     if face is None or not preprocessing.frames_the_face:
-        middle = middle_frame(width, height, found=face is not None).model_copy(update={"turn": turn})
+        middle = middle_frame(frame.width, frame.height, frame.turn, found=frame.found)
         return Prepared(cut_frame(upright, middle, size), middle, decoded, upright, faces)
-    found = frame_of(face, width, height, turn)
-    needed = _side_for(found, size, max_pixels)
+    needed = _side_for(frame, size, max_pixels)
     if needed > min(decoded.image.size) and decoded.scale < 1:
         decoded = decode(data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=needed)
-        upright = turned(decoded.image, turn)
+        upright = turned(decoded.image, frame.turn)
         nearer = detector.look_again(upright, face.scaled(decoded.scale)).scaled(1 / decoded.scale)
         faces = tuple(nearer if other is face else other for other in faces)
-        found = frame_of(nearer, width, height, turn)
-    return Prepared(cut_frame(upright, found, size), found, decoded, upright, faces)
-
-
-def main_face(faces: tuple[Face, ...], width: int, height: int) -> Face | None:
-    """The largest face that has both eyes in the picture, or None.
-
-    `width`, `height`: pixels of the upright picture, which the faces' figures are in.
-    """
-    return next((face for face in faces if face.has_eyes_in(width, height)), None)
+        frame = frame_of(nearer, frame.width, frame.height, frame.turn)
+    return Prepared(cut_frame(upright, frame, size), frame, decoded, upright, faces)
 
 
 def first_side(size: int, *, looks: bool) -> int:
@@ -146,7 +131,7 @@ def _along(
         middle = middle_frame(decoded.width, decoded.height, found=frame.found)
         return Prepared(cut_frame(decoded.image, middle, size), middle, decoded, decoded.image, None)
     decoded = decode(data, max_bytes=max_bytes, max_pixels=max_pixels, min_side=_side_for(frame, size, max_pixels))
-    if _displayed(decoded, frame.turn) != (frame.width, frame.height):
+    if turned_size(decoded, frame.turn) != (frame.width, frame.height):
         raise InvalidRequest(
             f"The frame is of a picture of {frame.width}×{frame.height} pixels, not {decoded.width}×{decoded.height}."
         )
@@ -163,8 +148,3 @@ def _side_for(frame: Frame, size: int, max_pixels: int) -> int:
     while frame.width * frame.height > min(FINER_PIXELS, max_pixels) * scale**2:
         scale *= 2
     return min(math.ceil(needed_side(size) * shorter / frame.square.side), shorter // scale)
-
-
-def _displayed(decoded: Decoded, turn: Turn) -> tuple[int, int]:
-    """Width and height of the picture after a quarter turn, in pixels of the whole."""
-    return (decoded.width, decoded.height) if turn in (0, 180) else (decoded.height, decoded.width)

@@ -9,8 +9,9 @@ from shared import errors
 from shared.errors import PortraitUnfit
 from shared.faces import FaceSearch
 from shared.frames import Face
-from shared.portraits import Advice, AdviceCode, Portrait, advise, measure
-from shared.preprocessing import Prepared, main_face
+from shared.framing import main_face
+from shared.portraits import Advice, AdviceCode, Portrait, advise, measure_whole
+from shared.preprocessing import Prepared
 
 
 class FacePolicy(StrEnum):
@@ -95,9 +96,4 @@ def portrait_of(prepared: Prepared) -> Portrait | None:
     if prepared.faces is None:
         return None
     face = main_face(prepared.faces, prepared.frame.width, prepared.frame.height)
-    seen = {id(found): found.scaled(prepared.decoded.scale) for found in prepared.faces}
-    measured = measure(prepared.upright, tuple(seen.values()), seen[id(face)] if face is not None else None)
-    if face is None:
-        return measured
-    # The picture may have been decoded smaller than it is; how far its eyes are apart is asked of all its pixels.
-    return measured.model_copy(update={"inter_eye_distance": round(face.eye_distance, 1)})
+    return measure_whole(prepared.upright, prepared.decoded.scale, prepared.faces, face)

@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 from services.generator.procedural import draw
 from services.generator.procedural.traits import Traits, sample_traits
 from shared.events import Subject
+from shared.framing import main_face
 from shared.portraits import (
     MAX_TONE_DISTANCE,
     Advice,
@@ -22,7 +23,6 @@ from shared.portraits import (
     measure,
     skin_tone_distance,
 )
-from shared.preprocessing import main_face
 from shared.taxonomy import MONK_TONES, AgeBand, Light, Sex, View
 from tests.unit.shared.portraits import SIZE, detector, drawn, photographs, placed
 
@@ -178,3 +178,11 @@ def test_skin_of_the_asked_tone_is_within_reach_and_far_tones_are_not(tone: int)
 
 def test_without_a_face_there_is_no_skin_tone() -> None:
     assert skin_tone_distance(Portrait(faces=0), 3) is None
+
+
+def test_limits_can_be_others() -> None:
+    fit = portrait(drawn())
+    assert advise(fit) == ()
+    (advice,) = advise(fit, {"inter_eye_distance": 1000.0})
+    assert (advice.code, advice.limit) == (AdviceCode.FACE_TOO_SMALL, 1000.0)
+    assert "at least 1000 show skin" in advice.message
