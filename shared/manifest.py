@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import InvalidRequest
+from shared.frames import Frame
 from shared.taxonomy import Condition, Fold, Severity
 
 
@@ -40,6 +41,8 @@ class ManifestImage(BaseModel):
     skin_tone: int | None = None
     provider: str | None = None  # None: imported from outside
     variants: tuple[ManifestVariant, ...] = ()
+    # None: from before frames were kept. Left out then, so that such a dataset keeps its bytes, and its version.
+    frame: Frame | None = Field(default=None, exclude_if=lambda frame: frame is None)
 
 
 def dump_manifest(images: Iterable[ManifestImage]) -> bytes:

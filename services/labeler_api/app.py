@@ -21,6 +21,7 @@ from shared.adapters import open_blobs, open_bus
 from shared.admission import PixelAdmission
 from shared.blobs import Blobs
 from shared.bus import Bus
+from shared.faces import detector_from
 from shared.imaging import MAX_BYTES
 from shared.metrics import MetricRegistry
 from shared.service import Service, subscribe_all
@@ -29,7 +30,10 @@ PREFETCH = 40  # events of a kind in hand at a time: what a transaction may find
 
 
 def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:
-    """The service, not yet started. `bus` and `blobs` are given where several services share them."""
+    """The service, not yet started. `bus` and `blobs` are given where several services share them.
+
+    Raises ConfigurationError where faces are to be looked for and what looks for them is not installed.
+    """
     bus = bus or open_bus(settings, service=SOURCE)
     blobs = blobs or open_blobs(settings)
     database = Database(settings.database)
@@ -45,6 +49,7 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
         settings,
         on_change=(relay.wake, portions.wake, closer.wake),
         admission=PixelAdmission(settings.decode_pixels),
+        detector=detector_from(settings.faces),
     )
     registry = MetricRegistry()
     metrics = LedgerMetrics(registry, database)

@@ -104,9 +104,11 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         raise RetryLater(error.message) from error
     except StoreUnavailable as error:
         raise RetryLater(error.message, counted=False) from error
-    report, sha256 = await ledger.admission.run(
-        data, lambda: (gate.examine(data), hashlib.sha256(data).hexdigest()), min_side=gate.LOOKED_AT_SIDE
-    )
+
+    def examine() -> tuple[gate.GateReport, str]:
+        return gate.examine(data, ledger.detector, ledger.settings.gate_limits), hashlib.sha256(data).hexdigest()
+
+    report, sha256 = await ledger.admission.run(data, examine, min_side=gate.LOOKED_AT_SIDE)
     found = list(report.reasons)
     if sha256 != event.sha256:
         found.append("unreadable: the stored bytes are not those that were generated")
@@ -119,6 +121,9 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         slot = slot_in(row)
         reasons = list(found)  # anew each time: a transaction may be run again
         seen = image
+        wrong_tone = gate.tone_reason(report, row["subject"]["skin_tone"], ledger.settings.gate_max_tone_distance)
+        if wrong_tone is not None:
+            reasons.append(wrong_tone)
         if report.look is not None:
             twins = await images.twins_of(transaction, report.look, of_other_than=event.image_id)
             twin = next((twin for twin in twins if twin.stands), None)
@@ -169,6 +174,7 @@ def _new_image(event: ImageGenerated, report: gate.GateReport) -> NewImage:
         prompt=storable(event.prompt),
         cost_micro_usd=micro_usd(event.cost_usd),
         quality={**event.quality, **report.quality},
+        frame=report.frame,
         hash=None if report.look is None else report.look.hash,
         slot_id=event.slot_id,
         attempt=event.attempt,

@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr
 
 from shared.admission import PIXELS_AT_ONCE
 from shared.events import Quality, stated
+from shared.faces import FaceSearch
+from shared.portraits import MAX_OTHER_FACE, MIN_EYE_DISTANCE
 from shared.settings import Seconds, Settings
 
 
@@ -42,6 +44,19 @@ class LabelerSettings(Settings):
     reconcile_s: Seconds = Field(default=10.0, gt=0)
     """Time between two rounds of the reconciler."""
 
+    faces: FaceSearch = FaceSearch.ON
+    """Whether faces are looked for. Off: every image keeps its middle square as its frame, which says that nobody
+    looked, and the gate refuses nothing for want of a face."""
+    gate_min_eye_distance: Annotated[float, stated(unit="pixels")] = Field(default=MIN_EYE_DISTANCE, gt=0)
+    """Least distance between the eyes of a generated face: below, skin detail is lost."""
+    gate_max_other_face: float = Field(default=MAX_OTHER_FACE, gt=0, le=1)
+    """Size of a second face, by the first one's, up to which a generated picture passes."""
+    gate_max_yaw: Annotated[float, stated(unit="eye distances")] = Field(default=0.4, gt=0)
+    """How far the tip of the nose of a generated face may lie beside the middle between the eyes, as it does in a face
+    that is turned. Of 840 drawn faces, turned by up to 26 degrees as they are asked for, all have less."""
+    gate_max_tone_distance: Annotated[float, stated(unit="L*")] = Field(default=30.0, gt=0, le=100)
+    """How much lighter or darker than the asked skin tone a generated face may be. Light alone moves it: 840 drawn
+    faces of the asked tone are all within it."""
     near_duplicates: Literal["share_root", "refuse"] = "share_root"
     """What becomes of a picture that is brought in and looks the same as one that is there, mirrored or not: it gets
     that one's root and with it its fold, or it is answered 409 `near_duplicate`."""
@@ -51,6 +66,15 @@ class LabelerSettings(Settings):
     """Uploads in hand at a time, which bounds memory; one more is answered 503 `overloaded`."""
     upload_timeout_s: Seconds = Field(default=30.0, gt=0)
     """Time an upload may take to arrive, so that a stalled client does not keep a place."""
+
+    @property
+    def gate_limits(self) -> dict[str, float]:
+        """The gate's limits by the names of their measures in `shared.portraits`."""
+        return {
+            "inter_eye_distance": self.gate_min_eye_distance,
+            "single_face_present": self.gate_max_other_face,
+            "head_pose_yaw": self.gate_max_yaw,
+        }
 
     @property
     def database(self) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from shared.documents.base import Count, Document, Id, Moment, SeverityName, Usd
 from shared.documents.problems import Problem
+from shared.frames import Frame
 from shared.taxonomy import Condition, Fold
 
 ImageStatus = Literal["pending", "accepted", "rejected"]
@@ -57,6 +58,10 @@ class ImageDetail(ImageDocument):
     prompt: str | None = Field(description="What the provider was asked for; null where it was brought in.")
     warnings: tuple[str, ...] = Field(description="What to know of it: a word that is stable, a colon, a sentence.")
     variants: tuple[VariantDocument, ...]
+    frame: Frame | None = Field(
+        default=None,
+        description="Where its face is, and the square that models see; null of an image from before this was kept.",
+    )
 
 
 class ImagePage(Document):

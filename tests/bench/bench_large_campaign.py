@@ -106,7 +106,7 @@ async def measure(home: Path, slots: int) -> dict[str, float]:
     configure_logs("bench", level="ERROR")
     bus = InProcessBus()
     await bus.start()
-    settings = LabelerSettings.load(_env_file=None, home=home, port=0, database_url=None, max_slots=slots)
+    settings = LabelerSettings.load(_env_file=None, home=home, port=0, database_url=None, max_slots=slots, faces="off")
     service = build(settings, bus=bus, blobs=DirectoryBlobs(home / "store"))
     generator, holds = Refusing(bus), Holds()
     await service.start()

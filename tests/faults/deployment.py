@@ -243,6 +243,7 @@ class Deployment:
             "EVENSKIN_DRAIN_S": "3600",
             "EVENSKIN_RECONCILE_S": "1",
             "EVENSKIN_PROVIDER": "openai",
+            "EVENSKIN_FACES": "off",  # its stand-in's pictures are noise
             "EVENSKIN_IMAGES_PER_MINUTE": "60000",
             "EVENSKIN_REQUESTS_UNDER_WAY": "9",  # so that slots are asked for in portions
             "EVENSKIN_GENERATOR_CONCURRENCY": str(CONCURRENCY),

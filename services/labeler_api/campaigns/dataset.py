@@ -23,12 +23,13 @@ from services.labeler_api.ledger.tables import image_table, variant_table
 from services.labeler_api.ledger.transaction import Row
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.images import Status
+from shared.frames import Frame
 from shared.manifest import ManifestImage, ManifestVariant, dump_manifest
 from shared.taxonomy import Condition, Fold
 
 PORTION = 500  # images read at a time: some 10 ms of the event loop's
 
-_TOLD = ("id", "root_id", "key", "sha256", "fold", "labels", "complete", "skin_tone", "provider", "status")
+_TOLD = ("id", "root_id", "key", "sha256", "fold", "labels", "complete", "skin_tone", "provider", "frame", "status")
 # Of any status, for a database that sees one in the condition may sort all of that status for every portion.
 _PORTION = (
     sa.select(*(image_table.c[name] for name in _TOLD))
@@ -107,6 +108,7 @@ async def _entries(connection: AsyncConnection, rows: list[Row]) -> list[Manifes
             skin_tone=row["skin_tone"],
             provider=row["provider"],
             variants=tuple(by_image[row["id"]]),
+            frame=None if row["frame"] is None else Frame.model_validate(row["frame"]),
         )
         for row in rows
     ]

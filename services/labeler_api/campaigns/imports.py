@@ -23,6 +23,7 @@ from services.labeler_api.settings import LabelerSettings
 from shared.documents.requests import Review
 from shared.errors import GroupDiffers, LabelsDiffer, NearDuplicate
 from shared.events import Verdict
+from shared.frames import Frame
 from shared.message import Message
 from shared.taxonomy import severity_text
 
@@ -82,6 +83,8 @@ async def _record(transaction: Transaction, incoming: Incoming, settings: Labele
 async def _compare(transaction: Transaction, row: Row, incoming: Incoming, settings: LabelerSettings) -> None:
     """Compare what is said of a picture with the row in hand that it has already; take it as a review if it is one."""
     image = incoming.image
+    if image.frame is not None:
+        await _keep_frame(transaction, row, image.frame)
     if image.group_name is not None:
         await _require_group(transaction, image.id, image.group_name)
     there: Facts = {"labels": row["labels"], "complete": row["complete"], "skin_tone": row["skin_tone"]}
@@ -101,6 +104,14 @@ async def _compare(transaction: Transaction, row: Row, incoming: Incoming, setti
     said = Review(verdict=verdict, labels=image.labels, reviewer=images.IMPORT, reason=row["reason"])
     facts = {name: sent[name] for name in ("complete", "skin_tone")}
     await reviews.review(transaction, image.id, said, None, settings, facts=facts)
+
+
+async def _keep_frame(transaction: Transaction, row: Row, frame: Frame) -> None:
+    """Keep the frame of an image in hand in which nobody has looked for a face yet."""
+    query = sa.select(image_table.c.frame).where(image_table.c.id == row["id"])
+    known: dict[str, Any] | None = (await transaction.execute(query)).scalar_one()
+    if known is None or (known["found"] is None and frame.found is not None):
+        transaction.update(image_table, row, frame=frame.model_dump(mode="json"))
 
 
 async def _require_group(transaction: Transaction, image_id: UUID, group: str) -> None:

@@ -13,6 +13,7 @@ from shared.admission import PixelAdmission
 from shared.blobs import Blobs
 from shared.bus import RetryLater
 from shared.errors import DatabaseUnavailable, StoreUnavailable
+from shared.faces import FaceDetector
 from shared.message import Message
 
 
@@ -20,7 +21,8 @@ from shared.message import Message
 class Ledger:
     """What handlers and the HTTP API work on.
 
-    `on_change`: called after every transaction; `admission`: how much is decoded at a time.
+    `on_change`: called after every transaction; `admission`: how much is decoded at a time; `detector`: None where no
+    face is looked for.
     """
 
     database: Database
@@ -29,6 +31,7 @@ class Ledger:
     settings: LabelerSettings
     on_change: tuple[Callable[[], None], ...] = ()
     admission: PixelAdmission = field(default_factory=PixelAdmission)
+    detector: FaceDetector | None = None
 
     async def change(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         """Run a transaction, then tell of it. Raises DatabaseUnavailable."""

@@ -43,6 +43,7 @@ image_table = sa.Table(
     sa.Column("prompt", sa.Text),
     sa.Column("cost_micro_usd", sa.BigInteger, nullable=False, default=0),
     sa.Column("quality", sa.JSON, nullable=False),
+    sa.Column("frame", sa.JSON(none_as_null=True)),  # NULL: from before frames were kept
     sa.Column("perceptual_hash", sa.LargeBinary(32)),
     sa.Column("slot_id", sa.Uuid),
     sa.Column("attempt", sa.Integer),

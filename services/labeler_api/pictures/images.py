@@ -24,6 +24,7 @@ from services.labeler_api.pictures.perceptual_hash import (
     near_duplicates,
     packed,
 )
+from shared.frames import Frame
 from shared.taxonomy import Condition, Fold, Severity, fold_of
 
 GATE, IMPORT = "gate", "import"  # reviewers that are no person
@@ -61,6 +62,7 @@ class NewImage:
     prompt: str | None = None
     cost_micro_usd: int = 0
     quality: dict[str, float] = field(default_factory=dict)
+    frame: Frame | None = None
     hash: bytes | None = None
     slot_id: UUID | None = None
     attempt: int | None = None
@@ -148,6 +150,7 @@ async def record(
         "prompt": image.prompt,
         "cost_micro_usd": image.cost_micro_usd,
         "quality": image.quality,
+        "frame": None if image.frame is None else image.frame.model_dump(mode="json"),
         "perceptual_hash": image.hash,
         "slot_id": image.slot_id,
         "attempt": image.attempt,

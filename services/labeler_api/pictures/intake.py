@@ -21,6 +21,9 @@ from services.labeler_api.pictures.perceptual_hash import Look, look
 from shared.documents.requests import MAX_GROUP_CHARACTERS
 from shared.errors import ImageTooLarge, InvalidRequest, PreconditionFailed
 from shared.events import Labels
+from shared.faces import FaceDetector
+from shared.frames import Frame
+from shared.framing import find_frame
 from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode, open_checked, stand_in_mark
 from shared.message import first_problem
 from shared.taxonomy import MONK_TONES, imported_image_id
@@ -139,9 +142,10 @@ class _Examined:
     media_type: str
     quality: dict[str, float]
     look: Look
+    frame: Frame
 
 
-def _examine(data: bytes) -> _Examined:
+def _examine(data: bytes, detector: FaceDetector | None) -> _Examined:
     open_checked(data)  # what others read whole must have no more pixels than they decode
     decoded = decode(data, min_side=gate.LOOKED_AT_SIDE)
     is_converted = decoded.format not in _KEPT
@@ -154,6 +158,7 @@ def _examine(data: bytes) -> _Examined:
         MEDIA_TYPES[picture_format],
         gate.measure(decoded.image),
         look(decoded.image),
+        find_frame(decoded, detector).frame,
     )
 
 
@@ -204,7 +209,7 @@ async def take_in(ledger: Ledger, upload: Upload) -> Incoming:
     data, fields = upload.file, upload.fields
     labels, skin_tone, group = labels_of(fields), _skin_tone(fields), _group(fields)
     complete, update = _truth(fields, "complete", True), _truth(fields, "update", False)
-    examined = await ledger.admission.run(data, partial(_examine, data), min_side=gate.LOOKED_AT_SIDE)
+    examined = await ledger.admission.run(data, partial(_examine, data, ledger.detector), min_side=gate.LOOKED_AT_SIDE)
     image_id = imported_image_id(hashlib.sha256(data).hexdigest())
     key = f"images/{image_id}/original.{examined.extension}"
     # The picture before its row: a crash between the two leaves a file that the next upload of it adopts.
@@ -222,6 +227,7 @@ async def take_in(ledger: Ledger, upload: Upload) -> Incoming:
         group_name=group,
         provider=PROCEDURAL if examined.decoded.is_stand_in else None,
         quality=examined.quality,
+        frame=examined.frame,
         hash=examined.look.hash,
     )
     return Incoming(image, examined.look, update)

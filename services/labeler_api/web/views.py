@@ -38,6 +38,7 @@ from shared.documents.rebalances import (
     TrainingDocument,
 )
 from shared.errors import InvalidRequest, NotFound
+from shared.frames import Frame
 from shared.model_card import LiveModel
 from shared.taxonomy import Condition, Severity, severity_text
 
@@ -181,21 +182,28 @@ async def image(connection: AsyncConnection, image_id: UUID) -> ImageDetail:
         for found in await rows_of(connection, listed)
     )
     return ImageDetail(
-        **dict(image_document(row)), prompt=row["prompt"], warnings=_warnings(row), variants=tuple(variants)
+        **dict(image_document(row)),
+        prompt=row["prompt"],
+        warnings=_warnings(row),
+        variants=tuple(variants),
+        frame=None if row["frame"] is None else Frame.model_validate(row["frame"]),
     )
 
 
 def _warnings(row: Mapping[str, Any]) -> tuple[str, ...]:
     """What whoever brought an image in must know of it."""
+    found = []
     twin = row["near_duplicate_of"]
-    if twin is None:
-        return ()
-    if row["root_id"] != row["id"]:
-        return (f"near_duplicate: it looks the same as image {twin}, and shares its fold",)
-    return (
-        f"two_folds: it looks the same as image {twin}, and belongs to another fold as well; so it is kept out of the "
-        "dataset unless a person accepts it, and never in validation or test",
-    )
+    if twin is not None and row["root_id"] != row["id"]:
+        found.append(f"near_duplicate: it looks the same as image {twin}, and shares its fold")
+    elif twin is not None:
+        found.append(
+            f"two_folds: it looks the same as image {twin}, and belongs to another fold as well; so it is kept out of "
+            "the dataset unless a person accepts it, and never in validation or test"
+        )
+    if row["frame"] is not None and row["frame"]["found"] is False:
+        found.append("no_face: no face was found, so models see its middle square")
+    return tuple(found)
 
 
 async def image_row(connection: AsyncConnection, image_id: UUID) -> dict[str, Any]:

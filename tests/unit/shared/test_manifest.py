@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from uuid import UUID
 
 import pytest
 
 from shared.errors import InvalidRequest
+from shared.frames import middle_frame
 from shared.manifest import ManifestImage, ManifestVariant, dump_manifest, parse_manifest
 from shared.taxonomy import Condition, Fold, Severity
 
@@ -32,6 +34,15 @@ def test_what_was_written_is_read_back() -> None:
     assert data.count(b"\n") == 3
     assert list(parse_manifest(data)) == IMAGES
     assert list(parse_manifest(b"")) == []
+
+
+def test_a_frame_is_read_back_and_one_that_is_not_known_is_left_out() -> None:
+    frame = middle_frame(300, 400, 90)
+    (line,) = (data := dump_manifest([IMAGES[0].model_copy(update={"frame": frame})])).splitlines()
+    assert json.loads(line)["frame"]["square"]["side"] == 300
+    assert [image.frame for image in parse_manifest(data)] == [frame]
+    assert "frame" not in json.loads(dump_manifest(IMAGES[:1]))
+    assert [image.frame for image in parse_manifest(dump_manifest(IMAGES[:1]))] == [None]
 
 
 def test_the_order_in_which_images_came_does_not_matter() -> None:
