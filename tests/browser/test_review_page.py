@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, Route, expect
+from PIL import Image
+from playwright.async_api import Browser, FloatRect, Page, Route, expect
 from pydantic import SecretStr
 
 from tests.browser.visit import visited
 from tests.eventually import eventually
+from tests.fakes.pictures import encoded
 from tests.integration.labeler_api.recount import assert_counters
 from tests.integration.labeler_api.support import Labeler, labeler
+from tests.unit.shared.portraits import drawn, placed
 
 
 @contextlib.asynccontextmanager
@@ -179,3 +183,44 @@ async def test_a_server_with_a_key_asks_for_it_and_then_shows_the_pictures(brows
                 await expect(picture).to_have_js_property("naturalWidth", 256)
             assert {"status of 401" in text for text in visit.errors} == {True}
             visit.errors.clear()
+
+
+async def test_the_frame_is_drawn_where_the_face_is_and_can_be_hidden(browser: Browser, tmp_path: Path) -> None:
+    upright = placed(drawn(), 0.5, 600)
+    lying = encoded(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=92)
+    async with labeler(tmp_path, faces="on") as running, visited(browser, running.url) as visit:
+        for data in (encoded(upright, "PNG"), lying):
+            assert (await running.upload(data, condition="acne")).status == 201
+        page = visit.page
+        await page.locator("label:has(input[value=accepted])").click()
+        await expect(page.locator("#grid .thumb")).to_have_count(2)
+        for number in range(2):
+            await page.locator("#grid .thumb").nth(number).click()
+            await expect(page.locator("#frame circle")).to_have_count(5)
+            await expect(page.locator("#frame polygon")).to_have_count(2)
+            shown, square = (await box_of(page, "#large")), (await box_of(page, "#frame .square"))
+            assert math.dist(middle_of(shown), middle_of(square)) < 0.1 * shown["height"]
+            assert 0.2 < square["height"] / shown["height"] < 0.8
+        await expect(page.locator("#facts")).to_contain_text("90° clockwise")
+
+        toggle = page.locator("#frame-toggle")
+        await page.keyboard.press("f")
+        await expect(page.locator("#frame")).to_be_hidden()
+        await expect(toggle).to_have_attribute("aria-pressed", "false")
+        await page.reload()
+        await expect(toggle).to_have_attribute("aria-pressed", "false")
+        await page.locator("label:has(input[value=accepted])").click()
+        await toggle.click()
+        await expect(page.locator("#frame")).to_be_visible()
+
+
+async def box_of(page: Page, selector: str) -> FloatRect:
+    """Where an element is shown."""
+    box = await page.locator(selector).bounding_box()
+    assert box is not None
+    return box
+
+
+def middle_of(box: FloatRect) -> tuple[float, float]:
+    """Its middle."""
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

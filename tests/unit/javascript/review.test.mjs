@@ -242,12 +242,62 @@ describe("facts of an image", () => {
   });
 });
 
+describe("the frame of an image", () => {
+  const face = { x: 100, y: 150, width: 80, height: 100, roll: 90, score: 0.934, points: [[80, 130], [120, 130], [100, 150], [85, 170], [115, 170]] };
+  const frame = { found: true, width: 300, height: 400, turn: 0, square: { x: 100, y: 150, side: 120, roll: 0 }, face };
+  const middle = { ...frame, found: false, square: { x: 150, y: 200, side: 300, roll: 0 }, face: null };
+
+  test("given a face, then square, box and points are drawn, the box turned by its roll", () => {
+    const drawing = r.frameDrawing(frame);
+    assert.deepEqual([drawing.width, drawing.height, drawing.turn], [300, 400, ""]);
+    assert.deepEqual(drawing.square, [[40, 90], [160, 90], [160, 210], [40, 210]]);
+    assert.deepEqual(drawing.box, [[150, 110], [150, 190], [50, 190], [50, 110]]);
+    assert.deepEqual(drawing.points, face.points);
+  });
+
+  test("given none, then the middle square alone is drawn", () => {
+    const { square, box, points } = r.frameDrawing(middle);
+    assert.deepEqual(square, [[0, 50], [300, 50], [300, 350], [0, 350]]);
+    assert.deepEqual([box, points], [null, []]);
+  });
+
+  test("given a picture that lies, then what is drawn is turned back as it is shown", () => {
+    // Where a transform puts a point: SVG 2, chapter 8.
+    const put = (transform, [x, y]) => {
+      const [tx, ty] = (/translate\((\S+) (\S+)\)/.exec(transform) ?? [0, 0, 0]).slice(1).map(Number);
+      const angle = (Number(/rotate\((\S+)\)/.exec(transform)?.[1] ?? 0) * Math.PI) / 180;
+      const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+      return [tx + x * cos - y * sin, ty + x * sin + y * cos].map(Math.round);
+    };
+    // The upper left corner of the upright picture, 300 × 400, lies there in the one that is shown.
+    for (const [turn, size, corner] of [
+      [0, [300, 400], [0, 0]],
+      [90, [400, 300], [0, 300]],
+      [180, [300, 400], [300, 400]],
+      [270, [400, 300], [400, 0]],
+    ]) {
+      const drawing = r.frameDrawing({ ...frame, turn });
+      assert.deepEqual([drawing.width, drawing.height], size);
+      assert.deepEqual(put(drawing.turn, [0, 0]), corner);
+    }
+  });
+
+  test("what is known of it is told in words", () => {
+    assert.equal(r.frameText(undefined), null);
+    assert.equal(r.frameText(null), null);
+    assert.equal(r.frameText(frame), "found, 93% sure");
+    assert.equal(r.frameText({ ...frame, turn: 90 }), "found, 93% sure, the picture lies: 90° clockwise sets it upright");
+    assert.match(r.frameText(middle), /^none found/);
+    assert.match(r.frameText({ ...middle, found: null }), /^not looked for/);
+  });
+});
+
 describe("keyboard", () => {
   const press = (key, held = {}) =>
     r.keyAction({ key, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, repeat: false, ...held });
 
-  test("letters decide, in either case", () => {
-    for (const [key, action] of [["a", "accepted"], ["r", "rejected"], ["u", "undo"]]) {
+  test("letters decide and show, in either case", () => {
+    for (const [key, action] of [["a", "accepted"], ["r", "rejected"], ["u", "undo"], ["f", "frame"]]) {
       assert.deepEqual(press(key), [action]);
       assert.deepEqual(press(key.toUpperCase(), { shiftKey: true }), [action]);
     }

@@ -7,6 +7,7 @@ const PAGE = 48; // pictures of a page
 const POLL_MS = 2000;
 const SHOWN_CAMPAIGNS = 3;
 const REVIEWER = "evenskin-reviewer";
+const FRAME = "evenskin-frame";
 const find = (id) => document.getElementById(id);
 
 let selection = r.nothing;
@@ -162,13 +163,46 @@ function drawViewer(other) {
   find("large").alt = `A face. ${r.labelText(image.labels)}`;
   drawFacts(image);
   if (!other && image.prompt !== undefined) return;
-  if (other) attempt(() => api.show(find("large"), `/v1/images/${image.id}/content`));
+  if (other) {
+    drawFrame(image.frame);
+    attempt(() => api.show(find("large"), `/v1/images/${image.id}/content`));
+  }
   attempt(async () => {
     const whole = await api.image(image.id);
     if (known.has(image.id)) known.set(image.id, whole);
-    if (selection.current === image.id) drawFacts(whole);
+    if (selection.current !== image.id) return;
+    drawFacts(whole);
+    drawFrame(whole.frame);
   });
 }
+
+function shape(tag, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function drawFrame(frame) {
+  const known = frame !== undefined && frame !== null;
+  find("frame-toggle").disabled = !known;
+  find("frame").replaceChildren();
+  if (!known) return;
+  const { width, height, turn, square, box, points, radius } = r.frameDrawing(frame);
+  find("frame").setAttribute("viewBox", `0 0 ${width} ${height}`);
+  const shapes = points.map(([cx, cy]) => shape("circle", { cx, cy, r: radius }));
+  if (box !== null) shapes.push(shape("polygon", { class: "box", points: box.join(" ") }));
+  shapes.push(shape("polygon", { class: frame.found ? "square" : "square middle", points: square.join(" ") }));
+  find("frame").append(shape("g", { transform: turn }, ...shapes));
+}
+
+function showFrame(shown) {
+  find("frame-toggle").setAttribute("aria-pressed", String(shown));
+  find("frame").toggleAttribute("hidden", !shown);
+  localStorage.setItem(FRAME, shown ? "shown" : "hidden");
+}
+
+const toggleFrame = () => showFrame(find("frame-toggle").getAttribute("aria-pressed") !== "true");
 
 function drawFacts(image) {
   find("facts").replaceChildren(...r.facts(image).flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
@@ -318,6 +352,7 @@ function act([action, argument], extend) {
   if (action === "accepted" || action === "rejected") decide(action);
   else if (action === "grade") decide("accepted", (labels) => r.regraded(labels, argument));
   else if (action === "undo") undo();
+  else if (action === "frame") toggleFrame();
   else if (action === "all") select(r.all(selection));
   else if (action === "one" && selection.current !== null) go(selection.current);
   else if (action === "move") {
@@ -396,6 +431,8 @@ function wire() {
   find("next").addEventListener("click", () => turn(() => cursors.push(nextCursor)));
   find("back").addEventListener("click", () => turn(() => cursors.pop()));
   find("undo").addEventListener("click", undo);
+  showFrame(localStorage.getItem(FRAME) !== "hidden");
+  find("frame-toggle").addEventListener("click", toggleFrame);
   find("grid").addEventListener("click", (event) => {
     const id = event.target.closest(".thumb")?.dataset.id;
     if (id === undefined) return;

@@ -98,6 +98,49 @@ export function decidedText(reviews, count) {
   return `${count} ${count === 1 ? "picture" : "pictures"} ${reviews[0].verdict}${labelled}.`;
 }
 
+// Frames. Their figures are in pixels of the picture once it is upright: a quarter turn may lie between that and what is shown.
+
+/** What is known of an image's frame, in words; null where nothing is. */
+export function frameText(frame) {
+  if (frame === undefined || frame === null) return null;
+  if (frame.found === null) return "not looked for; models see the middle square";
+  if (!frame.found) return "none found; models see the middle square";
+  const turned = frame.turn === 0 ? "" : `, the picture lies: ${frame.turn}° clockwise sets it upright`;
+  return `found, ${Math.round(100 * frame.face.score)}% sure${turned}`;
+}
+
+/** How a frame is drawn on the picture as it is shown: size, how to turn, corners of square and box, points. */
+export function frameDrawing(frame) {
+  const { turn, square, face } = frame;
+  const lies = turn === 90 || turn === 270;
+  const [width, height] = lies ? [frame.height, frame.width] : [frame.width, frame.height];
+  const back = {
+    0: "",
+    90: `translate(0 ${height}) rotate(-90)`,
+    180: `translate(${width} ${height}) rotate(180)`,
+    270: `translate(${width} 0) rotate(90)`,
+  };
+  return {
+    width,
+    height,
+    turn: back[turn],
+    square: corners(square.x, square.y, square.side, square.side, square.roll),
+    box: face === null ? null : corners(face.x, face.y, face.width, face.height, face.roll),
+    points: face === null ? [] : face.points,
+    radius: square.side / 80,
+  };
+}
+
+/** Corners of a rectangle about its centre, turned clockwise by degrees. */
+function corners(x, y, width, height, roll) {
+  const [cos, sin] = [Math.cos((roll * Math.PI) / 180), Math.sin((roll * Math.PI) / 180)];
+  const rounded = (value) => Math.round(10 * value) / 10;
+  return [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([across, down]) => {
+    const [dx, dy] = [(across * width) / 2, (down * height) / 2];
+    return [rounded(x + dx * cos - dy * sin), rounded(y + dx * sin + dy * cos)];
+  });
+}
+
 /** What is known of an image, as [name, text]; what is not known is left out. */
 export function facts(image) {
   const rounded = (value) => (Number.isInteger(value) ? value : value.toFixed(1));
@@ -106,6 +149,7 @@ export function facts(image) {
     ["Reviewed by", image.reviewer],
     ["Reason", image.reason],
     ["Size", `${image.width} × ${image.height}`],
+    ["Face", frameText(image.frame)],
     ["Skin tone", image.skin_tone === null ? null : `${image.skin_tone} of 10 (Monk)`],
     ["Made by", image.provider],
     ["Quality", Object.entries(image.quality).map(([name, value]) => `${name.replaceAll("_", " ")} ${rounded(value)}`).join(", ")],
@@ -123,7 +167,7 @@ export function keyAction(event) {
   if (event.key in moves) return ["move", moves[event.key]];
   if (event.repeat) return null;
   if (["1", "2", "3"].includes(event.key)) return ["grade", SEVERITIES[Number(event.key) - 1]];
-  const actions = { a: ["accepted"], r: ["rejected"], u: ["undo"], Escape: ["one"] };
+  const actions = { a: ["accepted"], r: ["rejected"], u: ["undo"], f: ["frame"], Escape: ["one"] };
   return actions[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? null;
 }
 
