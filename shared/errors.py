@@ -356,6 +356,12 @@ class LossNotFinite(TrainingFailed):
     code = "loss_not_finite"
 
 
+class WeightsUnusable(TrainingFailed):
+    """The pretrained weights that a training starts from are absent, or are not the promised ones."""
+
+    code, status = "weights_unusable", 500
+
+
 class TriesUsedUp(TrainingFailed):
     """Every try of a training ended without a model, and none could say why trying again is no use."""
 

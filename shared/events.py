@@ -108,6 +108,7 @@ class TrainingFailure(StrEnum):
     DATASET_UNREADABLE = "dataset_unreadable"
     IMAGES_UNREADABLE = "images_unreadable"
     LOSS_NOT_FINITE = "loss_not_finite"
+    WEIGHTS_UNUSABLE = "weights_unusable"
     PARITY_FAILED = "parity_failed"
     CRASHED = "crashed"
 

@@ -24,6 +24,27 @@ SYNTHETIC_WARNING = (
 )
 
 
+class Calibration(BaseModel):
+    """How the graph turns one condition's score into logits of its severities; it is in the graph already."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    slope: float = Field(gt=0, description="Factor of the uncalibrated logits.")
+    shifts: tuple[float, ...] = Field(description="Added then, for severity at least 1, 2 and 3.")
+
+
+class BackboneUsed(BaseModel):
+    """The pretrained network that a model sees through. Its weights are part of the model."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    licence: str = Field(description="SPDX identifier of its weights' licence.")
+    source: str = Field(description="The package, its version, and the file in it.")
+    trained_on: str = Field(description="What it had learnt from before.")
+    sha256: str = Field(description="SHA-256 of the file with its weights, in hexadecimal.")
+
+
 class ModelMetadata(BaseModel):
     """JSON under METADATA_KEY in the ONNX file's metadata: all that is needed to serve it."""
 
@@ -35,6 +56,14 @@ class ModelMetadata(BaseModel):
     severities: tuple[str, ...] = Field(description="The four levels, absent first, in the order of its outputs.")
     thresholds: dict[Condition, float] = Field(
         description="A condition is present where 1 - P(absent), from 0 to 1, reaches its threshold."
+    )
+    calibration: dict[Condition, Calibration] = Field(
+        default={},
+        description="How its probabilities were calibrated on the validation fold, in which they are shares of "
+        "pictures; empty: they are not calibrated.",
+    )
+    backbone: BackboneUsed | None = Field(
+        default=None, description="The pretrained network that it sees through; null: fixed filters alone."
     )
     preprocessing: str = Field(description="How a picture becomes its input.")
     dataset_version: str = Field(description="What it was trained on.")

@@ -39,12 +39,12 @@ def starting_orders(counts: Mapping[Condition, int], seed: int) -> dict[str, Ord
             for _ in range(share):
                 path = f"{condition}/{severity.label}/{number:04d}.jpg"
                 image_id = uuid5(namespace, path)
-                found[path] = Order(image_id, condition, severity, _subject(number + 3 * offset))
+                found[path] = Order(image_id, condition, severity, subject_at(number + 3 * offset))
                 number += 1
     return found
 
 
-def _subject(step: int) -> Subject:
+def subject_at(step: int) -> Subject:
     """The subject at a step of the walk: each trait changes at its own pace, so that all combinations come."""
     return Subject(
         skin_tone=MONK_TONES[step % len(MONK_TONES)],

@@ -1,4 +1,4 @@
-"""Changes pictures at random without changing their labels. Works on filter answers, where it costs next to nothing.
+"""Changes pictures at random without changing their labels. Works on features, where it costs next to nothing.
 
 On logarithms of colours a brighter or warmer light is a sum, and a stronger contrast (gamma) a product. Flips
 are not made here: the dataset has them as variants. One generator, seeded per epoch, makes every random number, so
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from services.trainer.model import LOG_COLOURS
+from services.trainer.filters import LOG_COLOURS
 
 MAX_SHIFT = 1  # cells, either way, both axes
 MAX_LIGHT = 0.15  # of the logarithm: about 15% brighter or darker
@@ -20,15 +20,21 @@ MAX_GAMMA = 0.15
 HIDDEN_SIDE = 0.25  # side of the hidden square, as a share of the picture; half of the pictures have one
 
 
-def augment(answers: Tensor, generator: torch.Generator) -> Tensor:
-    """Return filter answers (N, C, h, w; the mean log colours first) as of the same faces in other light and frame."""
+def augment(answers: Tensor, generator: torch.Generator, filters: int) -> Tensor:
+    """Return features (N, C, h, w; the mean log colours first) as of the same faces in other light and frame.
+
+    `filters`: number of channels that are filter answers, which come first. What a backbone makes of
+    other light is not known without asking it: its maps are moved and hidden alone.
+    """
     count = answers.shape[0]
 
     def uniform(limit: float, *shape: int) -> Tensor:
         return (torch.rand((count, *shape), generator=generator) * 2 - 1) * limit
 
-    changed = answers * (1 + uniform(MAX_GAMMA, 1, 1, 1))
-    changed[:, :LOG_COLOURS] += uniform(MAX_LIGHT, 1, 1, 1) + uniform(MAX_TINT, LOG_COLOURS, 1, 1)
+    changed = answers.clone()
+    if filters:
+        changed[:, :filters] *= 1 + uniform(MAX_GAMMA, 1, 1, 1)
+        changed[:, :LOG_COLOURS] += uniform(MAX_LIGHT, 1, 1, 1) + uniform(MAX_TINT, LOG_COLOURS, 1, 1)
     return _shift_and_hide(changed, generator)
 
 

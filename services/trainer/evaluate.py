@@ -13,7 +13,7 @@ from services.trainer.scores import Probabilities, answers, fold_metrics
 from shared.errors import ModelInvalid
 from shared.model_card import INPUT_NAME, METADATA_KEY, OUTPUT_NAMES, ModelMetadata
 
-BATCH = 32  # pictures at a time: bounds memory
+BATCH = 8  # pictures at a time: bounds memory; the widest map of one takes 5 MB
 
 
 class ExportedModel:

@@ -6,29 +6,27 @@ what else it needs. Nothing is put in the store before `check_parity` has passed
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
+from services.trainer.backbone import NONE, TRAINED_ON
 from services.trainer.data import CONDITIONS, originals
 from services.trainer.evaluate import ExportedModel
-from services.trainer.model import ServedNet, SkinNet
+from services.trainer.graph import write_graph
+from services.trainer.model import ServedNet
 from services.trainer.pixel_cache import PREPROCESSING
 from shared.errors import ParityFailed
 from shared.imaging import model_input
+from shared.installed_models import model_entry
 from shared.manifest import ManifestImage
-from shared.model_card import INPUT_NAME, METADATA_KEY, OUTPUT_NAMES, SYNTHETIC_WARNING, ModelMetadata
-from shared.taxonomy import Fold, Severity
+from shared.model_card import METADATA_KEY, OUTPUT_NAMES, SYNTHETIC_WARNING, BackboneUsed, Calibration, ModelMetadata
+from shared.taxonomy import Condition, Fold, Severity
 
-OPSET = 18  # the first with every operator used here in its present form; ONNX Runtime has read it since 1.14
 TOLERANCE = 1e-4  # largest absolute difference of any output: float32 rounding stays below a tenth of it
 PROCEDURAL = "procedural"
 IMPORTED = "imported"
@@ -40,6 +38,8 @@ def metadata_of(
     images: Sequence[ManifestImage],
     thresholds: Sequence[float],
     input_size: int,
+    calibration: Mapping[Condition, Calibration] | None = None,
+    backbone: BackboneUsed | None = None,
 ) -> ModelMetadata:
     """The metadata of the ONNX file. It holds a warning where any training image was procedurally drawn."""
     providers = Counter(image.provider or IMPORTED for image in originals(images, Fold.TRAIN))
@@ -50,37 +50,37 @@ def metadata_of(
         severities=("absent", *(severity.label for severity in Severity)),
         thresholds=dict(zip(CONDITIONS, (round(value, 4) for value in thresholds), strict=True)),
         preprocessing=f"{PREPROCESSING}: upright sRGB, centre-cropped square, bicubic to {input_size} px, RGB uint8",
+        calibration=dict(calibration or {}),
+        backbone=backbone,
         dataset_version=dataset_version,
         providers=dict(sorted(providers.items())),
         warnings=(SYNTHETIC_WARNING,) if PROCEDURAL in providers else (),
     )
 
 
-def export(net: SkinNet, metadata: ModelMetadata, path: Path) -> None:
+def backbone_of(name: str) -> BackboneUsed | None:
+    """What a card says of the pretrained network of that name; None for none."""
+    if name == NONE:
+        return None
+    model = model_entry(name)
+    return BackboneUsed(
+        name=name,
+        licence=model["licence"],
+        source=f"{model['package']} {model['version']}, {model['path']}",
+        trained_on=TRAINED_ON,
+        sha256=model["sha256"],
+    )
+
+
+def export(served: ServedNet, metadata: ModelMetadata, path: Path) -> None:
     """Write the ONNX file, whole or not at all."""
-    size = metadata.input_size
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     partial = path.with_suffix(".partial")
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            ServedNet(net).eval(),
-            (example,),
-            input_names=[INPUT_NAME],
-            output_names=list(OUTPUT_NAMES),
-            opset_version=OPSET,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    graph = program.model_proto
-    onnx.helper.set_model_props(graph, {METADATA_KEY: metadata.model_dump_json()})
-    onnx.checker.check_model(graph, full_check=True)
-    onnx.save(graph, str(partial), format="protobuf")
+    properties = {METADATA_KEY: metadata.model_dump_json()}
+    write_graph(served, metadata.input_size, OUTPUT_NAMES, partial, properties)
     os.replace(partial, path)
 
 
-def check_parity(net: SkinNet, model: ExportedModel, files: Sequence[bytes]) -> dict[str, float]:
+def check_parity(served: ServedNet, model: ExportedModel, files: Sequence[bytes]) -> dict[str, float]:
     """Compare the answers of PyTorch and ONNX Runtime to encoded files, each decoded for itself, singly and as a batch.
 
     Returns `{"max_abs_difference", "tolerance", "images"}`. Raises ParityFailed past TOLERANCE, for any of
@@ -88,8 +88,8 @@ def check_parity(net: SkinNet, model: ExportedModel, files: Sequence[bytes]) -> 
     """
     if not files:
         raise ParityFailed("There is no image to compare PyTorch and ONNX Runtime on.")
-    served = ServedNet(net).eval()
-    size = net.config.input_size
+    served.eval()
+    size = served.net.config.input_size
     with torch.inference_mode():
         expected = [output.numpy() for output in served(torch.from_numpy(_decoded(files, size)))]
     batch = model.run(_decoded(files, model.metadata.input_size))
@@ -112,18 +112,3 @@ def check_parity(net: SkinNet, model: ExportedModel, files: Sequence[bytes]) -> 
 
 def _decoded(files: Sequence[bytes], size: int) -> np.typing.NDArray[np.uint8]:
     return np.stack([model_input(file, size) for file in files])
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's notes about itself out of the log; its errors are raised all the same."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)  # it tells of torchvision's operators, which are not used
-    try:
-        with warnings.catch_warnings():
-            # torch 2.13 calls its own deprecated tree functions while it exports.
-            warnings.filterwarnings("ignore", category=FutureWarning, message=r".*LeafSpec.*")
-            yield
-    finally:
-        exporter.setLevel(level)

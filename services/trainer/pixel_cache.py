@@ -46,6 +46,8 @@ class PixelCache:
     """
 
     def __init__(self, directory: Path, size: int) -> None:
+        self.directory = directory
+        """Where caches of all sizes lie."""
         self._size = size
         self._directory = directory / f"{hashlib.sha256(PREPROCESSING.encode()).hexdigest()[:8]}-{size}"
         self._pixels = self._directory / "pixels.u8"

@@ -105,8 +105,8 @@ class Run:
         """Fetch, train, prove, and store model and card: one try of the `max_tries` that may end without an epoch.
 
         Raises the errors of `TrainingFailure` where trying again is no use: DatasetTooSmall, DatasetUnreadable,
-        ImagesUnreadable, LossNotFinite, ParityFailed, TriesUsedUp. Raises StoreUnavailable, and whatever else ended
-        the try, where another one may succeed.
+        ImagesUnreadable, LossNotFinite, ParityFailed, TriesUsedUp, WeightsUnusable. Raises StoreUnavailable, and
+        whatever else ended the try, where another one may succeed.
         """
         most = self._settings.max_tries
         if await self._tries.begin() > most:
@@ -222,6 +222,7 @@ class Run:
             live=live_path,
             live_version=live.version if live else None,
             live_generation=live.generation if live else 0,
+            backbone=self._settings.backbone,
             config=config,
         )
 

@@ -29,7 +29,8 @@ Z = 1.959963984540054  # 97.5% quantile of the normal distribution: two-sided 95
 RESAMPLES = 1000  # of the bootstrap: the interval's ends are stable to about half a percentage point
 BOOTSTRAP_SEED = 20240607
 THRESHOLD_PRIOR = 15.0  # positives; with fewer real ones than that, 0.5 has the larger say
-_LOGIT_LIMIT = 3.0  # a threshold outside 0.05…0.95 would rest on one or two scores
+_LOGIT_LIMIT = 3.0  # a threshold outside 0.05…0.95, at even odds, would rest on one or two scores
+_MOVES = np.arange(-20, 31) / 10  # of all thresholds, on the logit scale; the nearest to none wins a tie
 MACRO_SCORES = ("accuracy", "balanced_accuracy", "recall", "precision", "f1")
 
 Probabilities = npt.NDArray[np.float32]
@@ -222,29 +223,70 @@ def _bootstrap(
     return intervals
 
 
-def choose_thresholds(severity: Severities, probabilities: Probabilities) -> list[float]:
+def choose_thresholds(
+    severity: Severities, probabilities: Probabilities, neutral: Sequence[float] | None = None
+) -> list[float]:
     """Choose for each condition the threshold with the best balanced accuracy on a (validation) fold.
 
-    Against the chance of small folds, the best cut is drawn towards 0.5 on the logit scale, as by THRESHOLD_PRIOR
-    further positives. Without a positive or without a negative the threshold is 0.5.
+    Then all are moved together, so that "nothing to see" is an answer as well: seven thresholds that each let a few
+    pictures through leave little clear skin. The mean balanced accuracy over the conditions, and that of "is there
+    anything at all", are to be best in sum.
+
+    Against the chance of small folds, the best cut is drawn towards `neutral` (probabilities that speak neither for nor
+    against each condition, None: 0.5) on the logit scale, as by THRESHOLD_PRIOR further positives; so is the common
+    move towards none. Without a positive or without a negative the threshold is neutral.
     """
     present, known = presence(severity)
     score = presence_scores(probabilities)
-    return [_threshold(present[known[:, c], c], score[known[:, c], c]) for c in range(len(CONDITIONS))]
+    even = [0.5] * len(CONDITIONS) if neutral is None else neutral
+    found = [_threshold(present[known[:, c], c], score[known[:, c], c], even[c]) for c in range(len(CONDITIONS))]
+    cuts = _logit(np.array(found))
+    move = _common_move(present, known, _logit(score) - cuts)
+    return [1 / (1 + math.exp(-cut - move)) for cut in cuts] if move else found
 
 
-def _threshold(present: npt.NDArray[np.bool_], score: Counts) -> float:
+def _threshold(present: npt.NDArray[np.bool_], score: Counts, neutral: float) -> float:
     positives, negatives = np.sort(score[present]), np.sort(score[~present])
     if not len(positives) or not len(negatives):
-        return 0.5
+        return neutral
     found = np.unique(score)
     cuts = (found[1:] + found[:-1]) / 2
     if not len(cuts):
-        return 0.5
+        return neutral
     recall = 1 - np.searchsorted(positives, cuts, "left") / len(positives)
     specificity = np.searchsorted(negatives, cuts, "left") / len(negatives)
     balanced = recall + specificity
-    best = cuts[balanced >= balanced.max() - 1e-12].clip(1e-6, 1 - 1e-6)
-    logit = float(np.clip(np.median(np.log(best / (1 - best))), -_LOGIT_LIMIT, _LOGIT_LIMIT))
-    weight = min(len(positives), len(negatives)) / (min(len(positives), len(negatives)) + THRESHOLD_PRIOR)
-    return 1 / (1 + math.exp(-logit * weight))
+    middle = float(_logit(np.array(neutral)))
+    best = _logit(cuts[balanced >= balanced.max() - 1e-12]) - middle
+    logit = float(np.clip(np.median(best), -_LOGIT_LIMIT, _LOGIT_LIMIT)) * _trust(len(positives), len(negatives))
+    return 1 / (1 + math.exp(-logit - middle))
+
+
+def _logit(probability: Counts) -> Counts:
+    clipped = probability.clip(1e-6, 1 - 1e-6)
+    return np.asarray(np.log(clipped / (1 - clipped)), np.float64)
+
+
+def _common_move(present: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_], margins: Counts) -> float:
+    """How far up all thresholds go, on the logit scale. `margins` (N, 7): of the scores above the thresholds."""
+    clear, shown = (known & ~present).all(1), (known & present).any(1)
+    if not clear.any() or not shown.any():
+        return 0.0
+    totals = [(known & group).sum(0) for group in (present, ~present)]
+    usable = (totals[0] > 0) & (totals[1] > 0)
+    worth = []
+    for move in _MOVES:
+        answered = margins >= move
+        right = (answered & present & known, ~answered & ~present & known)
+        each = [part.sum(0)[usable] / total[usable] for part, total in zip(right, totals, strict=True)]
+        anything = answered.any(1)
+        conditions = np.mean(each) if usable.any() else 0.0
+        worth.append(conditions + (anything[shown].mean() + 1 - anything[clear].mean()) / 2)
+    best = _MOVES[np.array(worth) >= max(worth) - 1e-12]
+    return float(best[np.abs(best).argmin()]) * _trust(int(clear.sum()), int(shown.sum()))
+
+
+def _trust(positives: int, negatives: int) -> float:
+    """How far so many images are believed, from 0 to 1."""
+    fewer = min(positives, negatives)
+    return fewer / (fewer + THRESHOLD_PRIOR)

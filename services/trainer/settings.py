@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from services.trainer.spec import TrainingConfig
+from services.trainer.spec import Backbone, TrainingConfig
+from shared.events import stated
 from shared.settings import Port, Settings
 
 
@@ -15,6 +17,11 @@ class TrainerSettings(Settings):
     """Port of health and metrics; 0 takes a free one."""
     training: TrainingConfig = TrainingConfig()
     """How networks are trained, as JSON: `{"seed": 7, "threads": 2, "images_seen": 22000, …}`."""
+    backbone: Annotated[Backbone, stated(bounds="efficientnet-lite0 or none")] = "efficientnet-lite0"
+    """Pretrained network that pictures are seen through; `none`: fixed filters alone, which see real skin less well.
+
+    Its weights are installed with evenskin and are Apache-2.0; see the model's card.
+    """
     trainer_work_dir: Path | None = None
     """Directory for decoded pictures and runs under way; absent: `work/trainer` under home. Losing it costs time."""
 

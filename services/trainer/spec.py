@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events import stated
+
+Backbone = Literal["efficientnet-lite0", "none"]
 
 
 class TrainingConfig(BaseModel):
@@ -17,7 +19,7 @@ class TrainingConfig(BaseModel):
 
     seed: Annotated[int, stated(bounds="any whole number")] = 7
     """Seed of everything random: the same run gives the same weights."""
-    input_size: Annotated[int, Field(ge=32, le=512), stated(unit="pixels")] = 256
+    input_size: Annotated[int, Field(ge=32, le=512), stated(unit="pixels")] = 224
     """Side of the square that pictures are scaled to."""
     batch_size: Annotated[int, Field(ge=2, le=1024), stated(unit="pictures")] = 32
     """Pictures of one step."""
@@ -57,7 +59,8 @@ class RunSpec(BaseModel):
 
     `encoded`: directory of the encoded pictures, each named by its SHA-256. It holds those of the parity check and
     all that are not in `cache` yet. `unreadable`: why, by SHA-256, of files that could not be fetched. `live`: ONNX
-    file of the live model.
+    file of the live model. `backbone`: the pretrained network whose features are used, by its name in
+    `shared/models.toml`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -73,6 +76,7 @@ class RunSpec(BaseModel):
     live: Path | None = None
     live_version: str | None = None
     live_generation: int = 0
+    backbone: Backbone = "none"
     config: TrainingConfig = TrainingConfig()
 
 

@@ -1,4 +1,4 @@
-"""The training loop: sample, augment, fit, validate, keep the best, checkpoint.
+"""The training loop: sample, augment, fit, validate, keep the best, checkpoint; at last, calibrate.
 
 Deterministic by seed: order, augmentation and dropout of an epoch follow from (seed, epoch) alone. So a run
 that is killed and resumed from its last checkpoint ends with the same weights as an undisturbed one.
@@ -11,7 +11,6 @@ import hashlib
 import math
 import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,19 +20,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from services.trainer.augment import augment
-from services.trainer.data import UNGRADED, UNKNOWN, FoldData
-from services.trainer.model import LEVELS, ModelConfig, SkinNet, severity_probabilities
+from services.trainer.calibration import calibrate
+from services.trainer.data import FoldData
+from services.trainer.features import Answers, FeatureReader, Features
+from services.trainer.linear import fit as fit_linear
+from services.trainer.losses import ordinal_loss, ordinal_targets, positive_weights
+from services.trainer.model import ModelConfig, SkinNet, severity_probabilities
 from services.trainer.spec import TrainingConfig
 from shared.cores import usable_cores
 from shared.errors import LossNotFinite
 
-MAX_POSITIVE_WEIGHT = 20.0  # a condition with three positives must not drown all others
 EVALUATION_BATCH = 32  # pictures; bounds memory, has no influence on results
-
-Answers = npt.NDArray[np.float16]  # (N, h, w, C): what the network's fixed filters see
 
 
 @dataclass
@@ -47,13 +46,25 @@ class Epoch:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A fold, and the features of its pictures."""
+
+    data: FoldData
+    answers: Answers
+
+
 @dataclass
 class Trained:
-    """The best network by validation loss, in evaluation mode, and how training went."""
+    """The best network by validation loss, calibrated, in evaluation mode, and how training went.
+
+    `validation`: severity probabilities (N, C, 4) of the validation fold.
+    """
 
     net: SkinNet
     history: list[Epoch]
     best_epoch: int
+    validation: npt.NDArray[np.float32]
 
 
 def use_threads(threads: int) -> int:
@@ -64,84 +75,74 @@ def use_threads(threads: int) -> int:
     return chosen
 
 
-def ordinal_targets(severity: Tensor) -> tuple[Tensor, Tensor]:
-    """Labels (N, C) → targets and mask (N, C, 3) of severity >= 1, 2, 3.
-
-    Ungraded: only the first threshold is known, and true. Unknown: none is.
-    """
-    levels = torch.arange(1, LEVELS + 1)
-    graded = severity[..., None]
-    targets = torch.where(graded == UNGRADED, levels == 1, graded >= levels).float()
-    mask = ((graded >= 0) | ((graded == UNGRADED) & (levels == 1))) & (graded != UNKNOWN)
-    return targets, mask.float()
-
-
-def positive_weights(severity: npt.NDArray[np.int8]) -> Tensor:
-    """Weight of a positive answer per condition and threshold (C, 3): negatives over positives, so that both count."""
-    targets, mask = ordinal_targets(torch.from_numpy(severity))
-    positives = (targets * mask).sum(0)
-    negatives = mask.sum(0) - positives
-    return (negatives / positives.clamp_min(1)).clamp(1 / MAX_POSITIVE_WEIGHT, MAX_POSITIVE_WEIGHT)
-
-
-def ordinal_loss(logits: Tensor, severity: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Balanced binary cross-entropy over the known thresholds; each condition and threshold counts the same.
-
-    A positive weighs w times a negative. The scale keeps the mean weight at 1 over the training distribution.
-    """
-    targets, mask = ordinal_targets(severity)
-    smooth = targets * (1 - 2 * smoothing) + smoothing
-    share = 1 / (1 + weights)  # of positives in training, per condition and threshold
-    scale = torch.where(targets > 0.5, 0.5 / share, 0.5 / (1 - share))
-    losses = F.binary_cross_entropy_with_logits(logits, smooth, reduction="none") * scale * mask
-    return losses.sum() / mask.sum().clamp_min(1)
-
-
 def train(
     training: FoldData,
     validation: FoldData,
     config: TrainingConfig,
+    features: Features,
     checkpoint: Path,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
-    """Train to the end, from `checkpoint` on if it is of this run.
+    """Compute the features of both folds, and `learn` from them. Raises LossNotFinite."""
+    reader = FeatureReader(features, config.input_size, training.cache.directory, use_threads(config.threads))
+    seen, kept = (Sample(fold, reader.read(fold, checkpoint.parent)) for fold in (training, validation))
+    run = fingerprint(training, validation, config, features)
+    return learn(seen, kept, config, features.filter_channels, run, checkpoint, on_epoch)
 
-    Calls `on_epoch` once an epoch's checkpoint is on disk. Raises LossNotFinite.
+
+def learn(
+    training: Sample,
+    validation: Sample,
+    config: TrainingConfig,
+    filters: int,
+    run: str,
+    checkpoint: Path,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Trained:
+    """Train to the end, from `checkpoint` on if it is of this `run`.
+
+    The linear judge is fitted at once, the convolutional one learns by epochs, each from the labels alone; then both
+    are weighted and calibrated on the validation fold. `filters`: number of channels that are filter answers, which
+    come first. Calls `on_epoch` once an epoch's checkpoint is on disk. Raises LossNotFinite.
     """
     use_threads(config.threads)
     torch.manual_seed(config.seed)
-    net = SkinNet(ModelConfig(input_size=config.input_size, **config.model))
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # pixels are NHWC; a third quicker
+    labels, answers = training.data.severity, training.answers
+    net = SkinNet(model_config(config), *answers.widths)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the grid is stored; a third quicker
+    learner = net.convolutional
     average = copy.deepcopy(net)
-    epochs = config.epochs(len(training))
-    batches = max(1, math.ceil(len(training) / config.batch_size))
-    optimiser = torch.optim.AdamW(_weight_decay_groups(net, config.weight_decay), lr=config.learning_rate, foreach=True)
+    epochs = config.epochs(len(labels))
+    batches = max(1, math.ceil(len(labels) / config.batch_size))
+    decayed = _weight_decay_groups(learner, config.weight_decay)
+    optimiser = torch.optim.AdamW(decayed, lr=config.learning_rate, foreach=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warmup_cosine(epochs * batches, config.warmup))
-    weights = positive_weights(training.severity)
-    state = _TrainingState(net, average, optimiser, schedule, fingerprint(training, validation, config))
-    state.restore(checkpoint)
-    answers = filter_answers(net, training, checkpoint.parent)
-    validation_answers = filter_answers(net, validation, checkpoint.parent)
+    weights = positive_weights(labels)
+    state = _TrainingState(net, average, optimiser, schedule, run)
+    if not state.restore(checkpoint):
+        fit_linear(net.linear, answers, training.data, weights)
+        average.linear.load_state_dict(net.linear.state_dict())
 
     while state.epoch < epochs and state.epoch - state.best_epoch < config.patience:
         generator = torch.Generator().manual_seed(config.seed * 100_003 + state.epoch)
         torch.manual_seed(config.seed * 100_003 + state.epoch)  # dropout
-        order = _sample_order(len(training), batches * config.batch_size, generator)
+        order = _sample_order(len(labels), batches * config.batch_size, generator)
         total = 0.0
         net.train()
         for indices in order.reshape(batches, -1).numpy():
-            severity = torch.from_numpy(training.severity[indices])
-            logits, _ = net.judge(augment(_tensor(answers[indices]), generator))
+            severity = torch.from_numpy(labels[indices])
+            grid, _ = answers.tensors(indices)
+            logits, _ = learner(augment(grid, generator, filters))
             loss = ordinal_loss(logits, severity, weights, config.label_smoothing)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
             optimiser.step()
             schedule.step()
             state.step += 1
-            _update_average(average, net, min(config.ema_decay, state.step / (state.step + 10)))
+            _update_average(average.convolutional, learner, min(config.ema_decay, state.step / (state.step + 10)))
             total += loss.item()
-        validation_loss, scores = _validate(average, validation_answers, validation, weights)
+        validation_loss, scores = _validate(average, validation, weights)
         if not math.isfinite(total + validation_loss):
             raise LossNotFinite(
                 f"The loss of epoch {state.epoch + 1} is not a number.", advice="Lower the learning rate."
@@ -149,57 +150,52 @@ def train(
         state.finish(Epoch(state.epoch + 1, epochs, total / batches, validation_loss, scores))
         state.save(checkpoint)
         on_epoch(state.history[-1])
-    return state.result()
+    best = state.best_net()
+    calibrate(best, *logits_of(best, validation.answers), validation.data.severity, weights)
+    return Trained(best, state.history, state.best_epoch, probabilities_of(best, validation.answers))
 
 
-def filter_answers(net: SkinNet, data: FoldData, directory: Path) -> Answers:
-    """Compute the fixed filters' answers to every picture of a fold, into an unnamed file that is mapped into memory.
+def model_config(config: TrainingConfig) -> ModelConfig:
+    """The sizes of the network that some settings ask for."""
+    return ModelConfig(input_size=config.input_size, **config.model)
 
-    Half precision: twice the pictures fit, and its rounding is far below the noise of a camera.
-    """
+
+def logits_of(net: SkinNet, answers: Answers) -> tuple[Tensor, Tensor]:
+    """The linear and the convolutional judge's logits (N, C, 3) of a whole fold, in evaluation mode."""
     net.eval()
-    answers: Answers | None = None
-    with torch.inference_mode(), tempfile.TemporaryFile(dir=directory) as file:
-        for indices in _batches(len(data)):
-            found = net.filters(torch.from_numpy(data.batch(indices))).permute(0, 2, 3, 1)
-            if answers is None:
-                answers = np.memmap(file, np.float16, "w+", shape=(len(data), *found.shape[1:]))
-            answers[indices] = found.numpy()
-    assert answers is not None  # no fold is empty: `check_folds`
-    return answers
-
-
-def predict(net: SkinNet, data: FoldData) -> npt.NDArray[np.float32]:
-    """Severity probabilities (N, C, 4) of a fold, computed from its pixels in evaluation mode."""
-    net.eval()
+    found = []
     with torch.inference_mode():
-        logits = torch.cat([net(torch.from_numpy(data.batch(indices)))[0] for indices in _batches(len(data))])
-        return severity_probabilities(logits).numpy()
+        for indices in _batches(len(answers)):
+            grid, statistics = answers.tensors(indices)
+            found.append((net.linear(statistics), net.convolutional(grid)[0]))
+    linear, convolutional = zip(*found, strict=True)
+    return torch.cat(linear), torch.cat(convolutional)
+
+
+def probabilities_of(net: SkinNet, answers: Answers) -> npt.NDArray[np.float32]:
+    """Severity probabilities (N, C, 4) of a whole fold."""
+    with torch.inference_mode():
+        return severity_probabilities(net.mixed(*logits_of(net, answers))).numpy()
 
 
 def _batches(count: int) -> list[npt.NDArray[np.int64]]:
     return np.split(np.arange(count), range(EVALUATION_BATCH, count, EVALUATION_BATCH))
 
 
-def _tensor(answers: npt.NDArray[np.float16]) -> Tensor:
-    """Stored answers (n, h, w, C) → float32 (n, C, h, w), channels last in memory."""
-    return torch.from_numpy(answers.astype(np.float32)).permute(0, 3, 1, 2)
-
-
-def fingerprint(training: FoldData, validation: FoldData, config: TrainingConfig) -> str:
+def fingerprint(training: FoldData, validation: FoldData, config: TrainingConfig, features: Features) -> str:
     """Digest of all that a run's weights follow from. A checkpoint is resumed only where dataset and settings match."""
-    digest = hashlib.sha256(config.model_dump_json(exclude={"threads"}).encode())
+    digest = hashlib.sha256(config.model_dump_json(exclude={"threads"}).encode() + features.digest().encode())
     for fold in (training, validation):
         digest.update("".join(fold.image_ids).encode() + fold.severity.tobytes())
     return digest.hexdigest()
 
 
-def _validate(net: SkinNet, answers: Answers, data: FoldData, weights: Tensor) -> tuple[float, dict[str, float]]:
-    net.eval()
-    with torch.inference_mode():
-        logits = torch.cat([net.judge(_tensor(answers[indices]))[0] for indices in _batches(len(data))])
-    severity = torch.from_numpy(data.severity)
-    loss = ordinal_loss(logits, severity, weights).item()
+def _validate(net: SkinNet, validation: Sample, weights: Tensor) -> tuple[float, dict[str, float]]:
+    """The convolutional judge's loss, which tells when it has learnt enough, and the scores of both judges together."""
+    linear, convolutional = logits_of(net, validation.answers)
+    logits = net.mixed(linear, convolutional)
+    severity = torch.from_numpy(validation.data.severity)
+    loss = ordinal_loss(convolutional, severity, weights).item()
     targets, mask = ordinal_targets(severity)
     right = (logits[..., 0] > 0) == (targets[..., 0] > 0.5)
     known = mask[..., 0].sum().clamp_min(1)
@@ -247,6 +243,9 @@ def _update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(targets, sources, 1 - decay)
 
 
+_NUMBERS = ("epoch", "step", "best_epoch", "best_loss")  # of a training's state
+
+
 class _TrainingState:
     """The state that a resumed run needs, saved to and restored from a checkpoint file."""
 
@@ -281,7 +280,7 @@ class _TrainingState:
             torch.save(
                 {name: part.state_dict() for name, part in self._parts.items()}
                 | {"best": self.best, "history": [asdict(epoch) for epoch in self.history]}
-                | {name: getattr(self, name) for name in ("epoch", "step", "best_epoch", "best_loss")}
+                | {name: getattr(self, name) for name in _NUMBERS}
                 | {"run": self._run, "random": torch.get_rng_state(), "config": asdict(self._average.config)},
                 file,
             )
@@ -289,22 +288,23 @@ class _TrainingState:
             os.fsync(file.fileno())
         os.replace(partial, path)
 
-    def restore(self, path: Path) -> None:
-        """Load a checkpoint. One that is damaged or of another run is ignored."""
+    def restore(self, path: Path) -> bool:
+        """Load a checkpoint. One that is damaged or of another run is ignored. Returns whether one was loaded."""
         try:
             stored = torch.load(path, weights_only=True)
             if stored["run"] != self._run:
-                return
+                return False
         except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
-            return
+            return False
         for name, part in self._parts.items():
             part.load_state_dict(stored[name])
         self.best, self.history = stored["best"], [Epoch(**epoch) for epoch in stored["history"]]
-        for name in ("epoch", "step", "best_epoch", "best_loss"):
+        for name in _NUMBERS:
             setattr(self, name, stored[name])
+        return True
 
-    def result(self) -> Trained:
+    def best_net(self) -> SkinNet:
         """The best weights, in a network of their own."""
-        net = SkinNet(self._average.config)
+        net = copy.deepcopy(self._average)
         net.load_state_dict(self.best)
-        return Trained(net.eval(), self.history, self.best_epoch)
+        return net.eval()

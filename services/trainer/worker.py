@@ -23,15 +23,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from services.trainer.backbone import load_backbone
 from services.trainer.baseline import measure_baseline
+from services.trainer.calibration import calibration_of, neutral_probabilities
 from services.trainer.comparison import compare
 from services.trainer.data import check_folds, decode, left_out, load_folds, parity_files, readable_images
 from services.trainer.evaluate import ExportedModel
-from services.trainer.export import check_parity, export, metadata_of
+from services.trainer.export import backbone_of, check_parity, export, metadata_of
+from services.trainer.features import Features
 from services.trainer.gate import GATE_FOLD, decide
+from services.trainer.model import ServedNet
 from services.trainer.scores import choose_thresholds
 from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model_path, result_path
-from services.trainer.train import Epoch, predict, train, use_threads
+from services.trainer.train import Epoch, model_config, train, use_threads
 from shared.errors import EvenskinError, ModelInvalid, TrainingFailed
 from shared.manifest import ManifestImage, parse_manifest
 from shared.taxonomy import Fold
@@ -42,7 +46,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def run(spec: RunSpec) -> dict[str, Any]:
     """Train, export, check parity and measure. Returns the content of `result.json`.
 
-    Raises DatasetTooSmall, ImagesUnreadable, LossNotFinite, TrainingFailed, ParityFailed.
+    Raises DatasetTooSmall, ImagesUnreadable, LossNotFinite, TrainingFailed, ParityFailed, WeightsUnusable.
     """
     stopwatch = _Stopwatch()
     threads = use_threads(spec.config.threads)
@@ -50,6 +54,8 @@ def run(spec: RunSpec) -> dict[str, Any]:
     size = spec.config.input_size
     fetched = readable_images(manifest, spec.unreadable)
     check_folds(fetched)  # before anything is decoded
+    network = model_config(spec.config)
+    features = Features(network.scales, network.cell, load_backbone(spec.backbone))
     unreadable = spec.unreadable | decode(fetched, spec.encoded, spec.cache, size, threads)
     images = readable_images(manifest, unreadable)
     check_folds(images)
@@ -57,15 +63,20 @@ def run(spec: RunSpec) -> dict[str, Any]:
     validation, testing = folds[Fold.VALIDATION], folds[Fold.TEST]
     stopwatch.lap("decode")
 
-    trained = train(folds[Fold.TRAIN], validation, spec.config, checkpoint_path(spec.run_dir), _report_epoch)
+    checkpoint = checkpoint_path(spec.run_dir)
+    trained = train(folds[Fold.TRAIN], validation, spec.config, features, checkpoint, _report_epoch)
     stopwatch.lap("train")
 
-    thresholds = choose_thresholds(validation.severity, predict(trained.net, validation))
-    metadata = metadata_of(spec.version, spec.dataset_version, images, thresholds, size)
+    net = trained.net
+    thresholds = choose_thresholds(validation.severity, trained.validation, neutral_probabilities(net))
+    metadata = metadata_of(
+        spec.version, spec.dataset_version, images, thresholds, size, calibration_of(net), backbone_of(spec.backbone)
+    )
     path = model_path(spec.run_dir)
-    export(trained.net, metadata, path)
+    served = ServedNet(features, net)
+    export(served, metadata, path)
     candidate = ExportedModel.load(path, threads)
-    parity = check_parity(trained.net, candidate, parity_files(images, spec.encoded))
+    parity = check_parity(served, candidate, parity_files(images, spec.encoded))
     stopwatch.lap("export")
 
     measured, answers = candidate.judge(testing)
@@ -99,7 +110,13 @@ def run(spec: RunSpec) -> dict[str, Any]:
         "promoted": decision.promoted,
         "verdict": decision.verdict,
         "reason": decision.reason,
-        "config": {**spec.config.model_dump(mode="json"), "model": asdict(trained.net.config), "threads": threads},
+        "config": {
+            **spec.config.model_dump(mode="json"),
+            "model": asdict(net.config),
+            "threads": threads,
+            "backbone": spec.backbone,
+            "linear_share": net.share.item(),
+        },
         "seconds": stopwatch.laps,
     }
 

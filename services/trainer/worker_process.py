@@ -14,14 +14,22 @@ from typing import Any
 import structlog
 
 from services.trainer.spec import FAILED_STATUS, RunSpec, result_path
-from shared.errors import DatasetTooSmall, ImagesUnreadable, LossNotFinite, ParityFailed, TrainingFailed
+from shared.errors import (
+    DatasetTooSmall,
+    ImagesUnreadable,
+    LossNotFinite,
+    ParityFailed,
+    TrainingFailed,
+    WeightsUnusable,
+)
 
 log = structlog.get_logger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]  # where `services` and `shared` lie, installed or not
 KEPT_LINES = 20  # of standard error that are logged; the last one goes into the error
 _ERRORS = {
-    error.code: error for error in (DatasetTooSmall, ImagesUnreadable, LossNotFinite, ParityFailed, TrainingFailed)
+    error.code: error
+    for error in (DatasetTooSmall, ImagesUnreadable, LossNotFinite, ParityFailed, TrainingFailed, WeightsUnusable)
 }
 
 
@@ -35,7 +43,7 @@ async def run_worker(spec: RunSpec, on_epoch: Callable[[dict[str, Any]], Awaitab
     """Run one spec in a process of its own and return its result. Cancelling this call kills the process.
 
     Raises the error that the worker reported (DatasetTooSmall, ImagesUnreadable, LossNotFinite, ParityFailed,
-    TrainingFailed), or WorkerCrashed with the last line of its standard error.
+    TrainingFailed, WeightsUnusable), or WorkerCrashed with the last line of its standard error.
     """
     path = spec.run_dir / "spec.json"
     await asyncio.to_thread(path.write_text, spec.model_dump_json(indent=1))

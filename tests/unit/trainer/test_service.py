@@ -94,7 +94,9 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    settings = TrainerSettings(home=tmp_path / "home", port=0, training=TINY, retry_delay_s=0.05, max_tries=2)
+    settings = TrainerSettings(
+        home=tmp_path / "home", port=0, training=TINY, backbone="none", retry_delay_s=0.05, max_tries=2
+    )
     world = World(InProcessBus(), DirectoryBlobs(tmp_path / "store"), settings)
 
     async def hear(message: Message) -> None:

@@ -13,9 +13,12 @@ import torch
 from services.trainer import train as training_module
 from services.trainer.augment import MAX_GAMMA, augment
 from services.trainer.data import UNGRADED, UNKNOWN, FoldData, decode, load_folds
-from services.trainer.model import LOG_COLOURS, NOISE, ModelConfig, SkinNet, severity_probabilities
+from services.trainer.features import FeatureReader, Features
+from services.trainer.filters import LOG_COLOURS, NOISE, FilterAnswers
+from services.trainer.losses import ordinal_loss, ordinal_targets, positive_weights
+from services.trainer.model import ModelConfig, ServedNet, SkinNet
 from services.trainer.spec import TrainingConfig
-from services.trainer.train import Epoch, Trained, ordinal_loss, ordinal_targets, positive_weights, predict, train
+from services.trainer.train import Epoch, Trained, train
 from shared.errors import LossNotFinite
 from shared.taxonomy import Fold
 from tests.unit.trainer.squares import TINY, Dataset, dataset_of
@@ -31,7 +34,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> dict[Fold, FoldData]:
 
 
 def fit(folds: dict[Fold, FoldData], checkpoint: Path, config: TrainingConfig = TINY, **options: Any) -> Trained:
-    return train(folds[Fold.TRAIN], folds[Fold.VALIDATION], config, checkpoint, **options)
+    return train(folds[Fold.TRAIN], folds[Fold.VALIDATION], config, Features(2, 8), checkpoint, **options)
 
 
 def weights_of(trained: Trained) -> list[np.ndarray[Any, Any]]:
@@ -71,15 +74,19 @@ def test_rare_and_common_answers_weigh_alike() -> None:
 
 def test_severities_never_contradict_each_other() -> None:
     torch.manual_seed(0)
-    net = SkinNet(ModelConfig(input_size=32, scales=2, cell=8, width=8, depth=1)).eval()
+    features = Features(2, 8)
+    net = SkinNet(
+        ModelConfig(input_size=32, scales=2, cell=8, width=8, depth=1), features.channels, features.statistics
+    ).eval()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.normal_()
-        logits, evidence = net(torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8))
-    probabilities = severity_probabilities(logits)
+        pixels = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8)
+        logits, _ = net(*features(pixels))
+        probabilities, evidence = ServedNet(features, net)(pixels)
     assert probabilities.shape == (5, 7, 4)
     assert evidence.shape[:2] == (5, 7)
-    assert (logits.diff(dim=-1) < 0).all()
+    assert (logits.diff(dim=-1) <= 0).all()
     assert (probabilities >= 0).all()
     assert torch.allclose(probabilities.sum(-1), torch.ones(5, 7), atol=1e-6)
 
@@ -103,12 +110,12 @@ def test_a_run_killed_in_mid_epoch_ends_as_an_undisturbed_one(
     undisturbed = fit(folds, tmp_path / "undisturbed.pt")
     calls = 0
 
-    def dying(answers: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def dying(answers: torch.Tensor, generator: torch.Generator, filters: int) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 15:  # the second epoch has begun and is not through
             raise KeyboardInterrupt
-        return augment(answers, generator)
+        return augment(answers, generator, filters)
 
     monkeypatch.setattr(training_module, "augment", dying)
     with pytest.raises(KeyboardInterrupt):
@@ -147,10 +154,14 @@ def test_it_stops_early_and_keeps_the_best(folds: dict[Fold, FoldData], tmp_path
     losses = [epoch.validation_loss for epoch in trained.history]
     assert len(trained.history) < trained.history[0].epochs
     assert trained.best_epoch == losses.index(min(losses)) + 1
-    probabilities = predict(trained.net, folds[Fold.VALIDATION])
-    right = (probabilities[..., 0] < 0.5) == (folds[Fold.VALIDATION].severity >= 1)
-    best = trained.history[trained.best_epoch - 1]
-    assert right.mean() == pytest.approx(best.metrics["validation_accuracy"], abs=0.01)
+    validation = folds[Fold.VALIDATION]
+    answers = FeatureReader(Features(2, 8), 32, tmp_path, 1).read(validation, tmp_path)
+    grid, _ = answers.tensors(np.arange(len(validation)))
+    with torch.inference_mode():
+        logits, _ = trained.net.convolutional(grid)
+    weights = positive_weights(folds[Fold.TRAIN].severity)
+    loss = ordinal_loss(logits, torch.from_numpy(validation.severity), weights).item()
+    assert loss == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run(folds: dict[Fold, FoldData], tmp_path: Path) -> None:
@@ -174,23 +185,23 @@ def test_epochs_follow_from_the_budget() -> None:
 
 def test_augmentation_is_by_its_generator_alone() -> None:
     answers = torch.rand(4, 9, 8, 8)
-    one, two = (augment(answers, torch.Generator().manual_seed(5)) for _ in range(2))
+    one, two = (augment(answers, torch.Generator().manual_seed(5), 9) for _ in range(2))
     assert torch.equal(one, two)
     assert one.shape == answers.shape
-    assert not torch.equal(one, augment(answers, torch.Generator().manual_seed(6)))
+    assert not torch.equal(one, augment(answers, torch.Generator().manual_seed(6), 9))
 
 
 def test_augmentation_changes_no_label_by_much() -> None:
     answers = torch.ones(200, 9, 8, 8)
-    changed = augment(answers, torch.Generator().manual_seed(5)) - answers
+    changed = augment(answers, torch.Generator().manual_seed(5), 9) - answers
     assert changed[:, 3:].abs().max() <= MAX_GAMMA + 1e-6
     assert changed.mean().abs() < 0.02
 
 
 def test_the_filters_do_not_see_the_strength_or_colour_of_the_light() -> None:
-    net = SkinNet(ModelConfig(input_size=64))
+    filters = FilterAnswers(3, 16)
     pixels = torch.randint(60, 120, (2, 64, 64, 3)).float()
     light = torch.tensor([2.0, 1.5, 1.0])
-    plain, lit = (net.filters(picture - NOISE) for picture in (pixels, pixels * light))
+    plain, lit = (filters(picture - NOISE) for picture in (pixels, pixels * light))
     assert torch.allclose(plain[:, LOG_COLOURS:], lit[:, LOG_COLOURS:], atol=1e-3)
     assert torch.allclose((lit - plain)[:, :LOG_COLOURS], light.log()[:, None, None].expand(2, 3, 4, 4), atol=1e-3)

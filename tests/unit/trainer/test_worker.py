@@ -20,7 +20,8 @@ from services.trainer import worker
 from services.trainer.data import parity_pictures
 from services.trainer.evaluate import ExportedModel
 from services.trainer.export import check_parity, export, metadata_of
-from services.trainer.model import ModelConfig, SkinNet
+from services.trainer.features import Features
+from services.trainer.model import ModelConfig, ServedNet, SkinNet
 from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model_path, result_path
 from shared.errors import DatasetTooSmall, ModelInvalid, ParityFailed
 from shared.imaging import model_input
@@ -30,13 +31,15 @@ from tests.unit.trainer.squares import TINY, Dataset, dataset_of
 
 
 @pytest.fixture(scope="module")
-def net() -> SkinNet:
+def net() -> ServedNet:
     torch.manual_seed(1)
-    return SkinNet(ModelConfig(input_size=32, scales=2, cell=8, width=8, depth=1)).eval()
+    features = Features(2, 8)
+    config = ModelConfig(input_size=32, scales=2, cell=8, width=8, depth=1)
+    return ServedNet(features, SkinNet(config, features.channels, features.statistics)).eval()
 
 
 @pytest.fixture(scope="module")
-def exported(net: SkinNet, small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(net: ServedNet, small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "model.onnx"
     export(net, metadata_of("v1", "d1", small.images, [0.4] * 7, 32), path)
     return path
@@ -82,13 +85,13 @@ def test_drawn_training_images_bring_their_warning() -> None:
     assert (drawn.providers, drawn.warnings) == ({"imported": 1, "procedural": 1}, (SYNTHETIC_WARNING,))
 
 
-def test_parity_holds_from_encoded_files_on(net: SkinNet, exported: Path, files: list[bytes]) -> None:
+def test_parity_holds_from_encoded_files_on(net: ServedNet, exported: Path, files: list[bytes]) -> None:
     parity = check_parity(net, ExportedModel.load(exported, 1), files)
     assert parity["max_abs_difference"] < 1e-5
     assert parity["images"] == len(files) > 0
 
 
-def test_parity_catches_changed_weights(net: SkinNet, exported: Path, files: list[bytes], tmp_path: Path) -> None:
+def test_parity_catches_changed_weights(net: ServedNet, exported: Path, files: list[bytes], tmp_path: Path) -> None:
     graph = onnx.load(exported)
     weights = max(graph.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     changed = onnx.numpy_helper.to_array(weights) * 1.01
@@ -99,7 +102,7 @@ def test_parity_catches_changed_weights(net: SkinNet, exported: Path, files: lis
 
 
 def test_parity_catches_another_preprocessing(
-    net: SkinNet, exported: Path, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+    net: ServedNet, exported: Path, files: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = ExportedModel.load(exported, 1)
     run = model.run
@@ -108,7 +111,7 @@ def test_parity_catches_another_preprocessing(
         check_parity(net, model, files)
 
 
-def test_parity_needs_files(net: SkinNet, exported: Path) -> None:
+def test_parity_needs_files(net: ServedNet, exported: Path) -> None:
     with pytest.raises(ParityFailed, match="no image"):
         check_parity(net, ExportedModel.load(exported, 1), [])
 
@@ -237,7 +240,7 @@ def test_the_worker_says_what_went_wrong(tmp_path: Path) -> None:
     assert "fold" in message["message"]
 
 
-def test_the_served_pixels_are_the_trained_ones(exported: Path, net: SkinNet, files: list[bytes]) -> None:
+def test_the_served_pixels_are_the_trained_ones(exported: Path, net: ServedNet, files: list[bytes]) -> None:
     pixels = np.stack([model_input(file, 32) for file in files])
     answers, _ = ExportedModel.load(exported, 1).run(pixels)
     assert answers.shape == (len(files), 7, 4)
