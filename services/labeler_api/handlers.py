@@ -25,6 +25,7 @@ from services.labeler_api.ledger.tables import campaign_table, epoch_table, mode
 from services.labeler_api.ledger.transaction import Prefetch, Row, Transaction
 from services.labeler_api.pictures import gate, images
 from services.labeler_api.pictures.images import NewImage, Status
+from services.labeler_api.pictures.lineage import lineage_of
 from services.labeler_api.pictures.perceptual_hash import NEAR_DUPLICATE_BITS, look_ups
 from services.labeler_api.settings import LabelerSettings
 from shared.bus import RetryLater, Undeliverable
@@ -126,11 +127,15 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
             reasons.append(wrong_tone)
         if report.look is not None:
             twins = await images.twins_of(transaction, report.look, of_other_than=event.image_id)
-            twin = next((twin for twin in twins if twin.stands), None)
-            if twin is not None:
-                reasons.append(f"near_duplicate: looks the same as {twin.id}")
-                # In its twin's fold, even where a person accepts it all the same.
-                seen = replace(image, root_id=twin.root_id, fold=twin.fold, near_duplicate_of=twin.id)
+            lineage = lineage_of(event.image_id, None, twins)
+            # In its twin's fold, even where a person accepts it all the same, or accepts a twin that was rejected.
+            seen = replace(
+                image, root_id=lineage.root_id, fold=lineage.fold, near_duplicate_of=lineage.near_duplicate_of
+            )
+            if any(twin.stands for twin in twins):
+                reasons.append(f"near_duplicate: looks the same as {lineage.near_duplicate_of}")
+            if lineage.conflict is not None:
+                reasons.append(lineage.conflict)
         answers = slot.is_open_for(event.attempt)
         if not answers:
             given_up = slot.state is SlotState.FAILED

@@ -303,3 +303,27 @@ async def test_a_generated_mirror_image_is_rejected_in_its_twins_fold(both: Labe
     assert rejected["reason"] == f"near_duplicate: looks the same as {first['id']}"
     assert (rejected["root_id"], rejected["fold"]) == (first["id"], first["fold"])
     assert rejected["near_duplicate_of"] == first["id"]
+
+
+async def test_a_generated_twin_of_a_rejected_image_is_in_its_fold(both: Labeler) -> None:
+    first = (await both.upload(file_in(noise(5), Fold.TEST), **MILD)).json
+    assert (await both.review(first["id"], "rejected")).status == 201
+    both.generator.answer = lambda request: png(5)
+    await both.reaches(await both.rebalance(targets={"redness": 1}), "met")
+    (twin,) = await both.images(status="accepted")
+    assert (twin["root_id"], twin["fold"], twin["near_duplicate_of"]) == (first["id"], "test", first["id"])
+    assert (await both.review(first["id"], "accepted")).json["fold"] == twin["fold"]  # all the same
+    await both.settled()
+    await assert_counters(both)
+
+
+async def test_a_generated_image_that_belongs_to_two_folds_is_in_neither(both: Labeler) -> None:
+    picture = noise(0)
+    for data in (file_in(cut(picture, 0.0), Fold.VALIDATION), file_in(cut(picture, 0.016), Fold.TEST)):
+        assert (await both.upload(data, **MILD)).status == 201
+    both.generator.answer = lambda request: encoded(cut(picture, 0.008)) if request.attempt == 1 else png(6)
+    await both.reaches(await both.rebalance(targets={"redness": 1}), "met")
+    (rejected,) = await both.images(status="rejected")
+    assert (rejected["root_id"], rejected["fold"]) == (rejected["id"], "train")
+    assert "; near_duplicate: looks the same as " in rejected["reason"]
+    assert "; two_folds: it belongs to " in rejected["reason"]
