@@ -81,13 +81,15 @@ async def picture_for(
     provider: Provider,
     tab: Tab,
     *,
+    price_usd: float,
     pause: Callable[[float], Awaitable[None]],
     generate: Callable[[Order], Awaitable[Picture]],
     patience_s: float = PATIENCE_S,
 ) -> Made:
     """Ask for a picture until it is there. `pause` waits so many seconds, then for a request's turn.
 
-    `generate` is the provider's, observed. Raises ProviderFailed, and what `pause` and the tab raise.
+    `price_usd`: what a request whose outcome is unknown is booked at, in US dollars. `generate` is the provider's,
+    observed. Raises ProviderFailed, and what `pause` and the tab raise.
     """
     if tab.doubt.calls:
         raise ProviderFailed(
@@ -98,7 +100,7 @@ async def picture_for(
     tries = 0
     for call in count(1):
         await pause(wait_s)
-        await tab.begin_call(provider.price_usd)
+        await tab.begin_call(price_usd)
         try:
             picture = await generate(order)
         except NotDone as error:

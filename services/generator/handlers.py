@@ -226,6 +226,7 @@ async def _made_picture(generation: Generation, order: Order, claim: Holding) ->
             order,
             generation.provider,
             claim,
+            price_usd=generation.dearest_usd,
             pause=generation.pacer.pause,
             generate=generate,
             patience_s=generation.patience_s,

@@ -629,6 +629,25 @@ async def test_the_tokens_that_an_answer_tells_of_decide_what_it_cost_where_thei
     assert event.cost_usd == pytest.approx(cost_usd)
 
 
+async def test_a_request_whose_outcome_is_unknown_is_booked_at_what_its_like_has_cost(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    data = base64.b64encode(png()).decode()
+    usage = {"input_tokens": 0, "output_tokens": 2000}
+    server.otherwise = document({"created": 1, "data": [{"b64_json": data}], "usage": usage})
+    prices = TokenPrices(input_usd=5.0, output_usd=40.0)
+    async with running(tmp_path, blobs, provider_for(server, token_prices=prices)) as generator:
+        await generator.bus.publish(requested(price_usd=1.0))
+        await generator.answers(1)
+        server.otherwise = reset
+        await generator.bus.publish(requested(price_usd=1.0))
+        _, event = await generator.answers(2)
+    assert isinstance(event, ImageFailed)
+    assert event.unknown_calls == 1
+    assert event.cost_usd == pytest.approx(2000 * 40e-6)
+    assert event.cost_usd > PRICE
+
+
 async def test_without_prices_of_tokens_the_price_stands(
     tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
 ) -> None:

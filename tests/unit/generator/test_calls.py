@@ -83,7 +83,7 @@ class Scripted:
         """Nothing to release."""
 
     async def run(self) -> Made:
-        return await picture_for(ORDER, self, self, pause=self.pause, generate=self.generate)
+        return await picture_for(ORDER, self, self, price_usd=PRICE, pause=self.pause, generate=self.generate)
 
     @property
     def calls(self) -> int:
