@@ -32,7 +32,7 @@ from shared.message import Message
 
 Row = dict[str, Any]
 
-LOOK_ALIKES_LOCK = 0x616C696B65  # "alike": key of the advisory lock under which images are brought in
+LOOK_ALIKES_LOCK = 0x616C696B65  # "alike": key of the advisory lock under which images with a look are added
 MOST_HASHES = 600  # perceptual hashes read for a band, on average over a look, so that its cost has a bound
 
 _ANY = sa.true()
@@ -131,12 +131,18 @@ class Transaction:
         return [self._in_hand[table].setdefault(row["id"], row) for row in found]
 
     async def prefetch(self, wanted: Sequence[Prefetch]) -> None:
-        """Lock and read what the works will look at: images first and then slots, as every work locks them."""
+        """Lock and read what the works will look at: images first and then slots, as every work locks them.
+
+        Before all of them, the looks: whoever waits for those holds no row that another one needs to go on.
+        """
+        bands = frozenset(band for work in wanted for band in work.bands)
+        if bands:
+            await self.lock_look_alikes()
         await self._lock(image_table, {work.image_id for work in wanted if work.image_id is not None})
         slots = {work.slot_id for work in wanted}
         slots |= {row["slot_id"] for row in self._in_hand[image_table].values()}
         await self._lock(slot_table, {slot_id for slot_id in slots if slot_id is not None})
-        if bands := frozenset(band for work in wanted for band in work.bands):
+        if bands:
             self._hashes = await self._read_hashes(bands)
             self._bands = bands
 
@@ -156,7 +162,7 @@ class Transaction:
     # Perceptual hashes
 
     async def lock_look_alikes(self) -> None:
-        """Wait until nobody else brings in images: of two that look the same, one at least sees the other.
+        """Wait until nobody else adds images with a look: of two that look the same, one at least sees the other.
 
         What others committed before is seen by every statement after this one. On SQLite there is one writer anyhow.
         """

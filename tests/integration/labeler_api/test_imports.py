@@ -15,7 +15,12 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from services.labeler_api.ledger.transaction import Row, Transaction
+from services.labeler_api.pictures import images
+from services.labeler_api.pictures.lineage import Twin
+from services.labeler_api.pictures.perceptual_hash import Look
 from shared.taxonomy import Fold, fold_of, imported_image_id, root_of_group
+from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
 from tests.integration.labeler_api.recount import assert_counters
 from tests.integration.labeler_api.support import Answer, Labeler, labeler
@@ -327,3 +332,26 @@ async def test_a_generated_image_that_belongs_to_two_folds_is_in_neither(both: L
     assert (rejected["root_id"], rejected["fold"]) == (rejected["id"], "train")
     assert "; near_duplicate: looks the same as " in rejected["reason"]
     assert "; two_folds: it belongs to " in rejected["reason"]
+
+
+async def test_an_import_and_a_generated_image_that_come_at_once_find_each_other(
+    both: Labeler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = images.twins_of
+
+    async def slowly(transaction: Transaction, look: Look, **options: Any) -> list[Twin]:
+        found = await find(transaction, look, **options)
+        await asyncio.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(images, "twins_of", slowly)
+    both.generator.answer = lambda request: png(5)
+    await both.rebalance(targets={"acne": 1}, max_attempts=1)
+    assert (await both.upload(copies(noise(5))[0], **MILD)).status == 201
+
+    async def both_are_there() -> list[Row] | None:
+        rows = await both.rows("images")
+        return rows if len(rows) == 2 else None
+
+    rows = await eventually(both_are_there)
+    assert len({(row["root_id"], row["fold"]) for row in rows}) == 1
