@@ -75,6 +75,7 @@ class FailureReason(StrEnum):
     PRICE_EXCEEDED = "price_exceeded"
     SETTINGS_REFUSED = "settings_refused"
     PROVIDER_UNREACHABLE = "provider_unreachable"
+    PICTURES_EXHAUSTED = "pictures_exhausted"
     INVALID_REQUEST = "invalid_request"
     INVALID_RESPONSE = "invalid_response"
     TIMEOUT = "timeout"
@@ -94,6 +95,7 @@ ACCOUNT_FAILURES = frozenset(
         FailureReason.PRICE_EXCEEDED,
         FailureReason.SETTINGS_REFUSED,
         FailureReason.PROVIDER_UNREACHABLE,
+        FailureReason.PICTURES_EXHAUSTED,
     }
 )
 """Reasons that lie in the account or its settings, not in the image: every other image would fail as well, until a
@@ -299,7 +301,7 @@ class ImageGenerated(Event):
     """Media type of the picture."""
     prompt: str
     """Prompt that the picture was asked for with."""
-    provider: Annotated[str, stated(bounds="procedural or openai")]
+    provider: Annotated[str, stated(bounds="procedural, openai or folder")]
     """Who made the picture."""
     model: str
     """The provider's name of the model that made it."""

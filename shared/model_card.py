@@ -68,7 +68,7 @@ class ModelMetadata(BaseModel):
     preprocessing: str = Field(description="How a picture becomes its input.")
     dataset_version: str = Field(description="What it was trained on.")
     providers: dict[str, int] = Field(
-        description='Training originals by where they came from: "imported", "procedural" or "openai".'
+        description='Training originals by where they came from: "imported", "procedural", "openai", "folder".'
     )
     warnings: tuple[str, ...] = Field(default=(), description="What a reader of its answers must know, in sentences.")
 

@@ -15,19 +15,35 @@ from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus
 from shared.errors import ConfigurationError
+from shared.image_settings import LOCAL_PROFILES
 from shared.metrics import MetricRegistry
 from shared.service import Service, subscribe_all
 
 OPENAI_IMAGES_PER_MINUTE = 50.0  # of a tier-3 account (platform.openai.com/docs/guides/rate-limits)
 
 
-def open_provider(settings: GeneratorSettings) -> Provider:
-    """The provider that the settings name. Raises ConfigurationError where its key is missing."""
+def open_provider(settings: GeneratorSettings, blobs: Blobs) -> Provider:
+    """The provider that the settings name. Raises ConfigurationError where its key or its folder is missing."""
     if settings.provider == "procedural":
         from services.generator.procedural_provider import ProceduralProvider  # OpenCV: only where it draws
 
         return ProceduralProvider(processes=settings.draw_processes, images_per_minute=settings.images_per_minute)
-    if settings.openai_api_key is None:
+    if settings.provider == "folder":
+        from services.generator.folder_provider import FolderProvider
+
+        if settings.picture_folder is None:
+            raise ConfigurationError(
+                "EVENSKIN_PROVIDER is folder, and EVENSKIN_PICTURE_FOLDER is not set.",
+                advice="Set it to a folder that holds <condition>/<severity>/ folders of pictures.",
+            )
+        return FolderProvider(settings.picture_folder, blobs)
+    is_local = settings.provider_profile in LOCAL_PROFILES
+    if is_local and settings.openai_base_url is None:
+        raise ConfigurationError(
+            f"EVENSKIN_PROVIDER_PROFILE is {settings.provider_profile}, and OPENAI_BASE_URL is not set.",
+            advice="Set it to where your server is, such as http://localhost:8080/v1.",
+        )
+    if settings.openai_api_key is None and not is_local:
         raise ConfigurationError(
             "EVENSKIN_PROVIDER is openai, and OPENAI_API_KEY is not set.",
             advice="Set OPENAI_API_KEY (or OPENAI_API_KEY_FILE), or use EVENSKIN_PROVIDER=procedural.",
@@ -38,23 +54,25 @@ def open_provider(settings: GeneratorSettings) -> Provider:
     token_prices = None
     if settings.input_token_price_usd is not None and settings.output_token_price_usd is not None:
         token_prices = TokenPrices(settings.input_token_price_usd, settings.output_token_price_usd)
-    if settings.image_price_usd == 0 and token_prices is not None:
+    if settings.price_usd == 0 and token_prices is not None:
         raise ConfigurationError(
             "EVENSKIN_IMAGE_PRICE_USD is 0, and the prices of tokens are not.",
             advice="Set it to what one image may cost: budgets reckon with it.",
         )
     return OpenAIProvider(
-        api_key=settings.openai_api_key.get_secret_value().strip(),  # a mounted secret ends in a new line
+        # A mounted secret ends in a new line. A local server needs none, but the client does.
+        api_key="none" if settings.openai_api_key is None else settings.openai_api_key.get_secret_value().strip(),
         base_url=settings.openai_base_url,
         model=settings.image_model,
         size=settings.image_size,
         quality=settings.image_quality,
-        price_usd=settings.image_price_usd,
+        price_usd=settings.price_usd,
         token_prices=token_prices,
         images_per_minute=settings.images_per_minute or OPENAI_IMAGES_PER_MINUTE,
         concurrency=settings.generator_concurrency,
         timeout_s=settings.image_timeout_s,
         image_hosts=settings.image_hosts.split(","),
+        profile=settings.provider_profile,
     )
 
 
@@ -79,7 +97,7 @@ def build(
     """The service, not yet started. The settings choose what is not given."""
     bus = bus or open_bus(settings, service=SOURCE)
     blobs = blobs or open_blobs(settings)
-    chosen = provider or open_provider(settings)
+    chosen = provider or open_provider(settings, blobs)
     registry = MetricRegistry()
     claims = Claims(blobs, lease_s=settings.claim_lease_s)
     generation = Generation(

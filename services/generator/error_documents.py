@@ -35,6 +35,11 @@ class ErrorDocument:
         """Whether a content filter refused the prompt, or the picture that was made of it."""
         return bool(self.codes & _BLOCKED) or _BLOCKED_CLASS in self.message
 
+    @property
+    def is_about_unknown_parameter(self) -> bool:
+        """Whether a parameter is refused because the server does not know it."""
+        return bool(self.codes & _UNKNOWN_PARAMETER)
+
     def status(self, otherwise: int) -> int:
         """The HTTP status that a code repeats, where the answer itself had none of an error."""
         told = [int(code) for code in self.codes if code.isdecimal() and 400 <= int(code) < 600]
@@ -55,7 +60,7 @@ class ErrorDocument:
         if status in by_status:
             return by_status[status]
         # All but the prompt is the same for every image.
-        if status in (400, 422) and (self.codes & _UNKNOWN_PARAMETER or self.param not in _PROMPT):
+        if status in (400, 422) and (self.is_about_unknown_parameter or self.param not in _PROMPT):
             return FailureReason.SETTINGS_REFUSED
         return FailureReason.INVALID_REQUEST if status < 500 else FailureReason.PROVIDER_ERROR
 

@@ -30,6 +30,7 @@ from shared.taxonomy import derived_id
 log = structlog.get_logger(__name__)
 
 SOURCE = "generator"
+PROCEDURAL = "procedural"  # provider of drawn faces
 CLOSING_S = 3.0  # for pictures that are being paid for when the service stops, its drain over
 
 _STORED = ("PNG", "JPEG", "WEBP")  # formats that the dataset keeps
@@ -265,7 +266,8 @@ def _generated_event(generation: Generation, request: ImageRequested, made: Made
         height=opened.height,
         media_type=MEDIA_TYPES[opened.format],
         prompt=picture.prompt,
-        provider=generation.provider.name,
+        # A drawn face that comes back through a folder stays one: models must say so.
+        provider=PROCEDURAL if opened.is_stand_in else generation.provider.name,
         model=picture.model,
         provider_request_id=picture.request_id,
         cost_usd=picture.cost_usd,

@@ -14,10 +14,12 @@ from openai import AsyncOpenAI
 from services.generator.error_documents import ErrorDocument, error_document
 from services.generator.picture_data import is_data_url, picture_bytes
 from services.generator.picture_url import NotFetched, PictureUrls, bound
+from services.generator.profiles import PROFILES
 from services.generator.prompts import prompt_of
 from services.generator.provider import NotDone, Order, OutcomeUnknown, PaidInVain, Picture
 from services.generator.retry_after import retry_after_s
 from shared.events import FailureReason
+from shared.image_settings import LOCAL_PROFILES, ProviderProfile
 from shared.tracing import TRACE_HEADER, Span, current_traceparent
 
 FIRST_WAIT_S = 2.0  # seconds before the second request
@@ -49,7 +51,7 @@ class OpenAIProvider:
 
     `timeout_s`: seconds of one request, all in all. `quality`: asked for where an order names none. `price_usd`: what
     one image of this model, size and quality costs. `token_prices`: where they are known, what an answer says of its
-    tokens decides what it cost.
+    tokens decides what it cost. `profile`: what the server knows.
     """
 
     name = "openai"
@@ -69,11 +71,14 @@ class OpenAIProvider:
         timeout_s: float,
         first_wait_s: float = FIRST_WAIT_S,
         image_hosts: Sequence[str] = (),
+        profile: ProviderProfile = "openai",
     ) -> None:
         self.concurrency = concurrency
         self.images_per_minute: float | None = images_per_minute
         self.price_usd = price_usd
         self.first_wait_s = first_wait_s
+        self._profile = PROFILES[profile]
+        self._is_local = profile in LOCAL_PROFILES
         self._model = model
         self._size = size
         self._quality = quality
@@ -105,7 +110,7 @@ class OpenAIProvider:
         except openai.APIError as error:
             if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, _UNREACHABLE):
                 raise self._not_reached(error.__cause__) from error
-            raise _ended(error) from error
+            raise _ended(error, is_local=self._is_local) from error
         data = await self._data_in(response)
         # The client puts it on what it parsed, under this name; other servers may send none.
         request_id = getattr(response, "_request_id", None)
@@ -145,15 +150,18 @@ class OpenAIProvider:
         return self.price_usd if cost_usd is None else cost_usd
 
     async def _answer(self, prompt: str, quality: str | None) -> object:
-        # GPT image models always answer with b64_json and refuse `response_format`.
+        parameters = self._profile.request(
+            model=self._model,
+            prompt=prompt,
+            n=1,
+            size=self._size,
+            output_format="png",
+            response_format="b64_json",
+            quality=quality,
+        )
         with Span("generate image", kind="client"):
             return await self._client.images.generate(
-                model=self._model,
-                prompt=prompt,
-                n=1,
-                size=self._size,
-                output_format="png",
-                quality=cast(Any, quality or openai.omit),  # whatever the model has; the client knows today's
+                **cast(Any, parameters),  # whatever the model has; the client knows today's
                 extra_headers={TRACE_HEADER: current_traceparent()},
             )
 
@@ -176,10 +184,16 @@ def _is_number_of_tokens(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and 0 <= value <= MAX_TOKENS
 
 
+def _advice(error: ErrorDocument) -> str | None:
+    if error.is_about_unknown_parameter:
+        return "Set EVENSKIN_PROVIDER_PROFILE to what the server is."
+    return _ADVICE.get(str(error.param))
+
+
 def _refused(error: ErrorDocument, status: int, told: str, wait_s: float | None = None) -> NotDone:
     """A request that the API itself refused. `told`: the status, as people read it."""
     reason = error.reason(status)
-    advice = _ADVICE.get(str(error.param)) if reason is FailureReason.SETTINGS_REFUSED else None
+    advice = _advice(error) if reason is FailureReason.SETTINGS_REFUSED else None
     return NotDone(
         f"{told}{error.message}" + (f" {advice}" if advice else ""),
         reason,
@@ -188,15 +202,15 @@ def _refused(error: ErrorDocument, status: int, told: str, wait_s: float | None 
     )
 
 
-def _ended(error: openai.APIError) -> NotDone | OutcomeUnknown:
-    """How a request without a picture ended.
+def _ended(error: openai.APIError, *, is_local: bool) -> NotDone | OutcomeUnknown:
+    """How a request without a picture ended. `is_local`: whether any error in JSON is the server's own.
 
     It was surely not done where no connection was made, or the API itself refused it. Anything else, a gateway's
     error, a connection that is lost or silent, says nothing about whether the picture was made and billed.
     """
     if isinstance(error, openai.APIStatusError):
         told = error_document(_body_of(error))
-        if error.status_code < 500 or _is_own_error(error):
+        if error.status_code < 500 or _is_own_error(error, is_local=is_local):
             headers = error.response.headers
             refused = _refused(told, error.status_code, f"{error.status_code} ", retry_after_s(headers))
             if headers.get("x-should-retry", "").strip().casefold() == "false":
@@ -223,6 +237,8 @@ def _no_header() -> NotDone:
     return NotDone("OPENAI_API_KEY has characters that no header holds.", FailureReason.KEY_REJECTED)
 
 
-def _is_own_error(error: openai.APIStatusError) -> bool:
+def _is_own_error(error: openai.APIStatusError, *, is_local: bool) -> bool:
     """Whether an error of the server is told by the API, in its document, and not by something in between."""
-    return error.status_code in _OWN_ERRORS and isinstance(error.body, dict) and "message" in error.body
+    if error.status_code not in _OWN_ERRORS:
+        return False
+    return is_local or (isinstance(error.body, dict) and "message" in error.body)

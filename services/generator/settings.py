@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr
 
 from services.generator.calls import PATIENCE_S
 from services.generator.claims import LEASE_S
-from shared.events import Quality, stated
-from shared.settings import Port, Seconds, Settings
+from shared.events import stated
+from shared.image_settings import ImageSettings
+from shared.settings import Port, Seconds
 
 TokenPrice = Annotated[float, stated(unit="US dollars a million tokens")]
 
 
-class GeneratorSettings(Settings):
+class GeneratorSettings(ImageSettings):
     """The generator's own settings, beside those that every service has."""
 
     port: Port = 8001
@@ -23,20 +25,12 @@ class GeneratorSettings(Settings):
     drain_s: Annotated[Seconds, stated(bounds="0 or more")] = 190.0
     """Time that work in hand gets to finish after SIGTERM: no request is sent any more, and one that is under way at
     OpenAI is answered or given up within EVENSKIN_IMAGE_TIMEOUT_S; compose kills after 210."""
-    provider: Literal["procedural", "openai"] = "procedural"
-    """Who makes the pictures."""
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     """Key of the OpenAI API."""
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
     """Another endpoint that speaks the OpenAI API."""
-    image_model: str = "gpt-image-2"
-    """Model of the OpenAI provider."""
-    image_size: Annotated[str, stated(unit="pixels", bounds="`<width>x<height>`, as the model has them")] = "1024x1024"
-    """Size asked of the OpenAI provider."""
-    image_quality: Quality | None = None
-    """Quality asked of the OpenAI provider where the request names none; absent: the model's default."""
-    image_price_usd: Annotated[float, stated(unit="US dollars")] = Field(default=0.03, ge=0, le=100)
-    """Price of one generated image of that model, size and quality; none is made for a campaign with a lower one."""
+    picture_folder: Path | None = None
+    """Folder of the folder provider: pictures in `<condition>/<severity>/`, each of which fills one slot, once."""
     input_token_price_usd: TokenPrice | None = Field(default=None, ge=0, le=1000)
     """Price of the prompt's tokens, from the model's page at the provider. With the output's price, what an answer says
     of its tokens decides what it cost; else every image costs its price."""

@@ -7,23 +7,18 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from shared.admission import PIXELS_AT_ONCE
-from shared.events import Quality, stated
+from shared.events import stated
 from shared.faces import FaceSearch
+from shared.image_settings import ImageSettings
 from shared.portraits import MAX_OTHER_FACE, MIN_EYE_DISTANCE
-from shared.settings import Seconds, Settings
+from shared.settings import Seconds
 
 
-class LabelerSettings(Settings):
+class LabelerSettings(ImageSettings):
     """What labeler-api is told, beside what every service is."""
 
     database_url: SecretStr | None = None
     """Ledger's database; absent: SQLite in `ledger.sqlite3` under home."""
-    provider: Annotated[str, stated(bounds="procedural or openai")] = "procedural"
-    """Provider named in plans."""
-    image_price_usd: Annotated[float, stated(unit="US dollars")] = Field(default=0.03, ge=0, le=100)
-    """Price of one generated image that plans and budgets reckon with."""
-    image_quality: Quality | None = None
-    """Quality that images are asked for with; absent: the generator's own, or the model's default."""
     images_per_minute: Annotated[float, stated(unit="images a minute")] = Field(default=50.0, gt=0)
     """Pace that plans reckon with: the provider's rate limit."""
     max_slots: Annotated[int, stated(unit="images")] = Field(default=100_000, ge=1)

@@ -13,7 +13,15 @@ from typing import Any
 from aiohttp import web
 
 KEY = "sk-test"
-_KNOWN = {"model", "prompt", "n", "size", "output_format", "quality", "background", "moderation", "user"}
+_OPENAI = {"model", "prompt", "n", "size", "output_format", "quality", "background", "moderation", "user"}
+KNOWN = {
+    "openai": _OPENAI,  # GPT image models refuse `response_format`
+    "azure": _OPENAI,
+    "localai": {"model", "prompt", "n", "size", "response_format", "step", "mode", "file"},
+    "sdcpp": {"prompt", "n", "size", "output_format", "output_compression"},
+    "vllm": {"model", "prompt", "n", "size", "response_format", "user", "negative_prompt", "seed"},
+}
+"""Parameters that servers know, by profile; these refuse any other one, as some versions of theirs do."""
 
 BILL: web.AppKey[list[str]] = web.AppKey("bill")
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -159,6 +167,8 @@ class OpenAIServer:
     """`answers` are given in turn; once they are used up, `otherwise` is. `requests`: the bodies that came."""
 
     otherwise: Answer
+    speaks: str = "openai"  # the profile whose parameters it knows
+    wants_key: bool = True
     answers: deque[Answer] = field(default_factory=deque)
     requests: list[dict[str, Any]] = field(default_factory=list)
     traceparents: list[str | None] = field(default_factory=list)
@@ -179,10 +189,9 @@ class OpenAIServer:
         self.requests.append(body)
         self.traceparents.append(request.headers.get("traceparent"))
         self.times.append(asyncio.get_running_loop().time())
-        if request.headers.get("Authorization") != f"Bearer {KEY}":
+        if self.wants_key and request.headers.get("Authorization") != f"Bearer {KEY}":
             return await problem(401, "invalid_api_key")(request)
-        unknown = set(body) - _KNOWN  # GPT image models refuse `response_format`
-        if unknown or not {"model", "prompt", "n", "size"} <= set(body):
+        if not {"prompt", "n", "size"} <= set(body) <= KNOWN[self.speaks]:
             return await problem(400, "unknown_parameter", type="invalid_request_error")(request)
         answer = self.answers.popleft() if self.answers else self.otherwise
         response = await answer(request)

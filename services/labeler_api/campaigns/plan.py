@@ -103,7 +103,7 @@ def plan_for(totals: Mapping[str, int], request: RebalanceRequested, settings: L
     plan = make_plan(
         request.target_of(),
         have,
-        price_micro_usd=micro_usd(settings.image_price_usd),
+        price_micro_usd=micro_usd(settings.price_usd),
         max_attempts=request.max_attempts,
         max_cost_micro_usd=budget_micro_usd(request.max_cost_usd),
     )

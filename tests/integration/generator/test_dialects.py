@@ -94,15 +94,16 @@ async def test_a_picture_is_fetched_from_the_server_s_own_host(
     ],
 )
 async def test_a_picture_that_may_not_or_cannot_be_fetched_was_paid_for(
-    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, url: str, told: str
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, url: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(picture_url, "ANSWER_BYTES", 10_000)
     async with openai_server(picture(png())) as other:
         port = other.url.split(":")[2].split("/")[0]
         server.otherwise = picture_at(url.format(port=port))
         other.files["/files/a.png"] = deque([file(png())])
         server.files["/files/away.png"] = deque([redirect(f"http://127.0.0.1:{port}/files/a.png")])
         server.files["/files/round.png"] = deque([redirect("/files/round.png")])
-        server.files["/files/large.png"] = deque([file(bytes(picture_url.ANSWER_BYTES + 1))])
+        server.files["/files/large.png"] = deque([file(bytes(20_000))])
         event = await outcome(tmp_path, server, blobs)
         assert not other.fetches
     assert isinstance(event, ImageFailed)
@@ -215,7 +216,7 @@ async def test_a_picture_beside_an_empty_error_is_a_picture(
         (
             error(422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "quality"], "msg": "no"}]}),
             FailureReason.SETTINGS_REFUSED,
-            "422 no (quality) Set EVENSKIN_IMAGE_QUALITY.",
+            "422 no (quality) Set EVENSKIN_PROVIDER_PROFILE to what the server is.",
         ),
         (
             error(400, {"error": {"code": "contentFilter", "message": "filtered"}}),

@@ -13,6 +13,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -753,25 +754,30 @@ async def test_the_procedural_provider_draws_the_same_picture_for_the_same_image
     assert drawn[0] == drawn[1]
 
 
-def test_openai_without_a_key_is_a_mistake_of_the_settings() -> None:
+def test_openai_without_a_key_is_a_mistake_of_the_settings(blobs: FlakyBlobs) -> None:
     settings = GeneratorSettings.load(provider="openai", openai_api_key=None)
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY") as caught:
-        open_provider(settings)
+        open_provider(settings, blobs)
     assert "procedural" in caught.value.advice
 
 
 @pytest.mark.parametrize(
     "url", ["", "localhost:8000/v1", "ftp://host/v1", "http:///v1", "http://host:99999/v1", "http://[host/v1"]
 )
-def test_a_base_url_that_is_none_is_a_mistake_of_the_settings(url: str) -> None:
+def test_a_base_url_that_is_none_is_a_mistake_of_the_settings(url: str, blobs: FlakyBlobs) -> None:
     settings = GeneratorSettings.load(provider="openai", openai_api_key="sk-test", openai_base_url=url)
     with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL"):
-        open_provider(settings)
+        open_provider(settings, blobs)
 
 
-async def test_the_settings_choose_the_provider() -> None:
-    for name, extra in {"procedural": {}, "openai": {"openai_api_key": "sk-test"}}.items():
-        provider = open_provider(GeneratorSettings.load(provider=name, **extra))
+async def test_the_settings_choose_the_provider(tmp_path: Path, blobs: FlakyBlobs) -> None:
+    settings: dict[str, dict[str, Any]] = {
+        "procedural": {},
+        "openai": {"openai_api_key": "sk-test"},
+        "folder": {"picture_folder": tmp_path},
+    }
+    for name, extra in settings.items():
+        provider = open_provider(GeneratorSettings.load(provider=name, **extra), blobs)
         assert provider.name == name
         await provider.close()
 
