@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from docs import pictures_page
 from docs.fields import first_sentence, table, values, without_null
 from docs.imports import imports_between_rooms, picture
 from services.console.all_in_one import SERVICES, build, settings_class
@@ -31,6 +32,7 @@ def pages() -> dict[str, str]:
         "errors.md": _errors(),
         "events.md": _events(),
         "metrics.md": _metrics(),
+        "pictures.md": pictures_page.page(NOTE),
         "imports.svg": picture(imports_between_rooms()),
         "events.schema.json": json.dumps(json_schema(), indent=1) + "\n",
         "asyncapi.json": json.dumps(asyncapi(), indent=1) + "\n",

@@ -243,6 +243,20 @@ def predict(
 
 
 @app.command()
+def look(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures: JPEG, PNG, WebP, HEIC or AVIF.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="PNG to draw on [look.png; with --json only where it is named].")
+    ] = None,
+    json_output: Json = False,
+) -> int:
+    """Show what is found in pictures: face, frame and advice, drawn on a contact sheet. Needs no service."""
+    from services.console.commands import looking
+
+    return looking.look(files, out=out, json_output=json_output)
+
+
+@app.command()
 def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")],
     format: Annotated[str, typer.Option(help="imagefolder, labelstudio, coco or csv.")] = "imagefolder",

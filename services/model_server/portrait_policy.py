@@ -8,10 +8,7 @@ from enum import StrEnum
 from shared import errors
 from shared.errors import PortraitUnfit
 from shared.faces import FaceSearch
-from shared.frames import Face
-from shared.framing import main_face
-from shared.portraits import Advice, AdviceCode, Portrait, advise, measure_whole
-from shared.preprocessing import Prepared
+from shared.portraits import Advice, AdviceCode, Portrait, advise
 
 
 class FacePolicy(StrEnum):
@@ -84,16 +81,3 @@ class PortraitPolicy:
         if code is AdviceCode.MULTIPLE_FACES:
             return self.multiple is MultipleFaces.REFUSE
         return self.faces is FacePolicy.REQUIRE
-
-
-def judged_face(prepared: Prepared) -> Face | None:
-    """The face that is judged, in pixels of the whole upright picture; None without one."""
-    return prepared.frame.face or main_face(prepared.faces or (), prepared.frame.width, prepared.frame.height)
-
-
-def portrait_of(prepared: Prepared) -> Portrait | None:
-    """What is measured of a prepared picture; None where nobody looked for a face."""
-    if prepared.faces is None:
-        return None
-    face = main_face(prepared.faces, prepared.frame.width, prepared.frame.height)
-    return measure_whole(prepared.upright, prepared.decoded.scale, prepared.faces, face)

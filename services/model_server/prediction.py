@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.model_server.heatmaps import Heatmap, heatmap_png
-from services.model_server.portrait_policy import PortraitPolicy, judged_face, portrait_of
+from services.model_server.portrait_policy import PortraitPolicy
 from services.model_server.predictor import LEVELS, Predictor
 from services.model_server.predictor import Prediction as Output
 from shared.documents.predictions import (
@@ -25,6 +25,7 @@ from shared.errors import EvenskinError, ModelInvalid
 from shared.faces import FaceDetector, FaceSearch
 from shared.frames import Frame, Square
 from shared.imaging import PictureWarning
+from shared.judging import judged_face, portrait_of
 from shared.portraits import Advice, AdviceCode
 from shared.preprocessing import Prepared, first_side, prepare
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 from aiohttp import web
 from openapi_spec_validator import validate
 
+from docs.pictures_page import example_answer, example_refusal
 from services.model_server.openapi import document
+from services.model_server.prediction import crop_of
 from services.model_server.settings import ModelServerSettings
 from shared.embedded.blobs import DirectoryBlobs
+from shared.frames import Frame
 from tests.integration.description import Description, routes
 from tests.unit.model_server.pictures import encoded, face
 from tests.unit.model_server.serving import Answered, Running, form, running
 from tests.unit.model_server.tiny_model import SIZE, put_model
-from tests.unit.shared.portraits import drawn_file
+from tests.unit.shared.portraits import drawn, drawn_file, placed
 
 KEY = "secret"
 OPEN = {("get", path) for path in ("/", "/healthz", "/readyz", "/metrics", "/static/{file}")}
@@ -87,6 +91,31 @@ async def test_every_answer_is_as_described(tmp_path: Path) -> None:
         asker.server = server
         answer = await asker.ask("POST", "/v1/predictions", 200, data=drawn_file(), headers=JPEG)
         assert (answer.json["face_search"], answer.json["frame"]["found"]) == ("off", None)
+
+
+def _shape(value: Any) -> Any:
+    """The names in a document, without what they say."""
+    if isinstance(value, dict):
+        return {name: _shape(part) for name, part in value.items()}
+    return [_shape(value[0])] if isinstance(value, list) and value else None
+
+
+async def test_the_examples_in_the_docs_are_answers_as_they_are(tmp_path: Path) -> None:
+    description = Description(document(ModelServerSettings.load(_env_file=None)))
+    examples = {200: ("application/json", example_answer()), 422: ("application/problem+json", example_refusal())}
+    for status, (media_type, example) in examples.items():
+        body = json.dumps(example).encode()
+        description.check("post", "/v1/predictions", status, {"Content-Type": media_type}, body)
+    frame = Frame.model_validate(example_answer()["frame"])
+    assert crop_of(frame).json_object() == example_answer()["image"]["crop"]
+
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    async with running(tmp_path) as server:
+        answer = await server.predict(encoded(placed(drawn(), 0.4, 700), quality=95))
+        assert _shape(answer.json) == _shape(example_answer())
+    async with running(tmp_path, face_policy="require") as server:
+        refused = await server.predict(encoded(face()))
+        assert (refused.status, _shape(refused.json)) == (422, _shape(example_refusal()))
 
 
 async def _predictions(asker: Asker) -> None:

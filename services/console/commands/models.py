@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,19 @@ from services.console.client import ModelClient
 from services.console.commands.importing import read_picture
 from services.console.connection import labeler, model_server
 from services.console.file_names import as_text, shown
-from services.console.output import error_lines, print_json, progress, results
+from services.console.output import print_json, results
+from services.console.picture_files import check_files, exit_status, tell_failure
 from services.console.tables import models_table, prediction_table
 from shared.documents.models import LiveModelDocument
 from shared.documents.predictions import Prediction
-from shared.errors import EvenskinError, InvalidRequest
+from shared.errors import EvenskinError
 
 PREDICTIONS = 4  # on their way at a time
 
 
 async def predict(files: Sequence[Path], *, home: Path | None, url: str | None, json_output: bool) -> int:
     """Ask the live model about pictures. One that it cannot read does not stop the others."""
-    _check_files(files)
+    check_files(files)
     async with model_server(home, url) as client:
         places = asyncio.Semaphore(PREDICTIONS)
         answers = await asyncio.gather(*(_predict(client, path, places) for path in files))
@@ -34,21 +34,10 @@ async def predict(files: Sequence[Path], *, home: Path | None, url: str | None, 
         print_json({"predictions": [_entry(*pair) for pair in zip(files, answers, strict=True)]})
     for path, answer in zip(files, answers, strict=True):
         if isinstance(answer, EvenskinError):
-            named = type(answer)(f"{shown(path)}: {answer.message}", advice=answer.advice)
-            named.code = answer.code
-            progress().print(escape(error_lines(named)), end="", soft_wrap=True)
+            tell_failure(path, answer)
         elif not json_output:
             results().print(prediction_table(answer, title=escape(shown(path))))
-    if not failures:
-        return 0
-    return 1 if any(failure.exit_status == 1 for failure in failures) else 2
-
-
-def _check_files(files: Sequence[Path]) -> None:
-    for path in files:
-        if not os.path.isfile(path):
-            what = "is not a file" if os.path.exists(path) else "does not exist, or is out of reach"
-            raise InvalidRequest(f"'{shown(path)}' {what}.", advice="Name JPEG, PNG, WebP, HEIC or AVIF files.")
+    return exit_status(failures)
 
 
 async def _predict(client: ModelClient, path: Path, places: asyncio.Semaphore) -> Prediction | EvenskinError:
