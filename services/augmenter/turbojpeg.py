@@ -1,6 +1,6 @@
 """Mirror a JPEG in its DCT coefficients by libturbojpeg's lossless transform, through `ctypes`.
 
-It is the C library of libjpeg-turbo (`tjTransform`, in every release since 1.2; the structures below are those of its
+It is the C library of libjpeg-turbo (`tjTransform` and `tjGetErrorCode`, in every release since 2.0; the structures below are those of its
 turbojpeg.h): Debian's libturbojpeg0, Fedora's turbojpeg, Homebrew's jpeg-turbo. No kept Python package offers it.
 """
 
@@ -37,7 +37,7 @@ def _library() -> ctypes.CDLL | None:
             library = ctypes.CDLL(name) if name else None
         except OSError:
             continue
-        if library is not None and hasattr(library, "tjTransform"):
+        if library is not None and all(hasattr(library, name) for name in ("tjTransform", "tjGetErrorCode")):
             return _declared(library)
     return None
 

@@ -106,13 +106,15 @@ class FakeGenerator:
 
 @dataclass
 class FakeAugmenter:
-    """Answers accepted images with one variant that need not exist; or with nothing, while `silent`.
+    """Answers accepted images with one variant that need not exist; or with nothing, while `silent`, or for the ids in
+    `silent_of`.
 
     `refuses`: whether an image cannot be augmented.
     """
 
     bus: Bus
     silent: bool = False
+    silent_of: frozenset[str] = frozenset()
     jitter_s: float = 0.0
     refuses: Callable[[ImageLabeled], bool] = lambda event: False
     labeled: list[ImageLabeled] = field(default_factory=list)
@@ -125,7 +127,7 @@ class FakeAugmenter:
         event = message.event
         assert isinstance(event, ImageLabeled)
         self.labeled.append(event)
-        if self.silent or event.verdict is not Verdict.ACCEPTED:
+        if self.silent or str(event.image_id) in self.silent_of or event.verdict is not Verdict.ACCEPTED:
             return
         await asyncio.sleep(random.uniform(0, self.jitter_s))
         variant = Variant(

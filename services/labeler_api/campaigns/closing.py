@@ -51,7 +51,12 @@ _ACTIVE_CAMPAIGNS = (
     .where(campaign_table.c.state.in_([state.value for state in ACTIVE]))
     .order_by(campaign_table.c.sequence)
 )
-_AN_AWAITED_IMAGE = sa.select(image_table.c.id).where(image_table.c.augment_due_at.is_not(None)).limit(1)
+# Not those accepted since: while another campaign is filled, there are always some.
+_AN_AWAITED_IMAGE = (
+    sa.select(image_table.c.id)
+    .where(image_table.c.augment_due_at.is_not(None), image_table.c.labeled_at <= sa.bindparam("since"))
+    .limit(1)
+)
 _INSERT_DATASET_IF_NEW = per_dialect(lambda insert: insert(dataset_table).on_conflict_do_nothing())
 
 
@@ -92,7 +97,7 @@ class Closer:
             campaign["created_at"] if campaign["state"] == CampaignState.CLOSING else time.time()
         )
         async with self._database.reading() as connection:
-            if (await connection.execute(_AN_AWAITED_IMAGE)).first() is None:
+            if (await connection.execute(_AN_AWAITED_IMAGE, {"since": since})).first() is None:
                 return False
         campaign_id, wait_s = str(campaign["id"]), self._settings.augment_wait_s
         if time.time() < since + wait_s:

@@ -59,6 +59,19 @@ async def test_it_does_not_wait_for_what_cannot_be_augmented_or_is_not_in_it(bot
     assert (event.images, event.variants, event.without_variants) == (1, 0, 1)
 
 
+async def test_it_does_not_wait_for_what_comes_in_meanwhile(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url, augment_deadline_s=0.2) as running:
+        running.augmenter.silent = True
+        await running.imported(1, condition="acne")
+        campaign_id = await running.rebalance(target_per_condition=0)
+        await running.reaches(campaign_id, "closing")
+        (later,) = await running.imported(1, condition="acne")
+        running.augmenter.silent_of = frozenset({later})
+        running.augmenter.silent = False
+        event, _ = await met(running, campaign_id)
+        assert (event.images, event.variants, event.without_variants) == (2, 1, 1)
+
+
 async def test_it_waits_for_a_slots_own_images_too(tmp_path: Path, database_url: str) -> None:
     """Those that another campaign brought in, and that are not counted yet."""
     async with labeler(tmp_path, database_url=database_url, augment_deadline_s=0.2) as running:
