@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.errors import ConfigurationError, WeightsUnusable
+from shared.faces import FaceDetector, FaceSearch, detector_from
 from shared.installed_models import installed_model
 
 _STAGES = (  # repeats, kernel, stride, expansion, channels
@@ -108,8 +109,18 @@ def load_backbone(name: str) -> EfficientNetLite0 | None:
     try:
         weights = installed_model(name)
     except ConfigurationError as error:
-        advice = f"{error.advice} EVENSKIN_BACKBONE={NONE} trains without them."
+        advice = (
+            f"{error.advice} Or set EVENSKIN_BACKBONE={NONE}: then fixed filters are all that a model sees through."
+        )
         raise WeightsUnusable(error.message, advice=advice) from error
     backbone = EfficientNetLite0()
     backbone.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     return backbone
+
+
+def load_detector(faces: FaceSearch) -> FaceDetector | None:
+    """The face detector, where faces are looked for. Raises WeightsUnusable where its file is absent or another one."""
+    try:
+        return detector_from(faces)
+    except ConfigurationError as error:
+        raise WeightsUnusable(error.message, advice=error.advice) from error

@@ -18,12 +18,15 @@ import numpy.typing as npt
 from services.trainer.pixel_cache import Picture, PixelCache, Pixels
 from shared.blobs import Blobs
 from shared.errors import BlobNotFound, DatasetTooSmall, ImagesUnreadable
-from shared.manifest import ManifestImage
+from shared.faces import FaceDetector
+from shared.frames import Frame
+from shared.manifest import ManifestImage, ManifestVariant, parse_manifest
 from shared.model_card import LeftOut
 from shared.taxonomy import Condition, Fold
 
 CONDITIONS = tuple(Condition)
 UNGRADED = -1  # present, severity not known
+FLIP = "hflip"  # the operation of a variant that is the mirror image
 UNKNOWN = -2  # nobody said whether it is present
 MIN_IMAGES = 2  # of each fold: below this nothing can be fitted, stopped or measured
 PARITY_IMAGES = 8  # encoded files that the parity check starts from
@@ -56,12 +59,33 @@ def check_folds(images: Sequence[ManifestImage]) -> None:
         )
 
 
+def read_manifest(data: bytes) -> list[ManifestImage]:
+    """The images of a manifest's bytes. Of a frame, what is cut is kept, without the face: it is half of the memory.
+
+    Raises InvalidRequest with the number of the first wrong line.
+    """
+    return [
+        image
+        if image.frame is None
+        else image.model_copy(update={"frame": image.frame.model_copy(update={"face": None})})
+        for image in parse_manifest(data)
+    ]
+
+
 def pictures_of(image: ManifestImage) -> list[Picture]:
     """The files of an image that a run uses: the original, and in the train fold its variants."""
-    found = [Picture(str(image.image_id), image.key, image.sha256)]
+    name = str(image.image_id)
+    found = [Picture(name, image.key, image.sha256, image.frame)]
     if image.fold is Fold.TRAIN:
-        found += [Picture(str(image.image_id), variant.key, variant.sha256) for variant in image.variants]
+        found += [Picture(name, each.key, each.sha256, _frame_of(each, image.frame)) for each in image.variants]
     return found
+
+
+def _frame_of(variant: ManifestVariant, frame: Frame | None) -> Frame | None:
+    """The frame of an original's variant; None where it is not known."""
+    if frame is None or variant.operation != FLIP:
+        return None
+    return frame.mirrored().model_copy(update={"turn": (360 - frame.turn) % 360})  # a mirror image turns the other way
 
 
 def parity_pictures(images: Sequence[ManifestImage]) -> list[Picture]:
@@ -130,14 +154,14 @@ def presence(severity: Severities) -> tuple[npt.NDArray[np.bool_], npt.NDArray[n
 
 
 async def fetch(
-    blobs: Blobs, images: Sequence[ManifestImage], encoded: Path, cache: Path, sizes: Iterable[int]
+    blobs: Blobs, images: Sequence[ManifestImage], encoded: Path, caches: Sequence[PixelCache]
 ) -> dict[str, str]:
-    """Copy files from the store into `encoded`: those of the parity check, and those not yet decoded at every size.
+    """Copy files from the store into `encoded`: those of the parity check, and those not yet decoded in every cache.
 
     Checks each file against its SHA-256. Returns why, by SHA-256, of the files that are missing or not those that
     the manifest names. Raises ImagesUnreadable where they are too many, StoreUnavailable.
     """
-    decoded = [PixelCache(cache, size).known() for size in sizes]
+    decoded = [(cache.view, cache.known()) for cache in caches]
     await asyncio.to_thread(encoded.mkdir, parents=True, exist_ok=True)
     unreadable: dict[str, str] = {}
     while True:
@@ -145,7 +169,7 @@ async def fetch(
         wanted = {picture.sha256: picture for picture in parity_pictures(readable)}
         for image in readable:
             for picture in pictures_of(image):
-                if not all(picture.sha256 in known for known in decoded):
+                if not all(view.sum_of(picture) in known for view, known in decoded):
                     wanted[picture.sha256] = picture
         failed = await _fetch_all(blobs, wanted.values(), encoded)
         if not failed:
@@ -214,18 +238,25 @@ class FoldData:
 
 
 def decode(
-    images: Sequence[ManifestImage], encoded: Path, cache: Path, size: int, threads: int, folds: Iterable[Fold] = Fold
+    images: Sequence[ManifestImage],
+    encoded: Path,
+    cache: PixelCache,
+    threads: int,
+    detector: FaceDetector | None,
+    folds: Iterable[Fold] = Fold,
 ) -> dict[str, str]:
-    """Decode what the cache lacks of some folds. Returns why, by SHA-256, of the files that cannot be read."""
+    """Decode what the cache lacks of some folds. Returns why, by SHA-256, of the files that cannot be read.
+
+    `detector`: for pictures whose frame is not known; None where the cache's view does not look.
+    """
     found = (picture for fold in folds for image in originals(images, fold) for picture in pictures_of(image))
-    return PixelCache(cache, size).add(found, encoded, threads)
+    return cache.add(found, encoded, threads, detector)
 
 
 def load_folds(
-    images: Sequence[ManifestImage], cache: Path, size: int, folds: Iterable[Fold] = Fold
+    images: Sequence[ManifestImage], cache: PixelCache, folds: Iterable[Fold] = Fold
 ) -> dict[Fold, FoldData]:
-    """The folds at `size` pixels, of images that are decoded. Raises TrainingFailed for one that is not."""
-    store = PixelCache(cache, size)
+    """The folds as a cache's view sees them, of images that are decoded. Raises TrainingFailed for one that is not."""
     per_fold = {
         fold: [(image, picture) for image in originals(images, fold) for picture in pictures_of(image)]
         for fold in folds
@@ -234,9 +265,9 @@ def load_folds(
         fold: FoldData(
             [picture.image_id for _, picture in pairs],
             [str(image.root_id) for image, _ in pairs],
-            store.rows([picture.sha256 for _, picture in pairs]),
+            cache.rows([picture for _, picture in pairs]),
             np.array([severities_of(image) for image, _ in pairs], dtype=np.int8).reshape(-1, len(CONDITIONS)),
-            store,
+            cache,
         )
         for fold, pairs in per_fold.items()
     }

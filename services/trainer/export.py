@@ -19,12 +19,12 @@ from services.trainer.data import CONDITIONS, originals
 from services.trainer.evaluate import ExportedModel
 from services.trainer.graph import write_graph
 from services.trainer.model import ServedNet
-from services.trainer.pixel_cache import PREPROCESSING
 from shared.errors import ParityFailed
-from shared.imaging import model_input
+from shared.faces import FaceDetector
 from shared.installed_models import model_entry
 from shared.manifest import ManifestImage
 from shared.model_card import METADATA_KEY, OUTPUT_NAMES, SYNTHETIC_WARNING, BackboneUsed, Calibration, ModelMetadata
+from shared.preprocessing import Preprocessing, prepare, preprocessing_of
 from shared.taxonomy import Condition, Fold, Severity
 
 TOLERANCE = 1e-4  # largest absolute difference of any output: float32 rounding stays below a tenth of it
@@ -38,10 +38,11 @@ def metadata_of(
     images: Sequence[ManifestImage],
     thresholds: Sequence[float],
     input_size: int,
+    preprocessing: Preprocessing,
     calibration: Mapping[Condition, Calibration] | None = None,
     backbone: BackboneUsed | None = None,
 ) -> ModelMetadata:
-    """The metadata of the ONNX file. It holds a warning where any training image was procedurally drawn."""
+    """The metadata of the ONNX file, with a warning where any training image was procedurally drawn."""
     providers = Counter(image.provider or IMPORTED for image in originals(images, Fold.TRAIN))
     return ModelMetadata(
         version=version,
@@ -49,7 +50,7 @@ def metadata_of(
         conditions=CONDITIONS,
         severities=("absent", *(severity.label for severity in Severity)),
         thresholds=dict(zip(CONDITIONS, (round(value, 4) for value in thresholds), strict=True)),
-        preprocessing=f"{PREPROCESSING}: upright sRGB, centre-cropped square, bicubic to {input_size} px, RGB uint8",
+        preprocessing=preprocessing.described(input_size),
         calibration=dict(calibration or {}),
         backbone=backbone,
         dataset_version=dataset_version,
@@ -80,8 +81,17 @@ def export(served: ServedNet, metadata: ModelMetadata, path: Path) -> None:
     os.replace(partial, path)
 
 
-def check_parity(served: ServedNet, model: ExportedModel, files: Sequence[bytes]) -> dict[str, float]:
-    """Compare the answers of PyTorch and ONNX Runtime to encoded files, each decoded for itself, singly and as a batch.
+def check_parity(
+    served: ServedNet,
+    model: ExportedModel,
+    files: Sequence[bytes],
+    preprocessing: Preprocessing,
+    detector: FaceDetector | None,
+) -> dict[str, float]:
+    """Compare the answers of PyTorch and ONNX Runtime to encoded files, each prepared for itself, singly and together.
+
+    PyTorch's are prepared as in training, by `preprocessing`; ONNX Runtime's as the model's metadata asks, as a server
+    would: the face is found in each anew.
 
     Returns `{"max_abs_difference", "tolerance", "images"}`. Raises ParityFailed past TOLERANCE, for any of
     the outputs, and where there is no file to compare on.
@@ -89,12 +99,21 @@ def check_parity(served: ServedNet, model: ExportedModel, files: Sequence[bytes]
     if not files:
         raise ParityFailed("There is no image to compare PyTorch and ONNX Runtime on.")
     served.eval()
-    size = served.net.config.input_size
+    trained, wanted = preprocessing, preprocessing_of(model.metadata.preprocessing)
+
+    def prepared(some: Sequence[bytes], size: int, way: Preprocessing) -> np.typing.NDArray[np.uint8]:
+        return np.stack([prepare(file, size, way, detector=detector).pixels for file in some])
+
+    size = model.metadata.input_size
     with torch.inference_mode():
-        expected = [output.numpy() for output in served(torch.from_numpy(_decoded(files, size)))]
-    batch = model.run(_decoded(files, model.metadata.input_size))
+        expected = [
+            output.numpy()
+            for output in served(torch.from_numpy(prepared(files, served.net.config.input_size, trained)))
+        ]
+    batch = model.run(prepared(files, size, wanted))
     single = [
-        np.concatenate(outputs) for outputs in zip(*(model.run(_decoded([file], size)) for file in files), strict=True)
+        np.concatenate(outputs)
+        for outputs in zip(*(model.run(prepared([file], size, wanted)) for file in files), strict=True)
     ]
     worst = 0.0
     for wanted, *answers in zip(expected, batch, single, strict=True):
@@ -108,7 +127,3 @@ def check_parity(served: ServedNet, model: ExportedModel, files: Sequence[bytes]
             difference=worst,
         )
     return {"max_abs_difference": worst, "tolerance": TOLERANCE, "images": float(len(files))}
-
-
-def _decoded(files: Sequence[bytes], size: int) -> np.typing.NDArray[np.uint8]:
-    return np.stack([model_input(file, size) for file in files])

@@ -20,9 +20,10 @@ from typing import Any
 
 import structlog
 
-from services.trainer.data import check_folds, fetch
+from services.trainer.data import check_folds, fetch, read_manifest
+from services.trainer.pixel_cache import PixelCache, View
 from services.trainer.settings import TrainerSettings
-from services.trainer.spec import RunSpec, checkpoint_path, model_path
+from services.trainer.spec import RunSpec, checkpoint_path, model_path, preprocessing_for
 from services.trainer.tries import Tries
 from services.trainer.worker_process import run_worker
 from shared.blobs import Blobs
@@ -31,15 +32,18 @@ from shared.errors import (
     DatasetUnreadable,
     EvenskinError,
     InvalidRequest,
+    ModelInvalid,
     PreconditionFailed,
     StoreUnavailable,
     TriesUsedUp,
     first_error,
 )
 from shared.events import QuotaMet, TrainingFailed, TrainingFailure
+from shared.faces import FaceSearch
 from shared.live_model import make_live, read_live, read_pointer
-from shared.manifest import ManifestImage, parse_manifest
+from shared.manifest import ManifestImage
 from shared.model_card import LeftOut, LiveModel, ModelCard, ModelMetadata, card_key, model_key
+from shared.preprocessing import preprocessing_of
 from shared.taxonomy import derived_id
 
 log = structlog.get_logger(__name__)
@@ -188,15 +192,15 @@ class Run:
         key, advice = self._event.manifest_key, "Start a new rebalance: it writes a new manifest."
         try:
             manifest = (await self._blobs.get(key)).data
-            return manifest, await asyncio.to_thread(lambda: list(parse_manifest(manifest)))
+            return manifest, await asyncio.to_thread(read_manifest, manifest)
         except BlobNotFound as error:
             raise DatasetUnreadable(f"The manifest '{key}' is not in the store.", advice=advice) from error
         except InvalidRequest as error:
             raise DatasetUnreadable(f"The manifest '{key}' is none: {error.message}", advice=advice) from error
 
     async def _spec(self, images: list[ManifestImage], live: LiveModel | None) -> RunSpec:
-        config = self._settings.training
-        sizes = [config.input_size]
+        config, faces = self._settings.training, self._settings.faces
+        views = [View(config.input_size, preprocessing_for(faces), faces is FaceSearch.ON)]
         live_path: Path | None = None
         if live is not None:
             with contextlib.suppress(BlobNotFound):  # a live model whose files are gone is not compared with
@@ -204,10 +208,12 @@ class Run:
                 data = (await self._blobs.get(live.key)).data
                 live_path = self._dir / "live.onnx"
                 await asyncio.to_thread(live_path.write_bytes, data)
-                sizes.append(card.metadata.input_size)
+                with contextlib.suppress(ModelInvalid):  # nor is one that wants what this program does not know
+                    wanted = preprocessing_of(card.metadata.preprocessing)
+                    views.append(View(card.metadata.input_size, wanted, faces is FaceSearch.ON))
         encoded = self._dir / "encoded"
         try:
-            unreadable = await fetch(self._blobs, images, encoded, self._cache, sizes)
+            unreadable = await fetch(self._blobs, images, encoded, [PixelCache(self._cache, view) for view in views])
         except* EvenskinError as errors:
             raise first_error(errors) from errors
         return RunSpec(
@@ -223,6 +229,7 @@ class Run:
             live_version=live.version if live else None,
             live_generation=live.generation if live else 0,
             backbone=self._settings.backbone,
+            faces=faces,
             config=config,
         )
 

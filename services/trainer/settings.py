@@ -7,6 +7,7 @@ from typing import Annotated
 
 from services.trainer.spec import Backbone, TrainingConfig
 from shared.events import stated
+from shared.faces import FaceSearch
 from shared.settings import Port, Settings
 
 
@@ -22,6 +23,8 @@ class TrainerSettings(Settings):
 
     Its weights are installed with evenskin and are Apache-2.0; see the model's card.
     """
+    faces: FaceSearch = FaceSearch.ON
+    """Whether a new model's pictures are framed on the face. Off: it wants the middle of every picture, and says so."""
     trainer_work_dir: Path | None = None
     """Directory for decoded pictures and runs under way; absent: `work/trainer` under home. Losing it costs time."""
 

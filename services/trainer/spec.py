@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events import stated
+from shared.faces import FaceSearch
+from shared.preprocessing import NEWEST, Preprocessing
 
 Backbone = Literal["efficientnet-lite0", "none"]
 
@@ -60,7 +62,7 @@ class RunSpec(BaseModel):
     `encoded`: directory of the encoded pictures, each named by its SHA-256. It holds those of the parity check and
     all that are not in `cache` yet. `unreadable`: why, by SHA-256, of files that could not be fetched. `live`: ONNX
     file of the live model. `backbone`: the pretrained network whose features are used, by its name in
-    `shared/models.toml`.
+    `shared/models.toml`. `faces`: whether pictures are framed on the face.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -77,7 +79,13 @@ class RunSpec(BaseModel):
     live_version: str | None = None
     live_generation: int = 0
     backbone: Backbone = "none"
+    faces: FaceSearch = FaceSearch.OFF
     config: TrainingConfig = TrainingConfig()
+
+
+def preprocessing_for(faces: FaceSearch) -> Preprocessing:
+    """How a new model's pictures are prepared: one made without a search for faces wants the middle square anywhere."""
+    return NEWEST if faces is FaceSearch.ON else Preprocessing.MIDDLE_3
 
 
 def result_path(run_dir: Path) -> Path:

@@ -23,21 +23,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.trainer.backbone import load_backbone
+from services.trainer.backbone import load_backbone, load_detector
 from services.trainer.baseline import measure_baseline
 from services.trainer.calibration import calibration_of, neutral_probabilities
 from services.trainer.comparison import compare
-from services.trainer.data import check_folds, decode, left_out, load_folds, parity_files, readable_images
+from services.trainer.data import (
+    check_folds,
+    decode,
+    left_out,
+    load_folds,
+    parity_files,
+    read_manifest,
+    readable_images,
+)
 from services.trainer.evaluate import ExportedModel
 from services.trainer.export import backbone_of, check_parity, export, metadata_of
 from services.trainer.features import Features
 from services.trainer.gate import GATE_FOLD, decide
 from services.trainer.model import ServedNet
+from services.trainer.pixel_cache import PixelCache, View
 from services.trainer.scores import choose_thresholds
-from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model_path, result_path
+from services.trainer.spec import (
+    FAILED_STATUS,
+    RunSpec,
+    checkpoint_path,
+    model_path,
+    preprocessing_for,
+    result_path,
+)
 from services.trainer.train import Epoch, model_config, train, use_threads
 from shared.errors import EvenskinError, ModelInvalid, TrainingFailed
-from shared.manifest import ManifestImage, parse_manifest
+from shared.faces import FaceDetector
+from shared.manifest import ManifestImage
+from shared.preprocessing import preprocessing_of
 from shared.taxonomy import Fold
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -50,16 +68,19 @@ def run(spec: RunSpec) -> dict[str, Any]:
     """
     stopwatch = _Stopwatch()
     threads = use_threads(spec.config.threads)
-    manifest = list(parse_manifest(spec.manifest.read_bytes()))
+    manifest = read_manifest(spec.manifest.read_bytes())
     size = spec.config.input_size
     fetched = readable_images(manifest, spec.unreadable)
     check_folds(fetched)  # before anything is decoded
     network = model_config(spec.config)
     features = Features(network.scales, network.cell, load_backbone(spec.backbone))
-    unreadable = spec.unreadable | decode(fetched, spec.encoded, spec.cache, size, threads)
+    detector = load_detector(spec.faces)
+    preprocessing = preprocessing_for(spec.faces)
+    cache = PixelCache(spec.cache, View(size, preprocessing, detector is not None))
+    unreadable = spec.unreadable | decode(fetched, spec.encoded, cache, threads, detector)
     images = readable_images(manifest, unreadable)
     check_folds(images)
-    folds = load_folds(images, spec.cache, size)
+    folds = load_folds(images, cache)
     validation, testing = folds[Fold.VALIDATION], folds[Fold.TEST]
     stopwatch.lap("decode")
 
@@ -70,18 +91,25 @@ def run(spec: RunSpec) -> dict[str, Any]:
     net = trained.net
     thresholds = choose_thresholds(validation.severity, trained.validation, neutral_probabilities(net))
     metadata = metadata_of(
-        spec.version, spec.dataset_version, images, thresholds, size, calibration_of(net), backbone_of(spec.backbone)
+        spec.version,
+        spec.dataset_version,
+        images,
+        thresholds,
+        size,
+        preprocessing,
+        calibration_of(net),
+        backbone_of(spec.backbone),
     )
     path = model_path(spec.run_dir)
     served = ServedNet(features, net)
     export(served, metadata, path)
     candidate = ExportedModel.load(path, threads)
-    parity = check_parity(served, candidate, parity_files(images, spec.encoded))
+    parity = check_parity(served, candidate, parity_files(images, spec.encoded), preprocessing, detector)
     stopwatch.lap("export")
 
     measured, answers = candidate.judge(testing)
     baseline = measure_baseline(folds[Fold.TRAIN], validation, {GATE_FOLD: testing})
-    live = _judge_live(spec, images, threads)
+    live = _judge_live(spec, images, threads, detector)
     difference = None if live is None else compare(testing.severity, testing.root_ids, answers, live[1])
     decision = decide(difference)
     stopwatch.lap("evaluate")
@@ -115,6 +143,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
             "model": asdict(net.config),
             "threads": threads,
             "backbone": spec.backbone,
+            "faces": spec.faces.value,
             "linear_share": net.share.item(),
         },
         "seconds": stopwatch.laps,
@@ -122,19 +151,21 @@ def run(spec: RunSpec) -> dict[str, Any]:
 
 
 def _judge_live(
-    spec: RunSpec, images: list[ManifestImage], threads: int
+    spec: RunSpec, images: list[ManifestImage], threads: int, detector: FaceDetector | None
 ) -> tuple[dict[str, Any], npt.NDArray[np.bool_]] | None:
-    """The live model's metrics and answers on the same images, at its own input size. None where no model is live."""
+    """The live model's metrics and answers on the same images, as it wants them. None where no model is live."""
     if spec.live is None:
         return None
     try:
         model = ExportedModel.load(spec.live, threads)
+        preprocessing = preprocessing_of(model.metadata.preprocessing)
     except ModelInvalid:
         return None  # a live model that cannot be opened serves nobody: it must not stand in the way
     size = model.metadata.input_size
-    if decode(images, spec.encoded, spec.cache, size, threads, [Fold.TEST]):
+    cache = PixelCache(spec.cache, View(size, preprocessing, detector is not None))
+    if decode(images, spec.encoded, cache, threads, detector, [Fold.TEST]):
         raise TrainingFailed(f"A picture that was read at another size cannot be read at {size} pixels.")
-    return model.judge(load_folds(images, spec.cache, size, [Fold.TEST])[Fold.TEST])
+    return model.judge(load_folds(images, cache, [Fold.TEST])[Fold.TEST])
 
 
 def _report(message: dict[str, Any]) -> None:

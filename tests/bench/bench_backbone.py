@@ -25,15 +25,17 @@ from torch.nn import functional as F
 from services.demo.starting_set import subject_at
 from services.generator.procedural.draw import draw
 from services.trainer import calibration
-from services.trainer.backbone import EfficientNetLite0, load_backbone
+from services.trainer.backbone import EfficientNetLite0, load_backbone, load_detector
 from services.trainer.data import CONDITIONS, FoldData
 from services.trainer.features import Answers, FeatureReader, Features
 from services.trainer.losses import positive_weights
-from services.trainer.pixel_cache import Picture, PixelCache
+from services.trainer.pixel_cache import Picture, PixelCache, View
 from services.trainer.scores import answers as decide
 from services.trainer.scores import choose_thresholds, fold_metrics
 from services.trainer.spec import TrainingConfig
 from services.trainer.train import Sample, Trained, learn, logits_of, probabilities_of, use_threads
+from shared.faces import FaceSearch
+from shared.preprocessing import NEWEST
 from shared.taxonomy import Severity
 
 FOLDS = 5
@@ -87,14 +89,15 @@ def mirrored(data: bytes) -> bytes:
 
 def decoded(pictures: Sequence[bytes], severity: npt.NDArray[np.int8], size: int, directory: Path) -> FoldData:
     """Decode pictures and their mirror images: first all as they are, then all mirrored."""
-    sums = []
+    found = []
     for data in (*pictures, *map(mirrored, pictures)):
-        sums.append(hashlib.sha256(data).hexdigest())
-        (directory / sums[-1]).write_bytes(data)
-    cache = PixelCache(directory / "decoded", size)
-    cache.add([Picture(name, name, name) for name in sums], directory, use_threads(0))
+        digest = hashlib.sha256(data).hexdigest()
+        (directory / digest).write_bytes(data)
+        found.append(Picture(digest, digest, digest))
+    cache = PixelCache(directory / "decoded", View(size, NEWEST, looks=True))
+    cache.add(found, directory, use_threads(0), load_detector(FaceSearch.ON))
     ids = [str(number) for number in range(len(pictures))] * 2
-    return FoldData(ids, ids, cache.rows(sums), np.concatenate([severity, severity]), cache)
+    return FoldData(ids, ids, cache.rows(found), np.concatenate([severity, severity]), cache)
 
 
 def part(sample: Sample, rows: Rows) -> Sample:

@@ -13,8 +13,10 @@ import numpy as np
 from PIL import Image
 
 from services.trainer.data import pictures_of
+from services.trainer.pixel_cache import PixelCache, View
 from services.trainer.spec import RunSpec, TrainingConfig
 from shared.manifest import ManifestImage, ManifestVariant, dump_manifest
+from shared.preprocessing import Preprocessing
 from shared.taxonomy import Condition, Fold, Severity, fold_of, imported_image_id
 
 SIDE = 64  # pixels of a stored picture: the smallest that is read
@@ -42,6 +44,11 @@ def drawn(labels: dict[Condition, Severity | None], seed: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def cache_of(directory: Path, size: int) -> PixelCache:
+    """A cache of middle squares."""
+    return PixelCache(directory, View(size, Preprocessing.MIDDLE_3, looks=False))
 
 
 def flipped(data: bytes) -> bytes:
@@ -83,7 +90,7 @@ class Dataset:
             provider=provider,
             variants=(
                 ManifestVariant(
-                    operation="flip",
+                    operation="hflip",
                     key=f"images/{image_id}/flip.png",
                     sha256=hashlib.sha256(mirror).hexdigest(),
                 ),

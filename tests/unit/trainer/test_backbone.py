@@ -22,7 +22,7 @@ from services.trainer.spec import RunSpec, model_path
 from shared.errors import ConfigurationError, WeightsUnusable
 from shared.installed_models import DIRECTORY, installed_model, model_entry
 from shared.taxonomy import Condition, Fold
-from tests.unit.trainer.squares import TINY, Dataset
+from tests.unit.trainer.squares import TINY, Dataset, cache_of
 
 NAME = "efficientnet-lite0"
 
@@ -38,8 +38,9 @@ def backbone() -> EfficientNetLite0:
 def fold(small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> FoldData:
     directory = tmp_path_factory.mktemp("fold")
     small.write_encoded(directory / "encoded")
-    assert decode(small.images, directory / "encoded", directory / "cache", 64, 1) == {}
-    return load_folds(small.images, directory / "cache", 64)[Fold.TEST]
+    cache = cache_of(directory / "cache", 64)
+    assert decode(small.images, directory / "encoded", cache, 1, None) == {}
+    return load_folds(small.images, cache)[Fold.TEST]
 
 
 def test_its_maps_have_the_strides_of_the_middle(backbone: EfficientNetLite0) -> None:

@@ -24,12 +24,11 @@ from services.trainer.data import (
     readable_images,
     severities_of,
 )
-from services.trainer.pixel_cache import PixelCache
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import DatasetTooSmall, ImagesUnreadable, TrainingFailed
 from shared.imaging import model_input
 from shared.taxonomy import Condition, Fold, Severity
-from tests.unit.trainer.squares import Dataset, dataset_of
+from tests.unit.trainer.squares import Dataset, cache_of, dataset_of
 
 
 @pytest.fixture
@@ -44,8 +43,9 @@ async def stored(dataset: Dataset, blobs: DirectoryBlobs) -> None:
 
 def decoded_folds(dataset: Dataset, encoded: Path, cache: Path, threads: int = 1) -> dict[Fold, FoldData]:
     """All folds at 32 pixels, decoded from files that can all be read."""
-    assert decode(dataset.images, encoded, cache, 32, threads) == {}
-    return load_folds(dataset.images, cache, 32)
+    store = cache_of(cache, 32)
+    assert decode(dataset.images, encoded, store, threads, None) == {}
+    return load_folds(dataset.images, store)
 
 
 def test_no_source_crosses_folds(small: Dataset, tmp_path: Path) -> None:
@@ -111,13 +111,13 @@ def test_a_second_run_decodes_only_what_is_new(small: Dataset, tmp_path: Path) -
 def test_a_process_killed_while_decoding_leaves_a_usable_cache(small: Dataset, tmp_path: Path) -> None:
     small.write_encoded(tmp_path / "encoded")
     pictures = [pictures_of(image)[0] for image in small.images]
-    cache = PixelCache(tmp_path / "cache", 32)
-    cache.add(pictures[:5], tmp_path / "encoded", 1)
+    cache = cache_of(tmp_path / "cache", 32)
+    cache.add(pictures[:5], tmp_path / "encoded", 1, None)
     pixels = next((tmp_path / "cache").rglob("pixels.u8"))
     with pixels.open("ab") as file:
         file.write(b"torn" * 500)
-    cache.add(pictures[:9], tmp_path / "encoded", 1)
-    decoded = cache.read(cache.rows([picture.sha256 for picture in pictures[:9]]))
+    cache.add(pictures[:9], tmp_path / "encoded", 1, None)
+    decoded = cache.read(cache.rows(pictures[:9]))
     for picture, pixels_of_it in zip(pictures[:9], decoded, strict=True):
         assert (pixels_of_it == model_input(small.files[picture.key], 32)).all()
 
@@ -127,20 +127,20 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_decoded(small:
     broken = dataset.add_broken(Fold.TEST)
     dataset.write_encoded(tmp_path / "encoded")
     for _ in range(2):  # what cannot be read never counts as decoded
-        unreadable = decode(dataset.images, tmp_path / "encoded", tmp_path / "cache", 32, 2)
+        unreadable = decode(dataset.images, tmp_path / "encoded", cache_of(tmp_path / "cache", 32), 2, None)
         assert set(unreadable) == {broken.sha256}
     (named,) = left_out(dataset.images, unreadable)
     assert (named.image_id, named.key) == (str(broken.image_id), broken.key)
     assert named.reason
     readable = readable_images(dataset.images, unreadable)
     assert readable == small.images
-    folds = load_folds(readable, tmp_path / "cache", 32)
+    folds = load_folds(readable, cache_of(tmp_path / "cache", 32))
     keys = {str(image.image_id): image.key for image in small.images}
     for position, image_id in enumerate(folds[Fold.TEST].image_ids):
         expected = model_input(small.files[keys[image_id]], 32)
         assert (folds[Fold.TEST].batch(np.array([position]))[0] == expected).all()
     with pytest.raises(TrainingFailed, match=broken.sha256):
-        load_folds(dataset.images, tmp_path / "cache", 32)
+        load_folds(dataset.images, cache_of(tmp_path / "cache", 32))
 
 
 def test_a_variant_that_cannot_be_read_costs_its_image(small: Dataset) -> None:
@@ -170,10 +170,10 @@ def test_a_file_damaged_on_this_machine_is_fetched_again_and_costs_no_image(smal
     path = tmp_path / "encoded" / broken.sha256
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(TrainingFailed, match=str(broken.image_id)):
-        decode(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 1)
+        decode(small.images, tmp_path / "encoded", cache_of(tmp_path / "cache", 32), 1, None)
     assert not path.exists()
     with pytest.raises(TrainingFailed, match="was not fetched"):
-        decode(small.images, tmp_path / "encoded", tmp_path / "cache", 32, 1)
+        decode(small.images, tmp_path / "encoded", cache_of(tmp_path / "cache", 32), 1, None)
 
 
 async def test_fetch_brings_what_is_not_decoded_and_the_parity_images(
@@ -181,16 +181,16 @@ async def test_fetch_brings_what_is_not_decoded_and_the_parity_images(
 ) -> None:
     await stored(small, blobs)
     encoded, cache = tmp_path / "encoded", tmp_path / "cache"
-    assert await fetch(blobs, small.images, encoded, cache, [32]) == {}
+    assert await fetch(blobs, small.images, encoded, [cache_of(cache, 32)]) == {}
     first = {path.name for path in encoded.iterdir()}
     assert first == {picture.sha256 for image in small.images for picture in pictures_of(image)}
     decoded_folds(small, encoded, cache)
-    assert await fetch(blobs, small.images, tmp_path / "again", cache, [32]) == {}
+    assert await fetch(blobs, small.images, tmp_path / "again", [cache_of(cache, 32)]) == {}
     again = {path.name for path in (tmp_path / "again").iterdir()}
     assert again == {picture.sha256 for picture in parity_pictures(small.images)}
     assert 0 < len(again) <= PARITY_IMAGES
     assert len(parity_files(small.images, tmp_path / "again")) == len(again)
-    assert await fetch(blobs, small.images, tmp_path / "other", cache, [32, 48]) == {}
+    assert await fetch(blobs, small.images, tmp_path / "other", [cache_of(cache, 32), cache_of(cache, 48)]) == {}
     assert {path.name for path in (tmp_path / "other").iterdir()} == first
 
 
@@ -206,7 +206,7 @@ async def test_fetch_names_a_file_that_is_missing_or_not_the_manifests_and_bring
         await blobs.put(lost.key, b"something else")
     else:
         await blobs.delete(lost.key)
-    unreadable = await fetch(blobs, small.images, tmp_path / "encoded", tmp_path / "cache", [32])
+    unreadable = await fetch(blobs, small.images, tmp_path / "encoded", [cache_of(tmp_path / "cache", 32)])
     assert set(unreadable) == {lost.sha256}
     files = parity_files(readable_images(small.images, unreadable), tmp_path / "encoded")
     assert len(files) == len(parity_pictures(small.images))  # another image took its place
@@ -220,7 +220,7 @@ async def test_fetch_gives_up_where_too_many_files_are_missing(
     for image in small.images[:2]:
         await blobs.delete(image.key)
     with pytest.raises(ImagesUnreadable, match="2 of 64 images"):
-        await fetch(blobs, small.images, tmp_path / "encoded", tmp_path / "cache", [32])
+        await fetch(blobs, small.images, tmp_path / "encoded", [cache_of(tmp_path / "cache", 32)])
 
 
 @pytest.mark.parametrize("fold", list(Fold))

@@ -37,10 +37,12 @@ from shared.events import (
     TrainingFailure,
     TrainingProgressed,
 )
+from shared.faces import FaceSearch
 from shared.live_model import make_live, read_live
 from shared.manifest import dump_manifest
 from shared.message import Message
-from shared.model_card import LIVE_KEY, ModelCard, card_key, model_key
+from shared.model_card import LIVE_KEY, ModelCard, ModelMetadata, card_key, model_key
+from shared.preprocessing import Preprocessing
 from shared.taxonomy import Condition
 from tests.eventually import LIMIT_S, LONG_LIMIT_S, eventually
 from tests.unit.trainer.squares import TINY, Dataset, dataset_of
@@ -95,7 +97,13 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = TrainerSettings(
-        home=tmp_path / "home", port=0, training=TINY, backbone="none", retry_delay_s=0.05, max_tries=2
+        home=tmp_path / "home",
+        port=0,
+        training=TINY,
+        backbone="none",
+        faces=FaceSearch.OFF,
+        retry_delay_s=0.05,
+        max_tries=2,
     )
     world = World(InProcessBus(), DirectoryBlobs(tmp_path / "store"), settings)
 
@@ -111,6 +119,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await world.bus.drain(0)
     await service.stop()
     await world.bus.close()
+
+
+def metadata(version: str) -> ModelMetadata:
+    """What a model that exists in name alone says of itself."""
+    return metadata_of(version, "ds", [], [0.5] * 7, 32, Preprocessing.MIDDLE_3)
 
 
 @pytest.fixture
@@ -133,7 +146,7 @@ def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             said["meanwhile"] = None
             await meanwhile()
         return {
-            "metadata": metadata_of(spec.version, spec.dataset_version, [], [0.5] * 7, 32).model_dump(mode="json"),
+            "metadata": metadata(spec.version).model_dump(mode="json"),
             "sha256": hashlib.sha256(model).hexdigest(),
             "metrics": {"history": said["history"]},
             "comparison": None,
@@ -152,7 +165,6 @@ def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 async def other_live(world: World, version: str) -> None:
     """Another model, live."""
-    metadata = metadata_of(version, "ds", [], [0.5] * 7, 32)
     card = ModelCard(
         version=version,
         key=model_key(version),
@@ -161,7 +173,7 @@ async def other_live(world: World, version: str) -> None:
         campaign_id="c",
         dataset_version="ds",
         created_at=(await make_live(world.blobs, version=version, sha256="cd" * 32, reason="test")).promoted_at,
-        metadata=metadata,
+        metadata=metadata(version),
         metrics={},
         comparison=None,
         parity={},

@@ -21,7 +21,7 @@ from services.trainer.spec import TrainingConfig
 from services.trainer.train import Epoch, Trained, train
 from shared.errors import LossNotFinite
 from shared.taxonomy import Fold
-from tests.unit.trainer.squares import TINY, Dataset, dataset_of
+from tests.unit.trainer.squares import TINY, Dataset, cache_of, dataset_of
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,9 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> dict[Fold, FoldData]:
     directory = tmp_path_factory.mktemp("folds")
     dataset: Dataset = dataset_of(16)
     dataset.write_encoded(directory / "encoded")
-    assert decode(dataset.images, directory / "encoded", directory / "cache", 32, 1) == {}
-    return load_folds(dataset.images, directory / "cache", 32)
+    cache = cache_of(directory / "cache", 32)
+    assert decode(dataset.images, directory / "encoded", cache, 1, None) == {}
+    return load_folds(dataset.images, cache)
 
 
 def fit(folds: dict[Fold, FoldData], checkpoint: Path, config: TrainingConfig = TINY, **options: Any) -> Trained:

@@ -26,6 +26,7 @@ from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model
 from shared.errors import DatasetTooSmall, ModelInvalid, ParityFailed
 from shared.imaging import model_input
 from shared.model_card import METADATA_KEY, SYNTHETIC_WARNING, ModelMetadata
+from shared.preprocessing import Preprocessing
 from shared.taxonomy import Condition, Fold, Severity
 from tests.unit.trainer.squares import TINY, Dataset, dataset_of
 
@@ -41,7 +42,7 @@ def net() -> ServedNet:
 @pytest.fixture(scope="module")
 def exported(net: ServedNet, small: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "model.onnx"
-    export(net, metadata_of("v1", "d1", small.images, [0.4] * 7, 32), path)
+    export(net, metadata_of("v1", "d1", small.images, [0.4] * 7, 32, Preprocessing.MIDDLE_3), path)
     return path
 
 
@@ -78,15 +79,15 @@ def test_drawn_training_images_bring_their_warning() -> None:
     dataset = Dataset([], {})
     dataset.add({Condition.ACNE: Severity.MILD}, 1, fold=Fold.TRAIN)
     dataset.add({Condition.ACNE: Severity.MILD}, 2, fold=Fold.TEST, provider="procedural")
-    clean = metadata_of("v1", "d1", dataset.images, [0.5] * 7, 32)
+    clean = metadata_of("v1", "d1", dataset.images, [0.5] * 7, 32, Preprocessing.MIDDLE_3)
     assert (clean.providers, clean.warnings) == ({"imported": 1}, ())
     dataset.add({Condition.ACNE: Severity.MILD}, 3, fold=Fold.TRAIN, provider="procedural")
-    drawn = metadata_of("v1", "d1", dataset.images, [0.5] * 7, 32)
+    drawn = metadata_of("v1", "d1", dataset.images, [0.5] * 7, 32, Preprocessing.MIDDLE_3)
     assert (drawn.providers, drawn.warnings) == ({"imported": 1, "procedural": 1}, (SYNTHETIC_WARNING,))
 
 
 def test_parity_holds_from_encoded_files_on(net: ServedNet, exported: Path, files: list[bytes]) -> None:
-    parity = check_parity(net, ExportedModel.load(exported, 1), files)
+    parity = check_parity(net, ExportedModel.load(exported, 1), files, Preprocessing.MIDDLE_3, None)
     assert parity["max_abs_difference"] < 1e-5
     assert parity["images"] == len(files) > 0
 
@@ -98,7 +99,7 @@ def test_parity_catches_changed_weights(net: ServedNet, exported: Path, files: l
     weights.CopyFrom(onnx.numpy_helper.from_array(changed, weights.name))
     onnx.save(graph, tmp_path / "broken.onnx")
     with pytest.raises(ParityFailed, match="differ"):
-        check_parity(net, ExportedModel.load(tmp_path / "broken.onnx", 1), files)
+        check_parity(net, ExportedModel.load(tmp_path / "broken.onnx", 1), files, Preprocessing.MIDDLE_3, None)
 
 
 def test_parity_catches_another_preprocessing(
@@ -108,12 +109,12 @@ def test_parity_catches_another_preprocessing(
     run = model.run
     monkeypatch.setattr(model, "run", lambda pixels: run(np.ascontiguousarray(pixels[..., ::-1])))  # BGR
     with pytest.raises(ParityFailed):
-        check_parity(net, model, files)
+        check_parity(net, model, files, Preprocessing.MIDDLE_3, None)
 
 
 def test_parity_needs_files(net: ServedNet, exported: Path) -> None:
     with pytest.raises(ParityFailed, match="no image"):
-        check_parity(net, ExportedModel.load(exported, 1), [])
+        check_parity(net, ExportedModel.load(exported, 1), [], Preprocessing.MIDDLE_3, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", None])
