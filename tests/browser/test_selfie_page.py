@@ -15,6 +15,7 @@ from tests.browser.visit import visited
 from tests.unit.model_server.pictures import encoded, face
 from tests.unit.model_server.serving import Running, running
 from tests.unit.model_server.tiny_model import put_model
+from tests.unit.shared.portraits import drawn, placed
 
 NAMES = {
     "acne": "Acne",
@@ -91,7 +92,11 @@ async def test_the_numbers_shown_are_those_of_the_answer(browser: Browser, serve
         for name in present:
             await expect(page.locator("#status")).to_contain_text(name)
         await expect(page.locator("#facts")).to_contain_text("300 × 360 JPEG, answered in")
-        await expect(page.locator("#warnings li")).to_have_text(answer["warnings"])
+        (no_face,) = answer["advice"]
+        await expect(page.locator("#advice li")).to_have_text([f"No face{no_face['message']}"])
+        others = [warning for warning in answer["warnings"] if warning != no_face["message"]]
+        await expect(page.locator("#warnings li")).to_have_text(others)
+        await expect(page.locator("#found")).to_contain_text("No face with both eyes was found")
         await expect(page.get_by_role("meter")).to_have_count(len(NAMES))
         assert await page.locator("#preview").evaluate("img => [img.naturalWidth, img.naturalHeight]") == [300, 360]
 
@@ -107,13 +112,80 @@ async def test_a_heatmap_is_drawn_over_the_picture_and_taken_away(browser: Brows
 
         await expect(where).to_have_text("Hide")
         await expect(where).to_be_focused()
-        await expect(page.locator("#crop")).to_be_visible()
+        await expect(page.locator("#heat-box")).to_be_visible()
         await expect(page.locator("#caption")).to_contain_text("where the evidence")
         colours = "canvas => new Set(canvas.getContext('2d').getImageData(0, 0, 256, 256).data).size"
         await page.wait_for_function(f"({colours})(document.getElementById('heat')) > 16")
 
         await where.click()
-        await expect(page.locator("#crop")).to_be_hidden()
+        await expect(page.locator("#heat-box")).to_be_hidden()
+
+
+_PLACES = """() => {
+    const picture = document.getElementById("preview").getBoundingClientRect();
+    const middle = (mark) => {
+        const { left, top, width, height } = mark.getBoundingClientRect();
+        return [(left + width / 2 - picture.left) / picture.width, (top + height / 2 - picture.top) / picture.height];
+    };
+    const all = (selector) => [...document.querySelectorAll(selector)].map(middle);
+    return { points: all("#overlay circle"), boxes: all(".box-line"), frames: all(".frame-line") };
+}"""
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+async def test_face_and_frame_are_drawn_where_they_are(browser: Browser, server: Running, turn: int) -> None:
+    upright = placed(drawn(), 1.0, side=600).crop((0, 0, 600, 540))
+    width, height = (600, 540) if turn == 0 else (540, 600)
+    data = encoded(upright.rotate(turn, expand=True), "PNG")
+    answer = (await server.predict(data, "image/png")).json
+    assert (answer["frame"]["turn"], answer["image"]["width"]) == (turn, width)
+
+    def shown(x: float, y: float) -> Any:
+        across, down = (x, y) if turn == 0 else (y, height - x)
+        return pytest.approx([across / width, down / height], abs=0.004)
+
+    async with visited(browser, url_of(server)) as visit:
+        page = visit.page
+        await expect(page.locator("#overlay")).to_be_hidden()
+        await page.locator("#file").set_input_files(file_of(data, "selfie.png", "image/png"))
+        await expect(page.locator("#found")).to_contain_text("A face was found, the solid box")
+        await expect(page.locator("#found")).to_contain_text("turned it" if turn else "around it")
+        await expect(page.locator("#advice li")).to_have_count(0)
+        await expect(page.get_by_role("img", name="Where the face was found")).to_be_visible()
+        places = await page.evaluate(_PLACES)
+        assert places["points"] == [shown(x, y) for x, y in answer["face"]["points"]]
+        assert places["boxes"] == [shown(answer["face"]["x"], answer["face"]["y"])]
+        assert places["frames"] == [shown(answer["frame"]["square"]["x"], answer["frame"]["square"]["y"])]
+        await page.locator(".where").first.click()
+        heat = await page.locator("#heat-box").evaluate(
+            "box => { const { left, top, width, height } = box.getBoundingClientRect();"
+            "const picture = document.getElementById('preview').getBoundingClientRect();"
+            "return [(left + width / 2 - picture.left) / picture.width,"
+            " (top + height / 2 - picture.top) / picture.height]; }"
+        )
+        assert heat == pytest.approx(places["frames"][0], abs=0.004)
+
+
+async def test_what_is_refused_as_a_portrait_is_told_with_every_reason(browser: Browser, tmp_path: Path) -> None:
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    dark = drawn().crop((0, 0, 384, 250)).point(lambda value: int(value * 0.25))
+    async with running(tmp_path, face_policy="require") as server, visited(browser, url_of(server)) as visit:
+        refused = (await server.predict(encoded(dark, "PNG"))).json
+        assert [reason["code"] for reason in refused["reasons"]] == ["face_cut", "too_dark"]
+        await visit.page.locator("#file").set_input_files(file_of(encoded(dark, "PNG")))
+        for reason in refused["reasons"]:
+            await expect(visit.page.locator("#error")).to_contain_text(reason["message"])
+        await expect(visit.page.locator("#overlay")).to_be_hidden()
+        await visit.forgive("status of 422")
+
+
+async def test_an_avif_is_taken(browser: Browser, server: Running) -> None:
+    async with visited(browser, url_of(server)) as visit:
+        page = visit.page
+        assert "image/avif" in str(await page.locator("#file").get_attribute("accept"))
+        await page.locator("#file").set_input_files(file_of(encoded(drawn(), "AVIF"), "selfie.avif", "image/avif"))
+        await expect(page.locator("#facts")).to_contain_text("384 × 384 AVIF, answered in")
+        await expect(page.locator("#found")).to_contain_text("A face was found")
 
 
 async def test_a_wrong_file_is_told_in_the_servers_sentence_and_a_right_one_answered_after_it(

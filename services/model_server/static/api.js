@@ -4,10 +4,11 @@ const KEY = "evenskin-api-key"; // kept for this tab only
 
 /** An answer that is not the one hoped for: what happened, and what to do. */
 export class ApiError extends Error {
-  constructor(code, message, advice = "") {
+  constructor(code, message, advice = "", reasons = []) {
     super(message);
     this.code = code;
     this.advice = advice;
+    this.reasons = reasons; // all that is wrong with a picture that was refused as a portrait
   }
 }
 
@@ -37,7 +38,7 @@ async function ask(path, options = {}) {
   if (response.ok && body !== null) return body;
   const told = body ?? {};
   const sentence = response.ok ? "The server's answer cannot be read." : `The server answered ${response.status}.`;
-  throw new ApiError(told.code ?? "unknown", told.detail ?? sentence, told.advice);
+  throw new ApiError(told.code ?? "unknown", told.detail ?? sentence, told.advice, told.reasons);
 }
 
 /** What the model sees in a picture, with heatmaps. */

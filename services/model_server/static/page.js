@@ -3,11 +3,15 @@
 import { ApiError, hasKey, model, predict, useKey } from "/static/api.js";
 import {
   CONDITION_NAMES,
+  adviceTitle,
   colourHeat,
   conditionName,
-  cropBox,
   facts,
+  foundText,
+  frameBox,
   grouped,
+  otherWarnings,
+  overlay,
   percent,
   severityText,
   spread,
@@ -77,16 +81,26 @@ function update() {
     ? "Your browser cannot show this format; the server could read it."
     : "Your browser cannot show this file as a picture.";
   $("legend").hidden = !groups || Object.keys(state.thresholds).length === 0;
-  $("warnings").replaceChildren(...(state.answer?.warnings ?? []).map((warning) => element("li", "", warning)));
+  $("advice").replaceChildren(...(state.answer?.advice ?? []).map(adviceNode));
+  const warnings = state.answer ? otherWarnings(state.answer) : [];
+  $("warnings").replaceChildren(...warnings.map((warning) => element("li", "", warning)));
   $("conditions").replaceChildren(...(groups ? conditionNodes(groups) : []));
   $("facts").hidden = state.answer === null;
   $("facts").textContent = state.answer ? facts(state.answer) : "";
+  updateOverlay();
   updateHeat();
+}
+
+function adviceNode({ code, message }) {
+  const node = element("li", "");
+  node.append(element("strong", "", adviceTitle(code)), message);
+  return node;
 }
 
 function errorNodes(error) {
   const nodes = [element("strong", "", error.message)];
   if (error.advice) nodes.push(element("span", "advice", error.advice));
+  nodes.push(...error.reasons.slice(1).map(({ message }) => element("span", "advice", message)));
   if (["overloaded", "no_model", "unreachable", "request_timeout"].includes(error.code) && state.file) {
     const again = element("button", "button", "Try again");
     again.type = "button";
@@ -158,16 +172,41 @@ function conditionNode(condition) {
   return row;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+function mark(tag, className, attributes) {
+  const made = document.createElementNS(SVG, tag);
+  made.setAttribute("class", className);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
+  return made;
+}
+
+/** Draw face and frame over the picture. */
+function updateOverlay() {
+  const { answer } = state;
+  $("found").hidden = answer === null;
+  $("overlay").toggleAttribute("hidden", answer === null);
+  if (answer === null) return;
+  $("found").textContent = foundText(answer);
+  const drawn = overlay(answer);
+  $("overlay").setAttribute("viewBox", drawn.viewBox);
+  $("overlay-marks").setAttribute("transform", drawn.transform);
+  const marks = [mark("rect", "under", drawn.frame), mark("rect", "frame-line", drawn.frame)];
+  if (drawn.box) marks.push(mark("rect", "under", drawn.box), mark("rect", "box-line", drawn.box));
+  marks.push(...drawn.points.map((point) => mark("circle", "point", point)));
+  $("overlay-marks").replaceChildren(...marks);
+}
+
 /** Lay the shown condition's heatmap over the square that the model looked at. */
 async function updateHeat() {
   const shown = state.answer?.conditions.find((c) => c.condition === state.shown);
-  $("crop").hidden = !shown;
+  $("heat-box").hidden = !shown;
   $("caption").hidden = !shown;
   if (!shown) return;
-  Object.assign($("crop").style, cropBox(state.answer.image));
+  Object.assign($("heat-box").style, frameBox(state.answer));
   const name = conditionName(shown.condition).toLowerCase();
   $("caption").textContent =
-    `Yellow: where the evidence for ${name} is strongest in this picture. The dashed square is what the model looks at.`;
+    `Yellow: where the evidence for ${name} is strongest in this picture.`;
   const canvas = $("heat");
   canvas.setAttribute("aria-label", `Map of where ${name} is seen`);
   const map = new Image();

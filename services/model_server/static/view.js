@@ -62,15 +62,84 @@ export function facts(answer) {
   return `${width} × ${height} ${kind}, answered in ${took} ms by model ${answer.model_version}.`;
 }
 
-/** Where the square that the model looks at lies in the shown picture, in per cent of its sides. */
-export function cropBox({ width, height, crop }) {
+/** A point of the upright picture in the picture as displayed, which may lie on its side. */
+function displayed({ turn, width, height }, x, y) {
+  if (turn === 90) return [y, width - x];
+  if (turn === 180) return [width - x, height - y];
+  return turn === 270 ? [height - y, x] : [x, y];
+}
+
+/** Where the square that the model looks at lies in the shown picture: CSS of a box that covers it. */
+export function frameBox({ image, frame }) {
+  const { side, roll } = frame.square;
+  const [x, y] = displayed(frame, frame.square.x, frame.square.y);
   const share = (part, whole) => `${(100 * part) / whole}%`;
   return {
-    left: share(crop.left, width),
-    top: share(crop.top, height),
-    width: share(crop.width, width),
-    height: share(crop.height, height),
+    left: share(x - side / 2, image.width),
+    top: share(y - side / 2, image.height),
+    width: share(side, image.width),
+    height: share(side, image.height),
+    transform: `rotate(${roll - frame.turn}deg)`,
   };
+}
+
+/** What is drawn over the shown picture, as an SVG has it: the frame, and of a face its box and points. */
+export function overlay({ image, frame, face }) {
+  const { width, height, turn } = frame;
+  const rectangle = ({ x, y, width, height, roll }) => ({
+    x: x - width / 2,
+    y: y - height / 2,
+    width,
+    height,
+    transform: `rotate(${roll} ${x} ${y})`,
+  });
+  const matrices = {
+    0: "",
+    90: `matrix(0 -1 1 0 0 ${width})`,
+    180: `matrix(-1 0 0 -1 ${width} ${height})`,
+    270: `matrix(0 1 -1 0 ${height} 0)`,
+  };
+  const { side } = frame.square;
+  return {
+    viewBox: `0 0 ${image.width} ${image.height}`,
+    transform: matrices[turn],
+    frame: rectangle({ ...frame.square, width: side, height: side }),
+    box: face && rectangle(face),
+    points: face ? face.points.map(([cx, cy]) => ({ cx, cy, r: side / 90 })) : [],
+  };
+}
+
+/** What was found in the picture, and what the model looks at, in a sentence for everybody. */
+export function foundText({ face_search, face, frame }) {
+  const middle = "the model looks at the middle of the picture, the dashed square";
+  if (face_search === "off") return `This server looks for no face: ${middle}.`;
+  if (!face) return `No face with both eyes was found: ${middle}.`;
+  const turned = frame.turn ? " The picture lies on its side; the server turned it." : "";
+  const { x, y, side } = frame.square;
+  const isAround = Math.abs(face.x - x) < side / 4 && Math.abs(face.y - y) < side / 4;
+  return `A face was found, the solid box: ${isAround ? "the model looks at the dashed square around it" : middle}.${turned}`;
+}
+
+const ADVICE = {
+  no_face: "No face",
+  multiple_faces: "Several faces",
+  face_too_small: "Too far away",
+  face_cut: "Cut off",
+  face_turned: "Turned away",
+  too_blurry: "Blurred",
+  too_dark: "Too dark",
+  too_bright: "Too bright",
+};
+
+/** A word or two for what an advice is about. */
+export function adviceTitle(code) {
+  return ADVICE[code] ?? code.replaceAll("_", " ");
+}
+
+/** The warnings that no advice says. */
+export function otherWarnings({ warnings, advice }) {
+  const said = new Set(advice.map(({ message }) => message));
+  return warnings.filter((warning) => !said.has(warning));
 }
 
 /** Colour a greyscale map in place: RGBA bytes, from clear over blue to yellow, which skin never is. */

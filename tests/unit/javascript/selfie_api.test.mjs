@@ -60,6 +60,16 @@ describe("failures", () => {
     await assert.rejects(api.predict(picture()), told({ code: "image_broken", message: "It ends too early.", advice }));
   });
 
+  test("a picture that is refused as a portrait comes with every reason", async () => {
+    const reasons = [{ code: "face_cut", message: "Cut." }, { code: "too_dark", message: "Dark." }];
+    fakeBrowser(() => json({ code: "face_cut", detail: "Cut.", status: 422, reasons }, 422));
+    await assert.rejects(api.predict(picture()), (error) => {
+      assert.deepEqual(error.reasons, reasons);
+      return told({ code: "face_cut", message: "Cut.", advice: "" })(error);
+    });
+    assert.deepEqual(new api.ApiError("unknown", "Something.").reasons, []);
+  });
+
   test("of an answer that is no problem document, its status is told", async () => {
     for (const body of ["<html>Bad gateway</html>", "", "null"]) {
       fakeBrowser(() => new Response(body, { status: 502 }));

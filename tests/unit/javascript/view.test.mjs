@@ -86,14 +86,58 @@ describe("the answer", () => {
 });
 
 describe("the heatmap", () => {
-  test("the square lies in the picture in shares of its sides", () => {
-    const crop = { left: 0, top: 30, width: 300, height: 300 };
-    assert.deepEqual(v.cropBox({ width: 300, height: 360, crop }), {
-      left: "0%",
-      top: `${100 / 12}%`,
-      width: "100%",
-      height: `${1000 / 12}%`,
-    });
+  test("the heatmap's box lies where the frame is, turned as it is", () => {
+    const image = { width: 400, height: 200 };
+    const frame = { width: 400, height: 200, turn: 0, square: { x: 100, y: 80, side: 100, roll: 7 } };
+    const box = { left: "12.5%", top: "15%", width: "25%", height: "50%", transform: "rotate(7deg)" };
+    assert.deepEqual(v.frameBox({ image, frame }), box);
+  });
+
+  test("of a picture that lies on its side, everything is drawn as it lies", () => {
+    const image = { width: 400, height: 200 };
+    // Where the point (30, 70) of the upright picture is shown.
+    const places = { 0: [30, 70], 90: [70, 170], 180: [370, 130], 270: [330, 30] };
+    for (const [turn, [x, y]] of Object.entries(places)) {
+      const [width, height] = turn % 180 === 0 ? [400, 200] : [200, 400];
+      const frame = { width, height, turn: Number(turn), square: { x: 30, y: 70, side: 20, roll: 7 } };
+      const box = v.frameBox({ image, frame });
+      assert.deepEqual([box.left, box.top], [`${(100 * (x - 10)) / 400}%`, `${(100 * (y - 10)) / 200}%`], turn);
+      assert.equal(box.transform, `rotate(${7 - turn}deg)`);
+      const { transform, viewBox } = v.overlay({ image, frame, face: null });
+      assert.equal(viewBox, "0 0 400 200");
+      const [a, b, c, d, e, f] = transform === "" ? [1, 0, 0, 1, 0, 0] : transform.match(/-?\d+/g).map(Number);
+      assert.deepEqual([a * 30 + c * 70 + e, b * 30 + d * 70 + f], [x, y], turn);
+    }
+  });
+
+  test("frame, box and points are drawn, and without a face the frame alone", () => {
+    const image = { width: 400, height: 200 };
+    const frame = { width: 400, height: 200, turn: 0, square: { x: 100, y: 80, side: 90, roll: 0 } };
+    const face = { x: 100, y: 90, width: 40, height: 60, roll: -3, points: [[90, 70], [110, 70]] };
+    const drawn = v.overlay({ image, frame, face });
+    assert.deepEqual(drawn.frame, { x: 55, y: 35, width: 90, height: 90, transform: "rotate(0 100 80)" });
+    assert.deepEqual(drawn.box, { x: 80, y: 60, width: 40, height: 60, transform: "rotate(-3 100 90)" });
+    assert.deepEqual(drawn.points, [{ cx: 90, cy: 70, r: 1 }, { cx: 110, cy: 70, r: 1 }]);
+    const without = v.overlay({ image, frame, face: null });
+    assert.deepEqual([without.box, without.points], [null, []]);
+  });
+
+  test("what was found is said in a sentence", () => {
+    const square = { x: 100, y: 80, side: 80, roll: 0 };
+    const found = (face, turn = 0, face_search = "on") => v.foundText({ face_search, face, frame: { turn, square } });
+    assert.match(found({ x: 100, y: 90 }), /^A face was found, the solid box: .* square around it\.$/);
+    assert.match(found({ x: 100, y: 90 }, 90), /around it\. The picture lies on its side; the server turned it\.$/);
+    assert.match(found({ x: 20, y: 20 }), /^A face was found, .* middle of the picture, the dashed square\.$/);
+    assert.match(found(null), /^No face with both eyes was found: .* middle/);
+    assert.match(found(null, 0, "off"), /^This server looks for no face: .* middle/);
+  });
+
+  test("an advice has a title, a later server's too, and no warning says it again", () => {
+    assert.equal(v.adviceTitle("face_cut"), "Cut off");
+    assert.equal(v.adviceTitle("hat_worn"), "hat worn");
+    const answer = { warnings: ["A model.", "Too dark."], advice: [{ code: "too_dark", message: "Too dark." }] };
+    assert.deepEqual(v.otherWarnings(answer), ["A model."]);
+    assert.deepEqual(v.otherWarnings({ ...answer, advice: [] }), ["A model.", "Too dark."]);
   });
 
   test("no heat is clear, some is blue, most is yellow", () => {
