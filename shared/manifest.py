@@ -40,8 +40,6 @@ class ManifestImage(BaseModel):
     complete: bool = True
     skin_tone: int | None = None
     provider: str | None = None  # None: imported from outside
-    # None: from before frames were kept. Left out then, so that such a dataset keeps its bytes, and its version.
-    frame: Frame | None = Field(default=None, exclude_if=lambda frame: frame is None)
     variants: tuple[ManifestVariant, ...] = ()
     # None: from before frames were kept. Left out then, so that such a dataset keeps its bytes, and its version.
     frame: Frame | None = Field(default=None, exclude_if=lambda frame: frame is None)

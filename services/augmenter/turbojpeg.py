@@ -1,7 +1,7 @@
 """Mirror a JPEG in its DCT coefficients by libturbojpeg's lossless transform, through `ctypes`.
 
-It is the C library of libjpeg-turbo, since its release 2.0 (the structures below are those of its turbojpeg.h): Debian's
-libturbojpeg0, Fedora's turbojpeg, Homebrew's jpeg-turbo. No kept Python package offers it.
+It is the C library of libjpeg-turbo, since its release 2.0 (the structures below are those of its turbojpeg.h):
+Debian's libturbojpeg0, Fedora's turbojpeg, Homebrew's jpeg-turbo. No kept Python package offers it.
 """
 
 from __future__ import annotations
