@@ -11,6 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from shared.model_card import INPUT_NAME, METADATA_KEY, OUTPUT_NAMES
+
 # Of each block: kernel, channels inside, channels out, squeeze-and-excitation, hard swish, stride.
 _BLOCKS = (
     (3, 16, 16, True, False, 2),
@@ -76,23 +78,55 @@ class _Graph:
 def mobilenet(size: int, outputs: int = 7) -> bytes:
     """The model as ONNX. Input `image`, uint8 (1, size, size, 3); output `scores`, float32 (1, outputs)."""
     graph = _Graph()
-    value = graph.add("Transpose", graph.add("Cast", "image", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
+    value = _pooled(graph, _body(graph, "image"), outputs)
+    graph.nodes.append(helper.make_node("Flatten", [value], ["scores"]))
+    return _written(graph, (1, size, size, 3), {"scores": (1, outputs)}, {})
+
+
+def served_mobilenet(metadata: str, size: int, conditions: int) -> bytes:
+    """The same with the inputs, outputs and metadata that the model-server asks for (`shared/model_card.py`)."""
+    graph = _Graph()
+    value = _body(graph, INPUT_NAME)
+    scores = _pooled(graph, value, 4 * conditions)
+    shape = graph.constant(np.array((-1, conditions, 4), np.int64))
+    levels = graph.add("Reshape", graph.add("Flatten", scores), shape)
+    maps = graph.convolution(value, _LAST, conditions)
+    graph.nodes.append(helper.make_node("Softmax", [levels], [OUTPUT_NAMES[0]], axis=-1))
+    graph.nodes.append(helper.make_node("Identity", [maps], [OUTPUT_NAMES[1]]))
+    cells = -(-size // 32)
+    shapes = {OUTPUT_NAMES[0]: ("n", conditions, 4), OUTPUT_NAMES[1]: ("n", conditions, cells, cells)}
+    return _written(graph, ("n", size, size, 3), shapes, {METADATA_KEY: metadata})
+
+
+def _body(graph: _Graph, image: str) -> str:
+    """Everything up to the last map of features."""
+    value = graph.add("Transpose", graph.add("Cast", image, to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
     value = graph.add("Mul", value, graph.constant(np.array(1 / 255, np.float32)))
     value, channels = graph.add("HardSwish", graph.convolution(value, 3, _STEM, 3, 2)), _STEM
     for sizes in _BLOCKS:
         value, channels = graph.block(value, channels, sizes), sizes[2]
-    value = graph.add("HardSwish", graph.convolution(value, channels, _LAST))
+    return graph.add("HardSwish", graph.convolution(value, channels, _LAST))
+
+
+def _pooled(graph: _Graph, value: str, outputs: int) -> str:
+    """The head: (n, outputs, 1, 1)."""
     value = graph.add("GlobalAveragePool", value)
     value = graph.add("HardSwish", graph.convolution(value, _LAST, _HEAD))
-    value = graph.convolution(value, _HEAD, outputs)
-    graph.nodes.append(helper.make_node("Flatten", [value], ["scores"]))
+    return graph.convolution(value, _HEAD, outputs)
+
+
+Shape = tuple[int | str, ...]
+
+
+def _written(graph: _Graph, taken: Shape, given: dict[str, Shape], properties: dict[str, str]) -> bytes:
     made = helper.make_graph(
         graph.nodes,
         "mobilenet_v3_small",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, size, size, 3])],
-        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, outputs])],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, list(taken))],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)) for name, shape in given.items()],
         graph.weights,
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, properties)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
