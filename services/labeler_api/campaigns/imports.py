@@ -31,28 +31,43 @@ REFUSE = "refuse"  # of EVENSKIN_NEAR_DUPLICATES
 Facts = dict[str, Any]  # labels, as the ledger keeps them, complete and skin_tone
 
 
-async def bring_in(ledger: Ledger, incoming: Incoming) -> bool:
-    """Record a picture, unless its bytes are there already. Returns whether it is new.
+async def bring_in(ledger: Ledger, incoming: Incoming) -> tuple[UUID, bool]:
+    """Record a picture, unless its bytes are there already. Returns the id of its image, and whether that is new.
 
     Raises LabelsDiffer where they are there with other labels and these are no update; GroupDiffers where they are
     there in another group; NearDuplicate where another picture looks the same and the settings refuse that.
     """
-    new = False
+    image_id, new = incoming.image.id, False
 
     async def apply(transaction: Transaction) -> None:
-        nonlocal new
+        nonlocal image_id, new
         row = await transaction.image(incoming.image.id)
         if row is None:
             await transaction.lock_look_alikes()
-            row = await transaction.image(incoming.image.id)  # again: who held the lock may have brought it in
+            row = await _same_bytes(transaction, incoming)
         new = row is None
         if row is None:
+            image_id = incoming.image.id
             await _record(transaction, incoming, ledger.settings)
         else:
+            image_id = row["id"]
             await _compare(transaction, row, incoming, ledger.settings)
 
     await ledger.change(apply)
-    return new
+    return image_id, new
+
+
+async def _same_bytes(transaction: Transaction, incoming: Incoming) -> Row | None:
+    """The image that has a picture's bytes, in hand, while nobody adds another one; None if there is none.
+
+    Who held the lock may have brought it in. One that was generated, or is kept as a JPEG, has an id that does not
+    follow from its bytes.
+    """
+    row = await transaction.image(incoming.image.id)
+    if row is None:
+        there = await images.with_bytes(transaction, incoming.image.sha256, incoming.look)
+        row = None if there is None else await transaction.image(there)
+    return row
 
 
 async def _record(transaction: Transaction, incoming: Incoming, settings: LabelerSettings) -> None:
@@ -86,24 +101,27 @@ async def _compare(transaction: Transaction, row: Row, incoming: Incoming, setti
     if image.frame is not None:
         await _keep_frame(transaction, row, image.frame)
     if image.group_name is not None:
-        await _require_group(transaction, image.id, image.group_name)
+        await _require_group(transaction, row["id"], image.group_name)
     there: Facts = {"labels": row["labels"], "complete": row["complete"], "skin_tone": row["skin_tone"]}
     tone = row["skin_tone"] if image.skin_tone is None else image.skin_tone  # not told is no other
     sent: Facts = {"labels": images.dump_labels(image.labels), "complete": image.complete, "skin_tone": tone}
     if sent == there:
         return
-    if not incoming.update:
+    awaits_review = row["status"] == Status.PENDING
+    if awaits_review or not incoming.update:
         raise LabelsDiffer(
             f"The picture is there already, as {_said(there)}, not as {_said(sent)}.",
-            advice="Correct the labels that you send, or send them with update=true.",
-            image_id=str(image.id),
+            advice="It waits for a review: say its labels there."
+            if awaits_review
+            else "Correct the labels that you send, or send them with update=true.",
+            image_id=str(row["id"]),
             stored=_document(there),
             sent=_document(sent),
         )
     verdict = Verdict(row["status"])
     said = Review(verdict=verdict, labels=image.labels, reviewer=images.IMPORT, reason=row["reason"])
     facts = {name: sent[name] for name in ("complete", "skin_tone")}
-    await reviews.review(transaction, image.id, said, None, settings, facts=facts)
+    await reviews.review(transaction, row["id"], said, None, settings, facts=facts)
 
 
 async def _keep_frame(transaction: Transaction, row: Row, frame: Frame) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,7 @@ from services.labeler_api.pictures.perceptual_hash import (
     look_ups,
     near_duplicates,
     packed,
+    probes,
 )
 from shared.frames import Frame
 from shared.taxonomy import Condition, Fold, Severity, fold_of
@@ -82,6 +83,18 @@ _TWINS = (
     sa.select(image_table.c.id, image_table.c.root_id, image_table.c.fold, image_table.c.status)
     .where(image_table.c.sequence.in_(_OLDEST_OF_EACH_ROOT))
     .order_by(image_table.c.sequence)
+)
+_WITH_BYTES = (
+    sa.select(image_table.c.id)
+    .join(band_table, band_table.c.image_id == image_table.c.id)
+    .where(
+        among(band_table.c.band, "bands"),
+        band_table.c.perceptual_hash.in_(sa.bindparam("hashes", expanding=True)),
+        image_table.c.sha256 == sa.bindparam("sha256"),
+    )
+    # One that is in the dataset, or waits for a review, before one that was rejected as its copy.
+    .order_by(image_table.c.status == Status.REJECTED.value, image_table.c.sequence)
+    .limit(1)
 )
 _INSERT_IF_NEW = per_dialect(
     lambda insert: insert(image_table).on_conflict_do_nothing(index_elements=["id"]).returning(image_table.c.sequence)
@@ -228,7 +241,24 @@ async def twins_of(
     near = {*near_duplicates(look.hash, found, most), *near_duplicates(look.mirrored, found, most)}
     if not near:
         return []
-    first_bands = {bands(hash_)[0] for hash_ in near}  # each is found by one band of its own
-    parameters = {"bands": sorted(first_bands), "hashes": sorted(near), "itself": of_other_than}
-    rows = (await transaction.execute(_TWINS, parameters)).mappings()
+    rows = (await transaction.execute(_TWINS, {**_having(near), "itself": of_other_than})).mappings()
     return [Twin(row["id"], row["root_id"], Fold(row["fold"]), row["status"] != Status.REJECTED) for row in rows]
+
+
+async def with_bytes(transaction: Transaction, sha256: str, look: Look) -> UUID | None:
+    """The image whose stored bytes have this SHA-256, among those that look the same as theirs; None if none has.
+
+    Not the same to the bit: what was kept as a JPEG was looked at before it became one.
+    """
+    found = packed(await transaction.hashes_sharing(probes(look.hash, NEAR_DUPLICATE_BITS)))
+    near = near_duplicates(look.hash, found)
+    if not near:
+        return None
+    image_id: UUID | None = (await transaction.execute(_WITH_BYTES, {**_having(near), "sha256": sha256})).scalar()
+    return image_id
+
+
+def _having(hashes: Iterable[bytes]) -> dict[str, Any]:
+    """The parameters that find images by their hashes, each by one band of its own."""
+    hashes = sorted(hashes)
+    return {"bands": sorted({bands(hash_)[0] for hash_ in hashes}), "hashes": hashes}

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from services.console.import_folder import read_folder
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.lineage import Twin
@@ -355,3 +357,61 @@ async def test_an_import_and_a_generated_image_that_come_at_once_find_each_other
 
     rows = await eventually(both_are_there)
     assert len({(row["root_id"], row["fold"]) for row in rows}) == 1
+
+
+async def test_an_export_that_is_imported_adds_nothing(both: Labeler, tmp_path: Path) -> None:
+    """Generated images, a HEIC that is kept as a JPEG, and what was imported as it is."""
+    both.augmenter.refuses = lambda event: True  # its variants are no files
+    await both.reaches(await both.rebalance(targets={"redness": 2, "acne": 1}), "met")
+    assert (await both.upload(encoded(noise(8, 300, 400), "HEIF", quality=90), **MILD)).status == 201
+    assert (await both.upload(png(9), labels="{}")).status == 201
+    await both.settled()
+    before = {image["id"] for image in await both.images()}
+    exported = await both.call("GET", "/v1/export")
+    with tarfile.open(fileobj=io.BytesIO(exported.body)) as archive:
+        archive.extractall(tmp_path / "exported")
+    pictures = read_folder(tmp_path / "exported").pictures
+    assert len(pictures) == len(before) == 5
+    for picture in pictures:
+        labels = {name.value: severity and severity.label for name, severity in picture.labels.items()}
+        answer = await both.upload(picture.path.read_bytes(), labels=json.dumps(labels))
+        assert (answer.status, answer.json["id"]) == (200, picture.path.stem)
+    assert {image["id"] for image in await both.images()} == before
+    await both.settled()
+    await assert_counters(both)
+
+
+async def test_the_bytes_of_a_generated_image_with_other_labels_are_told_or_taken_as_a_review(both: Labeler) -> None:
+    await both.reaches(await both.rebalance(targets={"redness": 1}), "met")
+    (made,) = await both.images()
+    data = (await both.call("GET", f"/v1/images/{made['id']}/content")).body
+    answer = await both.upload(data, **MILD)
+    assert (answer.status, answer.code, answer.json["image_id"]) == (409, "labels_differ", made["id"])
+    answer = await both.upload(data, labels=json.dumps(made["labels"]), group="Anna")
+    assert (answer.status, answer.code, answer.json["image_id"]) == (409, "group_differs", made["id"])
+    answer = await both.upload(data, **MILD, update="true")
+    assert (answer.status, answer.json["id"], answer.json["labels"]) == (200, made["id"], {"acne": "mild"})
+    assert len(await both.rows("images")) == 1
+    await both.settled()
+    await assert_counters(both)
+
+
+async def test_the_bytes_of_an_image_that_waits_for_a_review_go_on_waiting(one: Labeler) -> None:
+    await one.rebalance(targets={"redness": 1}, review="manual")
+    (made,) = await eventually(lambda: one.images(status="pending"))
+    data = (await one.call("GET", f"/v1/images/{made['id']}/content")).body
+    answer = await one.upload(data, labels=json.dumps(made["labels"]))
+    assert (answer.status, answer.json["id"], answer.json["status"]) == (200, made["id"], "pending")
+    answer = await one.upload(data, **MILD, update="true")
+    assert (answer.status, answer.code) == (409, "labels_differ")
+    assert answer.json["advice"] == "It waits for a review: say its labels there."
+    await assert_counters(one)
+
+
+async def test_bytes_of_a_copy_that_was_rejected_are_those_of_the_image_that_stands(one: Labeler) -> None:
+    one.generator.answer = lambda request: png(5)
+    await one.reaches(await one.rebalance(targets={"redness": 2}, max_attempts=1), "exhausted")
+    (stands,) = await one.images(status="accepted")
+    assert len(await one.images(status="rejected")) == 1
+    answer = await one.upload(png(5), labels=json.dumps(stands["labels"]))
+    assert (answer.status, answer.json["id"]) == (200, stands["id"])

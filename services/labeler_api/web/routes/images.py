@@ -41,10 +41,8 @@ class ImageRoutes(Routes):
             async with reading_upload(self._ledger.settings.upload_timeout_s):
                 form = await intake.read_form(request)
             incoming = await intake.take_in(self._ledger, form)
-            new = await imports.bring_in(self._ledger, incoming)
-        return await self._answer(
-            lambda connection: views.image(connection, incoming.image.id), status=201 if new else 200
-        )
+            image_id, new = await imports.bring_in(self._ledger, incoming)
+        return await self._answer(lambda connection: views.image(connection, image_id), status=201 if new else 200)
 
     async def list(self, request: web.Request) -> web.Response:
         """A page of images."""
