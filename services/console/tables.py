@@ -83,7 +83,8 @@ def plan_table(plan: PlanDocument) -> RenderableType:
         f"{usd(plan.price_usd)} each, at most {usd(plan.worst_cost_usd)} with {attempts} each; "
         f"about {duration(plan.duration_s)} at {plan.images_per_minute:g} a minute."
     )
-    return Group(table, Text(summary))
+    warnings = [Text(f"Note: {warning.message}", style="yellow") for warning in plan.warnings]
+    return Group(table, Text(summary), *warnings)
 
 
 def balance_table(balance: Balance) -> RenderableType:

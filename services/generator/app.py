@@ -17,6 +17,7 @@ from shared.bus import Bus
 from shared.errors import ConfigurationError
 from shared.image_settings import LOCAL_PROFILES
 from shared.metrics import MetricRegistry
+from shared.prices import ModelPrices, price_list
 from shared.service import Service, subscribe_all
 
 OPENAI_IMAGES_PER_MINUTE = 50.0  # of a tier-3 account (platform.openai.com/docs/guides/rate-limits)
@@ -54,6 +55,10 @@ def open_provider(settings: GeneratorSettings, blobs: Blobs) -> Provider:
     token_prices = None
     if settings.input_token_price_usd is not None and settings.output_token_price_usd is not None:
         token_prices = TokenPrices(settings.input_token_price_usd, settings.output_token_price_usd)
+    elif settings.image_price_usd is None and settings.is_billed:  # a price that is set stands
+        listed = price_list().models.get(settings.image_model, ModelPrices())
+        if listed.text_in is not None and listed.image_out is not None:
+            token_prices = TokenPrices(listed.text_in, listed.image_out)
     if settings.price_usd == 0 and token_prices is not None:
         raise ConfigurationError(
             "EVENSKIN_IMAGE_PRICE_USD is 0, and the prices of tokens are not.",

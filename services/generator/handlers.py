@@ -156,7 +156,7 @@ def _price_exceeded(generation: Generation, request: ImageRequested) -> ImageFai
     here_usd = generation.dearest_usd
     detail = (
         f"A picture costs ${here_usd:g} here, and its campaign reckons with ${request.price_usd:g}. "
-        "Set EVENSKIN_IMAGE_PRICE_USD alike for generator and labeler-api."
+        "Set EVENSKIN_IMAGE_PRICE_USD alike for generator and labeler-api, or the provider, model, size and quality."
     )
     log.warning("image_failed", image_id=str(request.image_id), reason=FailureReason.PRICE_EXCEEDED, detail=detail)
     generation.metrics.image_ended(request.condition, FailureReason.PRICE_EXCEEDED, 0.0, 0)

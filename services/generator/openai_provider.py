@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeGuard, cast
 
 import httpx2
@@ -20,6 +21,7 @@ from services.generator.provider import NotDone, Order, OutcomeUnknown, PaidInVa
 from services.generator.retry_after import retry_after_s
 from shared.events import FailureReason
 from shared.image_settings import LOCAL_PROFILES, ProviderProfile
+from shared.prices import price_list
 from shared.tracing import TRACE_HEADER, Span, current_traceparent
 
 FIRST_WAIT_S = 2.0  # seconds before the second request
@@ -110,7 +112,7 @@ class OpenAIProvider:
         except openai.APIError as error:
             if isinstance(error, openai.APIConnectionError) and isinstance(error.__cause__, _UNREACHABLE):
                 raise self._not_reached(error.__cause__) from error
-            raise _ended(error, is_local=self._is_local) from error
+            raise self._with_end_of_model(_ended(error, is_local=self._is_local)) from error
         data = await self._data_in(response)
         # The client puts it on what it parsed, under this name; other servers may send none.
         request_id = getattr(response, "_request_id", None)
@@ -164,6 +166,13 @@ class OpenAIProvider:
                 **cast(Any, parameters),  # whatever the model has; the client knows today's
                 extra_headers={TRACE_HEADER: current_traceparent()},
             )
+
+    def _with_end_of_model(self, ended: NotDone | OutcomeUnknown) -> NotDone | OutcomeUnknown:
+        """The same; a model that is not there since it was shut down is told so, with what to set."""
+        end = price_list().end_of(self._model, datetime.now(UTC).date())
+        if ended.reason is FailureReason.MODEL_UNAVAILABLE and end is not None:
+            return NotDone(f"{ended.message} {end}", ended.reason)
+        return ended
 
     def _not_reached(self, cause: BaseException) -> NotDone:
         url = self._client.base_url

@@ -8,6 +8,7 @@ from pydantic import Field, WithJsonSchema
 
 from shared.documents.base import Count, Document, Id, Moment, SeverityName, Usd
 from shared.events import ReviewPolicy
+from shared.prices import PriceWarning
 from shared.taxonomy import Condition
 
 CampaignStateName = Annotated[
@@ -27,6 +28,13 @@ class QuotaDocument(Document):
     count: Count = Field(description="Images asked for.")
 
 
+class PlanWarning(Document):
+    """What to know before a rebalance is paid for."""
+
+    code: PriceWarning = Field(description="What it is about.")
+    message: str = Field(description="In words, with what to do.")
+
+
 class PlanDocument(Document):
     """`GET /v1/plan`: what a rebalance would generate, cost and take."""
 
@@ -41,6 +49,9 @@ class PlanDocument(Document):
     provider: str = Field(description="Who would make the images.")
     images_per_minute: float = Field(gt=0, description="The provider's pace, in images a minute.")
     duration_s: float = Field(ge=0, description="Seconds at that pace, without second attempts.")
+    warnings: tuple[PlanWarning, ...] = Field(
+        default=(), description="What to know before it is paid for: an old price list, a model that is shut down."
+    )
 
 
 class CampaignQuota(QuotaDocument):

@@ -34,6 +34,7 @@ ROOT = str(Path(__file__).parents[2])
 TARGETS = {"acne": 20, "redness": 20, "aging": 20}
 SLOTS = sum(TARGETS.values())
 CLAIM_LEASE_S = 20.0  # after which what a killed generator was paying for is taken over; renewed eight times in it
+PRICE_MICRO_USD = 30_000  # of one image
 CONCURRENCY = 8  # calls of one generator that are under way at a time
 TRAINING = {
     "seed": 3,
@@ -244,6 +245,7 @@ class Deployment:
             "EVENSKIN_RECONCILE_S": "1",
             "EVENSKIN_PROVIDER": "openai",
             "EVENSKIN_FACES": "off",  # its stand-in's pictures are noise
+            "EVENSKIN_IMAGE_PRICE_USD": str(PRICE_MICRO_USD / 1e6),
             "EVENSKIN_IMAGES_PER_MINUTE": "60000",
             "EVENSKIN_REQUESTS_UNDER_WAY": "9",  # so that slots are asked for in portions
             "EVENSKIN_GENERATOR_CONCURRENCY": str(CONCURRENCY),

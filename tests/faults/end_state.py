@@ -21,11 +21,10 @@ from shared.manifest import parse_manifest
 from shared.remote.topology import dead_name, retry_name
 from shared.schemas import known_queues
 from shared.taxonomy import Condition, generated_image_id, split_over_severities
-from tests.faults.deployment import CONCURRENCY, SLOTS, TARGETS, Deployment, eventually
+from tests.faults.deployment import CONCURRENCY, PRICE_MICRO_USD, SLOTS, TARGETS, Deployment, eventually
 from tests.faults.ledger import Ledger
 from tests.integration.labeler_api.recount import assert_counters
 
-PRICE_MICRO_USD = 30_000  # of one image, as the services' settings have it by default
 QUIET_LOOKS = 10  # in a row at which no queue holds a message
 
 _PICTURE = re.compile(r"images/[0-9a-f-]{36}/(original|hflip)\.jpg")

@@ -8,8 +8,7 @@ from aiohttp import web
 
 from tests.fakes.openai_server import OpenAIServer, problem
 from tests.faults import end_state
-from tests.faults.deployment import SLOTS, Deployment, eventually
-from tests.faults.end_state import PRICE_MICRO_USD
+from tests.faults.deployment import PRICE_MICRO_USD, SLOTS, Deployment, eventually
 
 _no_credit = problem(429, "insufficient_quota", type="insufficient_quota")
 

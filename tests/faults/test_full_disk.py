@@ -19,7 +19,7 @@ from shared.embedded.blobs import DirectoryBlobs
 from tests.fakes.openai_server import KEY, OpenAIServer
 from tests.fakes.pictures import png
 from tests.faults import end_state
-from tests.faults.deployment import CONCURRENCY, ROOT, SLOTS, TARGETS, TRAINING, eventually
+from tests.faults.deployment import CONCURRENCY, PRICE_MICRO_USD, ROOT, SLOTS, TARGETS, TRAINING, eventually
 from tests.faults.ledger import Ledger
 from tests.servers.process import Process
 
@@ -35,6 +35,7 @@ async def process(tmp_path: Path, provider: OpenAIServer) -> AsyncIterator[Proce
         "EVENSKIN_LOG_LEVEL": "ERROR",  # the log is a file as well, and must not be what fills up
         "EVENSKIN_RETRY_DELAY_S": "0.5",
         "EVENSKIN_PROVIDER": "openai",
+        "EVENSKIN_IMAGE_PRICE_USD": str(PRICE_MICRO_USD / 1e6),
         "EVENSKIN_IMAGES_PER_MINUTE": "60000",
         "EVENSKIN_GENERATOR_CONCURRENCY": str(CONCURRENCY),
         "OPENAI_BASE_URL": provider.url,

@@ -11,8 +11,7 @@ import pytest
 from tests.fakes.openai_server import OpenAIServer
 from tests.faults import end_state
 from tests.faults.counting_provider import counting_provider
-from tests.faults.deployment import SLOTS, Deployment, Servers, deployed
-from tests.faults.end_state import PRICE_MICRO_USD
+from tests.faults.deployment import PRICE_MICRO_USD, SLOTS, Deployment, Servers, deployed
 
 LATE = 5  # calls that are answered too late
 TIMEOUT_S = 10.0  # of the client: long beside what the other calls take

@@ -8,9 +8,10 @@ from typing import Any
 
 from services.labeler_api.campaigns.prices import budget_micro_usd, first_cost, micro_usd, usd, worst_cost
 from services.labeler_api.settings import LabelerSettings
-from shared.documents.rebalances import PlanDocument, QuotaDocument
+from shared.documents.rebalances import PlanDocument, PlanWarning, QuotaDocument
 from shared.errors import PlanTooLarge
 from shared.events import RebalanceRequested
+from shared.prices import PriceWarning
 from shared.taxonomy import Condition, Severity, parse_severity, split_over_severities
 
 PLANNED_ON = ("shows/accepted/", "reserved/")
@@ -73,8 +74,10 @@ class Plan:
         """Cost if every attempt is used up, or the budget, if that is less: no attempt is asked for beyond it."""
         return worst_cost(self.total, self.price_micro_usd, self.max_attempts, self.max_cost_micro_usd)
 
-    def document(self, *, provider: str, images_per_minute: float) -> PlanDocument:
-        """As `GET /v1/plan` answers, at the provider's pace in images a minute."""
+    def document(
+        self, *, provider: str, images_per_minute: float, warnings: Sequence[tuple[PriceWarning, str]] = ()
+    ) -> PlanDocument:
+        """As `GET /v1/plan` answers, at the provider's pace in images a minute. `warnings`: of the prices."""
         missing = dict.fromkeys(self.targets, 0)
         for quota in self.quotas:
             missing[quota.condition] += quota.count
@@ -90,6 +93,7 @@ class Plan:
             provider=provider,
             images_per_minute=images_per_minute,
             duration_s=round(self.total * 60 / images_per_minute, 1),
+            warnings=tuple(PlanWarning(code=code, message=message) for code, message in warnings),
         )
 
 
@@ -97,7 +101,8 @@ def plan_for(totals: Mapping[str, int], request: RebalanceRequested, settings: L
     """What a request would do now. `totals`: of the counters in PLANNED_ON.
 
     Images that running campaigns are still getting count as there. Raises UnknownCondition, InvalidTarget,
-    InvalidRequest, and PlanTooLarge where it would ask for more images than one campaign may.
+    InvalidRequest, ConfigurationError where no price is known, and PlanTooLarge where it would ask for more images than
+    one campaign may.
     """
     have = {c: totals.get(f"shows/accepted/{c}", 0) + totals.get(f"reserved/{c}", 0) for c in Condition}
     plan = make_plan(

@@ -139,13 +139,14 @@ def provider_for(
     images_per_minute: float = 60_000,
     timeout_s: float = LIMIT_S,
     first_wait_s: float = 0.001,
+    model: str = "gpt-image-2",
     **more: Any,
 ) -> OpenAIProvider:
     """The provider under test, hardly waiting between its tries."""
     return OpenAIProvider(
         api_key=key,
         base_url=server.url,
-        model="gpt-image-2",
+        model=model,
         size="1024x1024",
         price_usd=PRICE,
         images_per_minute=images_per_minute,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from shared.errors import ConfigurationError
 from shared.events import FailureReason
+from tests.eventually import eventually
 from tests.fakes.pictures import png
 from tests.fakes.workers import seed_of
 from tests.integration.labeler_api.support import labeler
@@ -29,3 +33,20 @@ async def test_a_campaign_keeps_its_price_where_the_setting_changes(tmp_path: Pa
         running.generator.answer = lambda request: png(seed_of(request.image_id))
         await running.reaches(campaign_id, "met")
         assert {(request.price_usd, request.quality) for request in running.generator.requests} == {(0.03, None)}
+
+
+async def test_the_price_list_s_price_is_planned_and_asked_for_with_what_to_know_about_it(tmp_path: Path) -> None:
+    async with labeler(tmp_path, provider="openai", image_model="gpt-image-1-mini", image_quality="low") as running:
+        plan = await running.get("/v1/plan", params={"targets": "acne:2", "target_per_condition": "0"})
+        assert plan["price_usd"] == pytest.approx(0.005 + 400 * 2e-6)
+        assert plan["warnings"][0]["code"] == "model_retired"
+        assert "EVENSKIN_IMAGE_MODEL" in plan["warnings"][0]["message"]
+        await running.rebalance(targets={"acne": 2})
+        await eventually(lambda: running.generator.requests)
+        assert {request.price_usd for request in running.generator.requests} == {plan["price_usd"]}
+
+
+async def test_no_start_without_a_price(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="unheard-of"):
+        async with labeler(tmp_path, provider="openai", image_model="unheard-of"):
+            pass

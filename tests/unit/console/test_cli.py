@@ -24,9 +24,10 @@ from services.console import cli
 from services.console.client import LabelerClient
 from services.console.commands import campaigns, importing, serving
 from services.console.commands.watching import Pace
-from services.console.tables import Look, campaign_view
-from shared.documents.rebalances import Campaign
+from services.console.tables import Look, campaign_view, plan_table
+from shared.documents.rebalances import Campaign, PlanDocument, PlanWarning, QuotaDocument
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
+from shared.taxonomy import Condition
 from tests.eventually import LIMIT_S
 from tests.fakes.evenskin_server import (
     CAMPAIGN_ID,
@@ -187,6 +188,26 @@ def test_the_plan_is_shown_with_cost_and_duration(run: Invoke, told: FakeServer)
     assert "about 10 min 24 s at 50 a minute" in " ".join(ran.out.split())
     redness = next(line.split() for line in ran.out.splitlines() if line.strip().startswith("redness"))
     assert redness == ["redness", "200", "134", "45", "45", "44", "$4.02"]
+
+
+def test_what_to_know_about_the_price_is_shown_under_the_plan() -> None:
+    told = PlanDocument(
+        targets={Condition.ACNE: 1},
+        missing={Condition.ACNE: 1},
+        quotas=(QuotaDocument(condition=Condition.ACNE, severity="mild", count=1),),
+        total=1,
+        price_usd=0.03,
+        cost_usd=0.03,
+        worst_cost_usd=0.03,
+        max_attempts=1,
+        provider="openai",
+        images_per_minute=1,
+        duration_s=60,
+        warnings=(PlanWarning(code="prices_old", message="The list is old."),),
+    )
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(plan_table(told))
+    assert "Note: The list is old." in console.export_text()
 
 
 def test_the_plan_for_scripts_is_the_services_document(run: Invoke, told: FakeServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -60,7 +61,11 @@ class RebalanceRoutes(Routes):
 
         async def view(connection: AsyncConnection) -> PlanDocument:
             planned = plan_for(await counters.totals(connection, *PLANNED_ON), asked, settings)
-            return planned.document(provider=settings.provider, images_per_minute=settings.images_per_minute)
+            return planned.document(
+                provider=settings.provider,
+                images_per_minute=settings.images_per_minute,
+                warnings=settings.price_warnings(datetime.now(UTC).date()),
+            )
 
         return await self._answer(view)
 

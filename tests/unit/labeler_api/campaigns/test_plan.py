@@ -75,6 +75,7 @@ def test_a_plan_s_document_by_hand() -> None:
         "provider": "openai",
         "images_per_minute": 7,
         "duration_s": 51.4,
+        "warnings": [],
     }
 
 
