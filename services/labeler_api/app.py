@@ -32,8 +32,8 @@ PREFETCH = 40  # events of a kind in hand at a time: what a transaction may find
 def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:
     """The service, not yet started. `bus` and `blobs` are given where several services share them.
 
-    Raises ConfigurationError where faces are to be looked for and what looks for them is not installed, and where nobody
-    knows what an image costs.
+    Raises ConfigurationError where faces are to be looked for and what looks for them is not installed, and where
+    nobody knows what an image costs.
     """
     _ = settings.price_usd  # now, not with the first plan
     bus = bus or open_bus(settings, service=SOURCE)
