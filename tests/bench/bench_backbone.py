@@ -32,10 +32,9 @@ from services.trainer.losses import positive_weights
 from services.trainer.pixel_cache import Picture, PixelCache, View
 from services.trainer.scores import answers as decide
 from services.trainer.scores import choose_thresholds, fold_metrics
-from services.trainer.spec import TrainingConfig
+from services.trainer.spec import TrainingConfig, preprocessing_for
 from services.trainer.train import Sample, Trained, learn, logits_of, probabilities_of, use_threads
 from shared.faces import FaceSearch
-from shared.preprocessing import NEWEST
 from shared.taxonomy import Severity
 
 FOLDS = 5
@@ -87,15 +86,17 @@ def mirrored(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def decoded(pictures: Sequence[bytes], severity: npt.NDArray[np.int8], size: int, directory: Path) -> FoldData:
+def decoded(
+    pictures: Sequence[bytes], severity: npt.NDArray[np.int8], size: int, search: FaceSearch, directory: Path
+) -> FoldData:
     """Decode pictures and their mirror images: first all as they are, then all mirrored."""
     found = []
     for data in (*pictures, *map(mirrored, pictures)):
         digest = hashlib.sha256(data).hexdigest()
         (directory / digest).write_bytes(data)
         found.append(Picture(digest, digest, digest))
-    cache = PixelCache(directory / "decoded", View(size, NEWEST, looks=True))
-    cache.add(found, directory, use_threads(0), load_detector(FaceSearch.ON))
+    cache = PixelCache(directory / "decoded", View(size, preprocessing_for(search), looks=True))
+    cache.add(found, directory, use_threads(0), load_detector(search))
     ids = [str(number) for number in range(len(pictures))] * 2
     return FoldData(ids, ids, cache.rows(found), np.concatenate([severity, severity]), cache)
 
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=75, help="faces of each condition, and of clear skin")
     parser.add_argument("--size", type=int, default=TrainingConfig().input_size, help="pixels of the network's input")
     parser.add_argument("--images-seen", type=int, default=TrainingConfig().images_seen)
+    parser.add_argument("--faces", type=FaceSearch, default=FaceSearch.ON, help="on: framed on the face; off: whole")
     options = parser.parse_args()
     config = TrainingConfig(input_size=options.size, images_seen=options.images_seen)
     threads = use_threads(0)
@@ -157,10 +159,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         pictures, severity = faces(options.each)
-        data = decoded(pictures, severity, options.size, directory)
+        data = decoded(pictures, severity, options.size, options.faces, directory)
 
         def read(features: Features) -> Answers:
-            return FeatureReader(features, options.size, directory, threads).read(data, directory)
+            own = directory / type(features).__name__  # a graph is kept by its weights, which both kinds share
+            return FeatureReader(features, options.size, own, threads).read(data, directory)
 
         both = Features(3, 16, backbone)
         answers, filters = read(both), both.filter_channels
