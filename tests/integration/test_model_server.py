@@ -211,6 +211,7 @@ async def test_no_request_is_dropped_while_models_are_swapped(server: Running) -
     )
     await server.promote(broken)
     await eventually(lambda: server.metric("evenskin_model_swaps_total", outcome="failed"), "A swap that fails")
+    await eventually(lambda: all("v7" in mine for mine in seen), "An answer of the newest model for everybody")
     done.set()
     await asyncio.gather(*clients)
 
