@@ -140,7 +140,7 @@ def measure(
         "balanced_accuracy": overall["balanced_accuracy"],
         "auc": overall["auc"],
         "recall": overall["recall"],
-        "clear_recall": float(nothing[clear].mean()),
+        "clear_recall": float(nothing[clear].mean()) if clear.any() else np.nan,
         "severity_mae": overall["severity_mae"],
     }
 
@@ -190,7 +190,7 @@ def main() -> None:
 def row_of(features: str, judge: str, measured: list[dict[str, float]]) -> str:
     """One row of the table: mean and standard deviation over the folds."""
     figures = {column: [fold[column] for fold in measured] for column in COLUMNS}
-    cells = "".join(f"{f'{np.mean(found):.3f} ± {np.std(found, ddof=1):.3f}':>20}" for found in figures.values())
+    cells = "".join(f"{f'{np.nanmean(found):.3f} ± {np.nanstd(found, ddof=1):.3f}':>20}" for found in figures.values())
     return f"{features:20}{judge:15}{cells}"
 
 

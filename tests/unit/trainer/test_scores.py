@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from services.trainer.data import CONDITIONS, UNGRADED, UNKNOWN
-from services.trainer.scores import auc, choose_thresholds, fold_metrics, wilson
+from services.trainer.data import CONDITIONS, UNGRADED, UNKNOWN, Severities
+from services.trainer.scores import Probabilities, auc, choose_thresholds, fold_metrics, wilson
+from services.trainer.scores import answers as decide
 
 
 def answers(scores: list[float], severity: int = 1) -> npt.NDArray[np.float32]:
@@ -225,6 +226,56 @@ def spread(*groups: tuple[int, float]) -> list[float]:
 def test_thresholds_by_hand(positives: list[float], negatives: list[float], expected: float) -> None:
     severity = labels([1] * len(positives) + [0] * len(negatives))
     assert choose_thresholds(severity, answers(positives + negatives))[0] == pytest.approx(expected, abs=1e-6)
+
+
+def of_each(shown: int, clear: int, apart: float, seed: int) -> tuple[Severities, Probabilities]:
+    """`shown` images of each condition and `clear` ones without any, whose logits lie `apart` on average."""
+    random = np.random.default_rng(seed)
+    severity = np.zeros((7 * shown + clear, 7), np.int8)
+    severity[np.arange(7 * shown), np.arange(7 * shown) // shown] = 1
+    present = 1 / (1 + np.exp(-random.normal(apart * (severity - 0.5), 1)))
+    zeros = np.zeros_like(present)
+    return severity, np.stack([1 - present, present, zeros, zeros], -1).astype(np.float32)
+
+
+def clear_recall(severity: Severities, probabilities: Probabilities, thresholds: list[float]) -> float:
+    nothing = np.asarray(~decide(probabilities, thresholds).any(1))
+    return float(nothing[np.asarray((severity == 0).all(1))].mean())
+
+
+def test_nothing_to_see_is_an_answer() -> None:
+    severity, probabilities = of_each(60, 300, 3.0, seed=1)
+    others, other_probabilities = of_each(60, 300, 3.0, seed=2)
+    thresholds = choose_thresholds(severity, probabilities)
+    alone = choose_thresholds(
+        np.where(np.asarray(severity.any(1))[:, None], severity, UNKNOWN).astype(np.int8), probabilities
+    )
+    before, after = (clear_recall(others, other_probabilities, found) for found in (alone, thresholds))
+    assert before < 0.6 < after  # seven thresholds that each let one in fourteen through
+    recalls = fold_metrics(others, other_probabilities, thresholds)["overall"]
+    assert abs(after - recalls["recall"]) < 0.15  # as well as any condition
+    assert recalls["balanced_accuracy"] > 0.88
+
+
+def test_without_clear_skin_or_with_nothing_else_no_threshold_moves() -> None:
+    severity, probabilities = of_each(60, 0, 3.0, seed=1)
+    thresholds = choose_thresholds(severity, probabilities)
+    for condition in range(7):  # as where nothing is known of the others, and so of nobody that the skin is clear
+        known = np.full_like(severity, UNKNOWN)
+        known[:, condition] = severity[:, condition]
+        assert choose_thresholds(known, probabilities)[condition] == pytest.approx(thresholds[condition])
+    nobody = np.zeros_like(severity)
+    assert choose_thresholds(nobody, probabilities) == [0.5] * 7
+
+
+def test_the_neutral_probability_is_what_thresholds_are_drawn_to() -> None:
+    severity = labels([1] * 15 + [0] * 45)
+    probabilities = answers(spread((15, 0.4), (45, 0.1)))
+    # Cut 0.25: drawn nowhere where that is neutral.
+    assert choose_thresholds(severity, probabilities, [0.25] * 7)[0] == pytest.approx(0.25)
+    # Neutral odds 1: 15 positives weigh 1/2, odds (1/3)^(1/2).
+    assert choose_thresholds(severity, probabilities, [0.5] * 7)[0] == pytest.approx(1 / (1 + math.sqrt(3)))
+    assert choose_thresholds(severity, probabilities, [0.1] * 7)[1:] == pytest.approx([0.1] * 6)
 
 
 def test_a_tiny_fold_hardly_moves_the_threshold() -> None:
