@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 import torch
 
+from services.trainer import app, worker
 from services.trainer import backbone as backbone_module
-from services.trainer import worker
 from services.trainer.backbone import CHANNELS, EfficientNetLite0, load_backbone
 from services.trainer.data import FoldData, decode, load_folds
 from services.trainer.evaluate import ExportedModel
@@ -19,7 +20,10 @@ from services.trainer.features import FeatureReader, Features
 from services.trainer.pixel_cache import Pixels
 from services.trainer.settings import TrainerSettings
 from services.trainer.spec import RunSpec, model_path
+from shared.embedded.blobs import DirectoryBlobs
+from shared.embedded.bus import InProcessBus
 from shared.errors import ConfigurationError, WeightsUnusable
+from shared.faces import FaceSearch
 from shared.installed_models import DIRECTORY, installed_model, model_entry
 from shared.taxonomy import Condition, Fold
 from tests.unit.trainer.squares import TINY, Dataset, cache_of
@@ -161,3 +165,18 @@ def test_weights_that_cannot_be_used_end_the_run(
     assert "install_models.py" in caught.value.advice
     assert "EVENSKIN_BACKBONE=none" in caught.value.advice
     assert not model_path(spec.run_dir).exists()
+
+
+def test_the_service_says_at_its_start_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "installed_model", lambda name: installed_model(name, tmp_path))
+    settings = TrainerSettings(home=tmp_path)
+    with structlog.testing.capture_logs() as told:
+        app.build(settings, InProcessBus(), DirectoryBlobs(tmp_path / "store"))
+    assert [(entry["event"], entry["model"]) for entry in told] == [
+        ("pretrained_model_unusable", NAME),
+        ("pretrained_model_unusable", "yunet"),
+    ]
+    without = settings.model_copy(update={"backbone": "none", "faces": FaceSearch.OFF})
+    with structlog.testing.capture_logs() as told:
+        app.build(without, InProcessBus(), DirectoryBlobs(tmp_path / "store"))
+    assert told == []
