@@ -301,6 +301,8 @@ class ImageGenerated(Event):
     """Media type of the picture."""
     prompt: str
     """Prompt that the picture was asked for with."""
+    prompts_sha256: Sha256 | None = None
+    """Hash of the file that the prompt's words came from; null where none was sent."""
     provider: Annotated[str, stated(bounds="procedural, openai or folder")]
     """Who made the picture."""
     model: str

@@ -102,6 +102,7 @@ def _making() -> tuple[Event, ...]:
             height=1024,
             media_type="image/png",
             prompt="A realistic, unretouched close-up smartphone photograph of the face of one woman, 30-44 years …",
+            prompts_sha256=_digest("prompts"),
             provider="openai",
             model="gpt-image-2",
             provider_request_id="req_7d1f0c9be2a84b5c",

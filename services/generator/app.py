@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from services.generator.claims import Claims
 from services.generator.handlers import HANDLERS, SOURCE, Generation
 from services.generator.pacing import Pacer
+from services.generator.prompts import read_prompts
 from services.generator.provider import Provider
 from services.generator.settings import GeneratorSettings
 from shared.adapters import open_blobs, open_bus
@@ -78,6 +79,7 @@ def open_provider(settings: GeneratorSettings, blobs: Blobs) -> Provider:
         timeout_s=settings.image_timeout_s,
         image_hosts=settings.image_hosts.split(","),
         profile=settings.provider_profile,
+        prompts=None if settings.prompt_file is None else read_prompts(settings.prompt_file),
     )
 
 

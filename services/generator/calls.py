@@ -3,6 +3,9 @@
 Only what surely cost nothing is repeated. A request whose outcome is unknown ends the attempt, which is booked as paid;
 whether there is another one is the ledger's to decide, who knows the budget. So an attempt costs one price at most.
 
+A prompt that a content filter refuses is worded anew, calmer, while there are wordings and REWORDINGS times at most: a
+refusal costs nothing. Then the attempt has failed, and the slot asks for another subject.
+
 A provider that is busy, and asks to wait, is waited for: that is no try. What ends it is `patience_s`, the seconds
 waited for one picture in all, or a single wait that would be longer; then it is the account's failure, which pauses
 the campaign and burns no attempt.
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Protocol
 
@@ -26,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 TRIES = 5  # requests for one picture, the first included
 TRIES_TO_REACH = 7  # where the provider cannot be reached: two minutes with OpenAI's first wait, for it to be restarted
+REWORDINGS = 4  # of a prompt that a content filter refuses
 LONGEST_WAIT_S = 60.0  # seconds between two requests, unless the provider asks for more
 PATIENCE_S = 3600.0  # seconds waited for one picture where the provider asks for it: OpenAI's limits are of a minute
 
@@ -105,6 +109,10 @@ async def picture_for(
             picture = await generate(order)
         except NotDone as error:
             tab.end_call(known=True)
+            if error.has_calmer_wording and order.refusals < REWORDINGS:
+                order = replace(order, refusals=order.refusals + 1)
+                wait_s = 0.0
+                continue
             if not error.may_help:
                 raise ProviderFailed(error.message, error.reason) from error
             wait_s = _backoff_s(provider.first_wait_s, call)

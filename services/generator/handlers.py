@@ -17,7 +17,7 @@ from services.generator.claims import ClaimHeld, Claims, Holding, Unclaimed
 from services.generator.keeping import Outcome, keep_picture, keep_record, record_key, record_of, until_stored
 from services.generator.metrics import GeneratorMetrics
 from services.generator.pacing import Pacer, PacingStopped
-from services.generator.provider import Order, Picture, Provider
+from services.generator.provider import NotDone, Order, Picture, Provider
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater
 from shared.errors import ImageError, StoreUnavailable
@@ -219,6 +219,10 @@ async def _made_picture(generation: Generation, order: Order, claim: Holding) ->
         began = time.monotonic()
         try:
             return await generation.provider.generate(order)
+        except NotDone as error:
+            if error.reason is FailureReason.MODERATION_BLOCKED:
+                generation.metrics.prompt_refused(order.condition, order.severity.label, error.wording)
+            raise
         finally:
             took_s += time.monotonic() - began
 
@@ -266,6 +270,7 @@ def _generated_event(generation: Generation, request: ImageRequested, made: Made
         height=opened.height,
         media_type=MEDIA_TYPES[opened.format],
         prompt=picture.prompt,
+        prompts_sha256=picture.prompts_sha256,
         # A drawn face that comes back through a folder stays one: models must say so.
         provider=PROCEDURAL if opened.is_stand_in else generation.provider.name,
         model=picture.model,

@@ -37,6 +37,14 @@ class GeneratorMetrics:
             "provider",
         )
         self._unknown = unknown.labels(provider)
+        self._refusals = registry.counter(
+            "evenskin_prompts_refused_total",
+            "Prompts that a content filter refused, by condition and severity and by wording: 0 is the plainest",
+            "provider",
+            "condition",
+            "severity",
+            "wording",
+        )
         self._seconds = registry.histogram(
             "evenskin_provider_seconds",
             "Time the provider took for an image, repeated requests included, waiting between them excluded",
@@ -54,6 +62,10 @@ class GeneratorMetrics:
     def provider_took(self, seconds: float) -> None:
         """Observe the seconds that the provider took for an image."""
         self._seconds.observe(seconds)
+
+    def prompt_refused(self, condition: str, severity: str, wording: int) -> None:
+        """Count a prompt that a content filter refused."""
+        self._refusals.labels(self._provider, condition, severity, str(wording)).inc()
 
     def request_began(self) -> None:
         """Count a request that is sent."""

@@ -16,7 +16,7 @@ from services.generator.error_documents import ErrorDocument, error_document
 from services.generator.picture_data import is_data_url, picture_bytes
 from services.generator.picture_url import NotFetched, PictureUrls, bound
 from services.generator.profiles import PROFILES
-from services.generator.prompts import prompt_of
+from services.generator.prompts import Prompts, our_prompts
 from services.generator.provider import NotDone, Order, OutcomeUnknown, PaidInVain, Picture
 from services.generator.retry_after import retry_after_s
 from shared.events import FailureReason
@@ -53,7 +53,7 @@ class OpenAIProvider:
 
     `timeout_s`: seconds of one request, all in all. `quality`: asked for where an order names none. `price_usd`: what
     one image of this model, size and quality costs. `token_prices`: where they are known, what an answer says of its
-    tokens decides what it cost. `profile`: what the server knows.
+    tokens decides what it cost. `profile`: what the server knows. `prompts`: absent, ours.
     """
 
     name = "openai"
@@ -74,11 +74,13 @@ class OpenAIProvider:
         first_wait_s: float = FIRST_WAIT_S,
         image_hosts: Sequence[str] = (),
         profile: ProviderProfile = "openai",
+        prompts: Prompts | None = None,
     ) -> None:
         self.concurrency = concurrency
         self.images_per_minute: float | None = images_per_minute
         self.price_usd = price_usd
         self.first_wait_s = first_wait_s
+        self._prompts = prompts or our_prompts()
         self._profile = PROFILES[profile]
         self._is_local = profile in LOCAL_PROFILES
         self._model = model
@@ -98,7 +100,12 @@ class OpenAIProvider:
         """Ask once for one picture. Raises NotDone, OutcomeUnknown, PaidInVain."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._picture(prompt_of(order), order.quality or self._quality)
+                return await self._picture(self._prompts.prompt_of(order), order.quality or self._quality)
+        except NotDone as error:
+            error.wording = self._prompts.wording_of(order)
+            is_blocked = error.reason is FailureReason.MODERATION_BLOCKED
+            error.has_calmer_wording = is_blocked and error.wording + 1 < len(self._prompts.wordings)
+            raise
         except TimeoutError as error:
             raise OutcomeUnknown(f"No answer within {self._timeout_s:g} s.", FailureReason.TIMEOUT) from error
 
@@ -116,7 +123,7 @@ class OpenAIProvider:
         data = await self._data_in(response)
         # The client puts it on what it parsed, under this name; other servers may send none.
         request_id = getattr(response, "_request_id", None)
-        return Picture(data, prompt, self._model, self._cost_usd(response), request_id)
+        return Picture(data, prompt, self._model, self._cost_usd(response), request_id, self._prompts.sha256)
 
     async def _data_in(self, response: object) -> bytes:
         """The picture's bytes. The client does not check that an answer has the shape it promises.

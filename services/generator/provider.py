@@ -13,7 +13,10 @@ from shared.taxonomy import Condition, Severity
 
 @dataclass(frozen=True)
 class Order:
-    """The picture that is wanted. `earlier_rejections`: why earlier attempts at the slot were not taken."""
+    """The picture that is wanted. `earlier_rejections`: why earlier attempts at the slot were not taken.
+
+    `refusals`: how often a content filter has refused this attempt; the prompt is calmer for it.
+    """
 
     image_id: UUID
     condition: Condition
@@ -21,6 +24,7 @@ class Order:
     subject: Subject
     earlier_rejections: tuple[str, ...] = ()
     quality: str | None = None  # as the provider's model names it; None: the provider's own
+    refusals: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Picture:
     model: str
     cost_usd: float
     request_id: str | None = None
+    prompts_sha256: str | None = None  # of the file that the prompt came from
     calls: int = 1  # requests that were sent for it
 
 
@@ -39,7 +44,11 @@ class NotDone(ProviderError):
     """A request that was refused, or never reached the provider: it costs nothing.
 
     `may_help`: whether the same request may succeed later; `retry_after_s`: the seconds that the provider asks for.
+    `wording`: the number of the wording that was sent; `has_calmer_wording`: whether there is another one to try.
     """
+
+    wording = 0
+    has_calmer_wording = False
 
     def __init__(
         self, message: str, reason: FailureReason, *, may_help: bool = False, retry_after_s: float | None = None

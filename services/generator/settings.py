@@ -29,6 +29,8 @@ class GeneratorSettings(ImageSettings):
     """Key of the OpenAI API."""
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
     """Another endpoint that speaks the OpenAI API."""
+    prompt_file: Path | None = None
+    """File of the prompts that OpenAI is sent, in the form of `services/generator/prompts.toml`; absent: that one."""
     picture_folder: Path | None = None
     """Folder of the folder provider: pictures in `<condition>/<severity>/`, each of which fills one slot, once."""
     input_token_price_usd: TokenPrice | None = Field(default=None, ge=0, le=1000)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from services.generator import picture_url
+from services.generator import picture_url, prompts
+from services.generator.app import open_provider
+from services.generator.keeping import record_key
+from services.generator.settings import GeneratorSettings
 from shared.events import ACCOUNT_FAILURES, FailureReason, ImageFailed, ImageGenerated
 from tests.fakes.blobs import FlakyBlobs
 from tests.fakes.openai_server import (
+    KEY,
     Answer,
     OpenAIServer,
     billed,
@@ -185,7 +191,7 @@ async def test_an_answer_without_an_end_of_bytes_is_given_up_and_booked(
 @pytest.mark.parametrize(
     ("body", "reason", "calls"),
     [
-        ({"error": {"message": "no", "code": "content_filter"}}, FailureReason.MODERATION_BLOCKED, 1),
+        ({"error": {"message": "no", "code": "content_filter"}}, FailureReason.MODERATION_BLOCKED, 3),
         ({"created": 1, "data": [], "error": {"message": "no", "code": 400}}, FailureReason.INVALID_REQUEST, 1),
         ({"error": "CUDA out of memory"}, FailureReason.PROVIDER_ERROR, 5),
         ({"error": {"message": "no", "code": "insufficient_quota"}}, FailureReason.QUOTA_EXHAUSTED, 1),
@@ -237,7 +243,7 @@ async def test_errors_of_other_servers_are_read(
     event = await outcome(tmp_path, server, blobs)
     assert isinstance(event, ImageFailed)
     assert (event.reason, event.detail, event.cost_usd) == (reason, told, 0)
-    assert server.calls == 1
+    assert server.calls == (3 if reason is FailureReason.MODERATION_BLOCKED else 1)
 
 
 @pytest.mark.parametrize(
@@ -293,3 +299,48 @@ async def test_addresses_are_those_of_the_name() -> None:
     assert set(found) <= {"127.0.0.1", "::1"}
     with pytest.raises(picture_url.NotFetched, match="no address"):
         await picture_url._addresses("no-such-host.invalid", 80)
+
+
+async def test_a_refused_prompt_is_worded_more_calmly_and_counted(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    server.answers.extend([problem(400, "moderation_blocked")] * 2)
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+        labels = {"provider": "openai", "condition": "redness", "severity": "moderate"}
+        counted = [
+            generator.metric("evenskin_prompts_refused_total", **labels, wording=str(wording)) for wording in range(3)
+        ]
+    assert isinstance(event, ImageGenerated)
+    assert event.cost_usd == PRICE  # a refusal costs nothing
+    assert counted == [1, 1, 0]
+    sent = [request["prompt"] for request in server.requests]
+    assert len(set(sent)) == 3
+    assert event.prompt == sent[2]
+    assert "adult woman" in event.prompt
+    assert "clothed" in event.prompt
+
+
+async def test_an_operator_s_prompts_are_sent_and_their_hash_is_kept(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    path = tmp_path / "prompts.toml"
+    ours = Path(prompts.__file__).with_name("prompts.toml").read_text()
+    path.write_text(ours.replace("A realistic, unretouched", "A plain"))
+    settings = GeneratorSettings.load(
+        provider="openai",
+        openai_base_url=server.url,
+        openai_api_key=KEY,
+        image_price_usd=PRICE,
+        images_per_minute=60_000,
+        prompt_file=path,
+    )
+    async with running(tmp_path, blobs, open_provider(settings, blobs)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert server.requests[0]["prompt"].startswith("A plain close-up")
+    assert event.prompts_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    record = json.loads((await blobs.get(record_key(event.image_id))).data)
+    assert record["prompts_sha256"] == event.prompts_sha256

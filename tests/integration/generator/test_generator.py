@@ -24,6 +24,7 @@ from services.generator.calls import TRIES, TRIES_TO_REACH
 from services.generator.keeping import record_key
 from services.generator.openai_provider import TokenPrices
 from services.generator.procedural_provider import ProceduralProvider
+from services.generator.prompts import our_prompts
 from services.generator.settings import GeneratorSettings
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import ConfigurationError
@@ -50,6 +51,7 @@ from tests.fakes.openai_server import (
 from tests.fakes.pictures import png as noise
 from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
 
+WORDINGS = len(our_prompts().wordings)
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -85,6 +87,7 @@ async def test_a_picture_is_made_stored_and_told(tmp_path: Path, server: OpenAIS
         "output_format": "png",
     }
     assert "moderate redness" in event.prompt
+    assert event.prompts_sha256 == our_prompts().sha256
 
 
 @pytest.mark.parametrize(("kind", "ending"), [("JPEG", "jpg"), ("WEBP", "webp")])
@@ -122,13 +125,14 @@ async def test_a_request_that_comes_again_after_a_restart_is_answered_from_the_r
 ) -> None:
     server.otherwise = answer
     message = requested()
-    said = []
+    said, calls = [], []
     for _ in range(2):
         async with running(tmp_path, blobs, provider_for(server)) as generator:
             await generator.bus.publish(message)
             await generator.answers(1)
             said += generator.said
-    assert server.calls == 1
+            calls.append(server.calls)
+    assert calls[0] == calls[1]
     assert said[0].event == said[1].event
     assert said[0].id == said[1].id
 
@@ -239,8 +243,8 @@ async def test_the_time_that_the_server_asks_for_is_waited(
         (problem(429, "insufficient_quota", type="insufficient_quota"), FailureReason.QUOTA_EXHAUSTED, 1),
         (problem(429, None, type="insufficient_quota"), FailureReason.QUOTA_EXHAUSTED, 1),
         (problem(400, "billing_hard_limit_reached"), FailureReason.QUOTA_EXHAUSTED, 1),
-        (problem(400, "moderation_blocked"), FailureReason.MODERATION_BLOCKED, 1),
-        (problem(400, "content_policy_violation"), FailureReason.MODERATION_BLOCKED, 1),
+        (problem(400, "moderation_blocked"), FailureReason.MODERATION_BLOCKED, WORDINGS),
+        (problem(400, "content_policy_violation"), FailureReason.MODERATION_BLOCKED, WORDINGS),
         (problem(400, "invalid_size"), FailureReason.INVALID_REQUEST, 1),
         (problem(401, "invalid_api_key"), FailureReason.KEY_REJECTED, 1),
         (problem(402, None), FailureReason.QUOTA_EXHAUSTED, 1),
@@ -254,7 +258,7 @@ async def test_the_time_that_the_server_asks_for_is_waited(
         ),
         (problem(400, "unknown_parameter"), FailureReason.SETTINGS_REFUSED, 1),
         (problem(400, "invalid_value", param="prompt"), FailureReason.INVALID_REQUEST, 1),
-        (problem(400, "moderation_blocked", param="size"), FailureReason.MODERATION_BLOCKED, 1),
+        (problem(400, "moderation_blocked", param="size"), FailureReason.MODERATION_BLOCKED, WORDINGS),
         (problem(500, "server_error"), FailureReason.PROVIDER_ERROR, TRIES),
         (problem(503, "overloaded"), FailureReason.PROVIDER_ERROR, TRIES),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from uuid import uuid4
 
@@ -60,6 +61,7 @@ class Scripted:
         self.doubt = doubt or Doubt()
         self.noted: list[bool | float] = []  # the price of every request, and whether its outcome is known
         self.waits: list[float] = []
+        self.refusals: list[int] = []  # that each order told of
         self._ends = iter(ends)
 
     async def begin_call(self, price_usd: float) -> None:
@@ -74,6 +76,7 @@ class Scripted:
         self.waits.append(seconds)
 
     async def generate(self, order: Order) -> Picture:
+        self.refusals.append(order.refusals)
         end = next(self._ends)
         if isinstance(end, Exception):
             raise end
@@ -141,6 +144,31 @@ async def test_a_request_that_cannot_be_helped_is_not_repeated_whatever_wait_it_
     with pytest.raises(ProviderFailed):
         await scripted.run()
     assert scripted.calls == 1
+
+
+def refused(*, calmer: bool) -> NotDone:
+    error = final(FailureReason.MODERATION_BLOCKED)
+    error.has_calmer_wording = calmer
+    return error
+
+
+@pytest.mark.parametrize(
+    ("ends", "refusals"),
+    [
+        ([refused(calmer=True), refused(calmer=True), PICTURE], [0, 1, 2]),
+        ([refused(calmer=True), busy(70.0), PICTURE], [0, 1, 1]),
+        ([refused(calmer=True), refused(calmer=False)], [0, 1]),
+        ([refused(calmer=True)] * 20, [0, 1, 2, 3, 4]),
+    ],
+)
+async def test_a_refused_prompt_is_worded_anew_while_there_are_wordings(
+    ends: list[Picture | Exception], refusals: list[int]
+) -> None:
+    scripted = Scripted(*ends)
+    with contextlib.suppress(ProviderFailed):
+        assert (await scripted.run()).calls == len(refusals)
+    assert scripted.refusals == refusals
+    assert scripted.doubt == Doubt()
 
 
 async def test_a_picture_that_cannot_be_had_is_paid_and_its_claim_still_says_so() -> None:
