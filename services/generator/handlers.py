@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -61,7 +62,9 @@ class Generation:
     def __post_init__(self) -> None:
         self._stopped_at: float | None = None
         self.dearest_usd = self.provider.price_usd
-        self.metrics = GeneratorMetrics(self.registry, self.provider.name, lambda: len(self.at_work))
+        self.metrics = GeneratorMetrics(
+            self.registry, self.provider.name, lambda: len(self.at_work), lambda: self.pacer.per_minute or math.inf
+        )
 
     def holding(self, image_id: UUID) -> contextlib.AbstractAsyncContextManager[Holding]:
         """The right to make an image: a claim where it is paid for. Raises ClaimHeld, StoreUnavailable."""
@@ -218,8 +221,11 @@ async def _made_picture(generation: Generation, order: Order, claim: Holding) ->
         generation.metrics.request_began()
         began = time.monotonic()
         try:
-            return await generation.provider.generate(order)
+            picture = await generation.provider.generate(order)
+            generation.pacer.answered(refused=False)
+            return picture
         except NotDone as error:
+            generation.pacer.answered(refused=error.asks_to_wait)
             if error.reason is FailureReason.MODERATION_BLOCKED:
                 generation.metrics.prompt_refused(order.condition, order.severity.label, error.wording)
             raise

@@ -10,9 +10,11 @@ _BUCKETS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)  # se
 
 
 class GeneratorMetrics:
-    """The generator's own metrics, in the service's registry. `provider` is a label of all of them."""
+    """The generator's own metrics, in the service's registry. `provider` is a label of those about it."""
 
-    def __init__(self, registry: MetricRegistry, provider: str, at_work: Callable[[], int]) -> None:
+    def __init__(
+        self, registry: MetricRegistry, provider: str, at_work: Callable[[], int], pace: Callable[[], float]
+    ) -> None:
         self._provider = provider
         self._images = registry.counter(
             "evenskin_images_generated_total",
@@ -52,6 +54,9 @@ class GeneratorMetrics:
             buckets=_BUCKETS,
         ).labels(provider)
         registry.gauge("evenskin_images_in_progress", "Images being generated or stored").set_function(at_work)
+        registry.gauge(
+            "evenskin_provider_pace", "Requests a minute that this replica may begin now; infinite without a pace"
+        ).set_function(pace)
 
     def image_ended(self, condition: str, outcome: str, cost_usd: float, unknown_calls: int) -> None:
         """Count an image that was made or failed, what it cost, and its requests whose outcome is unknown."""

@@ -344,3 +344,15 @@ async def test_an_operator_s_prompts_are_sent_and_their_hash_is_kept(
     assert event.prompts_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     record = json.loads((await blobs.get(record_key(event.image_id))).data)
     assert record["prompts_sha256"] == event.prompts_sha256
+
+
+async def test_a_replica_that_is_refused_too_often_slows_down(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    server.answers.extend([problem(429, "rate_limit_exceeded")] * 7)
+    async with running(tmp_path, blobs, provider_for(server, images_per_minute=60_000)) as generator:
+        assert generator.metric("evenskin_provider_pace") == 60_000
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+        assert 0.8 * 60_000 <= generator.metric("evenskin_provider_pace") < 60_000
+    assert isinstance(event, ImageGenerated)
