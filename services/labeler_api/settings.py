@@ -44,7 +44,7 @@ class LabelerSettings(ImageSettings):
     looked, and the gate refuses nothing for want of a face."""
     gate_min_eye_distance: Annotated[float, stated(unit="pixels")] = Field(default=MIN_EYE_DISTANCE, gt=0)
     """Least distance between the eyes of a generated face: below, skin detail is lost."""
-    gate_max_other_face: float = Field(default=MAX_OTHER_FACE, gt=0, le=1)
+    gate_max_other_face: Annotated[float, stated(unit="shares of the first")] = Field(default=MAX_OTHER_FACE, gt=0, le=1)
     """Size of a second face, by the first one's, up to which a generated picture passes."""
     gate_max_yaw: Annotated[float, stated(unit="eye distances")] = Field(default=0.4, gt=0)
     """How far the tip of the nose of a generated face may lie beside the middle between the eyes, as it does in a face
