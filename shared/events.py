@@ -85,6 +85,8 @@ class FailureReason(StrEnum):
 
 CHANGE_REASON_CHARACTERS = 500  # of why a campaign is paused, resumed or cancelled, over the bus and over HTTP
 
+UNANSWERED = "unanswered"  # why an attempt was lost that was asked for again and again; told with earlier rejections
+
 ACCOUNT_FAILURES = frozenset(
     {
         FailureReason.RATE_LIMITED,

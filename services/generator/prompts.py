@@ -22,14 +22,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from services.generator.provider import Order
 from shared.errors import ConfigurationError
-from shared.events import FailureReason
+from shared.events import UNANSWERED, FailureReason
 from shared.message import first_problem
 from shared.taxonomy import Condition, Severity, Sex, View
 
 MAX_REASON_CHARACTERS = 200  # of a rejection that a prompt tells; people write at length
 MAX_WORDING_CHARACTERS = 4000  # before it is filled in; OpenAI takes 32,000
 
-_ABOUT_NO_PICTURE = frozenset(FailureReason)
+_ABOUT_NO_PICTURE = frozenset((*FailureReason, UNANSWERED))
 """Reasons of lost attempts that no other picture would mend: a prompt that told them would only confuse. A filter's
 refusal is answered by a calmer wording instead."""
 _FIELDS = {"age", "sex", "skin_tone", "condition", "severity", "signs", "view", "light"}

@@ -28,6 +28,9 @@ class LabelerSettings(ImageSettings):
     generators make at a time."""
     request_deadline_s: Seconds = Field(default=900.0, gt=0)
     """Time after which an unanswered image request is sent again, beside the time that it waits its turn."""
+    request_asks: Annotated[int, stated(unit="times")] = Field(default=7, ge=1, le=20)
+    """How often it is sent again, each time after twice as long; then the attempt is lost, and booked as paid. With the
+    defaults that is after 64 hours, longer than a weekend without a generator."""
     augment_deadline_s: Seconds = Field(default=120.0, gt=0)
     """Time after which an accepted image without its variants is sent again."""
     augment_asks: Annotated[int, stated(unit="times")] = Field(default=5, ge=1, le=20)
@@ -44,7 +47,7 @@ class LabelerSettings(ImageSettings):
     looked, and the gate refuses nothing for want of a face."""
     gate_min_eye_distance: Annotated[float, stated(unit="pixels")] = Field(default=MIN_EYE_DISTANCE, gt=0)
     """Least distance between the eyes of a generated face: below, skin detail is lost."""
-    gate_max_other_face: Annotated[float, stated(unit="shares of the first")] = Field(default=MAX_OTHER_FACE, gt=0, le=1)
+    gate_max_other_face: Annotated[float, stated(unit="share of the first")] = Field(default=MAX_OTHER_FACE, gt=0, le=1)
     """Size of a second face, by the first one's, up to which a generated picture passes."""
     gate_max_yaw: Annotated[float, stated(unit="eye distances")] = Field(default=0.4, gt=0)
     """How far the tip of the nose of a generated face may lie beside the middle between the eyes, as it does in a face

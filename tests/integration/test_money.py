@@ -2,8 +2,8 @@
 one store, against the ledger's pure rules.
 
 Every seed is another course of events: pictures, refusals, unknown outcomes, killed generators, answers that come when
-the claim is another one's, doubled deliveries, pictures that are lost in review, and answers that cost more than the
-price.
+the claim is another one's, doubled deliveries, pictures that are lost in review, answers that cost more than the price,
+and answers that never come, or only once their attempt is given up.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from services.labeler_api.campaigns.slot import (
     Happening,
     ImageFits,
     ImageLost,
+    RequestOverdue,
     Slot,
     SlotState,
     decide,
@@ -194,6 +195,11 @@ class Ledger:
             self._apply(event.slot_id, AttemptPaid(event.attempt, micro_usd(event.cost_usd)))
             self._apply(event.slot_id, AttemptFailed(event.attempt, event.reason))
 
+    def give_up(self, event: ImageGenerated | ImageFailed) -> None:
+        """Wait no longer for this answer."""
+        if self.slots[event.slot_id].is_open_for(event.attempt):
+            self._apply(event.slot_id, RequestOverdue(most_asks=0))
+
     def _apply(self, slot_id: UUID, happening: Happening) -> None:
         slot, effects = decide(self.slots[slot_id], happening, self.campaign)
         self.slots[slot_id] = slot
@@ -209,8 +215,10 @@ class Ledger:
 class Course:
     """One course of events. `generators` are replaced as they are killed."""
 
-    def __init__(self, seed: int, ends: tuple[str, ...]) -> None:
+    def __init__(self, seed: int, ends: tuple[str, ...], lost: float) -> None:
         self.random = Random(seed)
+        self._lost = lost  # share of answers that do not come in time
+        self._late: list[Event] = []
         self.clock = Clock()
         self.bill = Bill()
         self._ends = ends
@@ -231,6 +239,8 @@ class Course:
             await asyncio.gather(*(self._deliver(*asked, self.random.randrange(2)) for asked in copies))
             # What nobody has answered for yet is committed at its price.
             assert self.bill.total <= self.ledger.campaign.committed_micro_usd
+            if self._late and self.random.random() < 0.5:
+                self.ledger.hear(self._late.pop())
 
     async def _deliver(self, slot_id: UUID, attempt: int, number: int) -> None:
         for _ in range(self.random.randrange(20)):
@@ -258,7 +268,12 @@ class Course:
                 self.ledger.hear(event)
         elif told not in self.heard:
             self.heard.add(told)
-            self.ledger.hear(event)
+            if self.random.random() >= self._lost:
+                self.ledger.hear(event)
+                return
+            self.ledger.give_up(event)
+            if self.random.random() < 0.5:
+                self._late.append(event)
 
     def _generator(self) -> tuple[Generation, SayingBus, MortalBlobs]:
         blobs, bus = MortalBlobs(self.store), SayingBus()
@@ -270,8 +285,8 @@ class Course:
 ENDS = ("picture", "picture", "picture", "cheap", "refused", "blocked", "no credit", "no picture", "unknown")
 
 
-async def _ended(seed: int, *more: str) -> Course:
-    course = Course(seed, (*ENDS, *more))
+async def _ended(seed: int, *more: str, lost: float = 0.0) -> Course:
+    course = Course(seed, (*ENDS, *more), lost)
     await course.run()
     return course
 
@@ -287,6 +302,13 @@ async def test_the_ledger_s_bill_is_never_below_the_provider_s_nor_above_the_bud
 async def test_an_answer_that_costs_more_than_the_price_exceeds_the_budget_by_no_more_than_that(seed: int) -> None:
     course = await _ended(seed, "dear")
     assert course.bill.total <= course.ledger.spent <= course.ledger.budget + course.bill.above_price
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_what_is_given_up_is_booked_and_a_late_answer_takes_its_place(seed: int) -> None:
+    course = await _ended(seed, "killed", lost=0.3)
+    assert course.bill.total <= course.ledger.spent <= course.ledger.budget
+    assert course.ledger.spent <= course.ledger.campaign.committed_micro_usd
 
 
 async def test_courses_differ() -> None:

@@ -44,19 +44,21 @@ async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening
 
 def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: LabelerSettings) -> dict[str, Any]:
     moves = effects.request or effects.postpone or after.state is not before.state or after.image_id != before.image_id
-    if not moves and after.unsettled == before.unsettled:
+    if not moves and (after.unsettled, after.given_up) == (before.unsettled, before.given_up):
         return {}
     due = row["deadline"]
     if effects.postpone:  # past: the reconciler asks for it as soon as the campaign asks for anything
         due = 0.0
     elif moves:
-        due = request_due(settings) if effects.request else None
+        due = request_due(settings, after.asks) if effects.request else None
     # Always the same columns, so that the slots of a group are written in one statement.
     changes: dict[str, Any] = {
         "state": after.state.value,
         "image_id": after.image_id,
         "deadline": due,
         "unsettled": list(after.unsettled),
+        "asks": after.asks,
+        "given_up": list(after.given_up),
     }
     if after.attempt != before.attempt:
         subject = subject_of(row["campaign_id"], Condition(row["condition"]), row["position"], after.attempt)
@@ -68,13 +70,13 @@ def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: La
     return changes
 
 
-def request_due(settings: LabelerSettings) -> float:
-    """When a request that is sent now is overdue, seconds since the epoch.
+def request_due(settings: LabelerSettings, asks: int = 0) -> float:
+    """When a request that is sent now is overdue, seconds since the epoch. `asks`: how often it was sent before.
 
     It may wait its turn, at the provider's pace, behind all that may be under way, of its campaign and of another one.
     """
     queued = QUEUED_CAMPAIGNS * settings.requests_under_way
-    return time.time() + settings.request_deadline_s + queued * 60 / settings.images_per_minute
+    return time.time() + settings.request_deadline_s * (1 << asks) + queued * 60 / settings.images_per_minute
 
 
 def count_slots(

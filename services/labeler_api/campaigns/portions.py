@@ -136,6 +136,8 @@ def _slot_rows(campaign: Row, first: int, end: int, *, due: float) -> Iterator[d
             "subject": subject.model_dump(mode="json"),
             "rejections": [],
             "unsettled": [1],
+            "asks": 0,
+            "given_up": [],
             "deadline": due,
             "image_id": None,
         }

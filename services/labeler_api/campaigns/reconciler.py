@@ -15,7 +15,8 @@ from services.labeler_api.campaigns.campaign import CampaignState, TrainingOverd
 from services.labeler_api.campaigns.closing import apply_to_campaign, publish_again
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.reviews import give_up_variants, image_labeled
-from services.labeler_api.campaigns.slot import RequestOverdue
+from services.labeler_api.campaigns.rows import slot_in
+from services.labeler_api.campaigns.slot import RequestDue, RequestOverdue
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.outbox import SOURCE, on_trace
 from services.labeler_api.ledger.relay import Relay
@@ -71,7 +72,15 @@ class Reconciler:
         asks = campaign_table.c.state == CampaignState.RUNNING.value  # not while it is paused
         overdue = await transaction.lock_due(slot_table, slot_table.c.deadline, time.time(), BATCH, only=asks)
         for slot in overdue:
-            await apply_to_slot(transaction, slot, RequestOverdue(), self._settings)
+            # Whose time was set to the very beginning was put off, or its queue is gone with the process that had it.
+            if slot["deadline"] == 0.0:
+                await apply_to_slot(transaction, slot, RequestDue(), self._settings)
+                continue
+            before = slot_in(slot)
+            await apply_to_slot(transaction, slot, RequestOverdue(self._settings.request_asks), self._settings)
+            if not slot_in(slot).is_open_for(before.attempt):
+                lost = {"slot_id": str(slot["id"]), "attempt": before.attempt, "asked": before.asks + 1}
+                log.warning("attempt_given_up", **lost, campaign_id=str(slot["campaign_id"]))
         return len(overdue)
 
     async def _augmentations(self, transaction: Transaction) -> int:

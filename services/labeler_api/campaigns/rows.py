@@ -20,6 +20,8 @@ def slot_in(row: Row) -> Slot:
         image_id=row["image_id"],
         rejections=tuple(row["rejections"]),
         unsettled=tuple(row["unsettled"]),
+        asks=row["asks"],
+        given_up=tuple(row["given_up"]),
     )
 
 

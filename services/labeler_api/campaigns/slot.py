@@ -16,6 +16,7 @@ from uuid import UUID
 
 from services.labeler_api.campaigns.campaign import Campaign, Terms
 from services.labeler_api.campaigns.prices import commitment_change
+from shared.events import UNANSWERED
 
 
 class SlotState(StrEnum):
@@ -42,6 +43,8 @@ class Slot:
     `attempt`: 1, 2, …: the one it is open for, or was last. `image_id`: of the image that holds it, which a person
     looks at or which was accepted for it. `rejections`: why earlier attempts were lost, for the next prompt.
     `unsettled`: attempts whose price is committed and whose cost is not known yet, each until its first answer.
+    `asks`: how often its attempt was asked for again because no answer came. `given_up`: attempts that were lost so,
+    and are booked as paid at their price, each until an answer comes after all.
     """
 
     state: SlotState
@@ -50,6 +53,8 @@ class Slot:
     image_id: UUID | None = None
     rejections: tuple[str, ...] = ()
     unsettled: tuple[int, ...] = (1,)
+    asks: int = 0
+    given_up: tuple[int, ...] = ()
 
     def is_open_for(self, attempt: int) -> bool:
         """Whether it waits for the answer to this attempt."""
@@ -114,8 +119,18 @@ class VariantsListed:
 
 
 @dataclass(frozen=True)
+class RequestDue:
+    """The request that was put off may be made now, or its queue is gone: nobody failed to answer it."""
+
+
+@dataclass(frozen=True)
 class RequestOverdue:
-    """The request that is out went unanswered past its deadline."""
+    """The request that is out went unanswered past its deadline.
+
+    `most_asks`: how often an attempt is asked for again. After that, nobody will answer, and nobody knows what it cost.
+    """
+
+    most_asks: int
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ class CampaignCancelled:
 
 
 _Changing = ImageAwaitsReview | ImageFits | ImageLost | AttemptFailed | VariantsListed | CampaignCancelled
-Happening = _Changing | AttemptPaid | AttemptPostponed | RequestOverdue
+Happening = _Changing | AttemptPaid | AttemptPostponed | RequestDue | RequestOverdue
 
 
 @dataclass(frozen=True)
@@ -152,7 +167,7 @@ NOTHING = Effects()
 _VERDICTS = (ImageAwaitsReview, ImageFits, ImageLost)
 
 BY_ITS_OWN: Mapping[SlotState, tuple[type[Happening], ...]] = {
-    SlotState.OPEN: (*_VERDICTS, AttemptFailed, AttemptPostponed, RequestOverdue, CampaignCancelled),
+    SlotState.OPEN: (*_VERDICTS, AttemptFailed, AttemptPostponed, RequestDue, RequestOverdue, CampaignCancelled),
     SlotState.REVIEW: (*_VERDICTS, CampaignCancelled),
     SlotState.AUGMENTING: (*_VERDICTS, VariantsListed),
     SlotState.COUNTED: _VERDICTS,
@@ -172,7 +187,7 @@ BY_ANOTHER: Mapping[SlotState, tuple[type[Happening], ...]] = {
 
 def asks_campaign(slot: Slot, happening: Happening) -> bool:
     """Whether what follows depends on the campaign as it is now, which must then be locked and given to `decide`."""
-    retries = isinstance(happening, ImageLost | AttemptFailed)
+    retries = isinstance(happening, ImageLost | AttemptFailed) or _is_given_up(slot, happening)
     return _changes(slot, happening) and (retries or slot.state in ENDED)
 
 
@@ -189,10 +204,16 @@ def decide(slot: Slot, happening: Happening, campaign: Campaign | None = None) -
         raise ValueError(f"{type(happening).__name__} of a slot that is {slot.state} asks for its campaign")
     if campaign is not None and slot.state in ENDED and not campaign.is_filling:
         return slot, NOTHING
-    if isinstance(happening, AttemptPostponed):
-        return slot, Effects(postpone=True)
-    if isinstance(happening, RequestOverdue):
-        return slot, Effects(request=True)
+    match happening:
+        case AttemptPostponed():  # which is an answer
+            return replace(slot, asks=0), Effects(postpone=True)
+        case RequestDue():
+            return slot, Effects(request=True)
+        case RequestOverdue() if not _is_given_up(slot, happening):
+            return replace(slot, asks=slot.asks + 1), Effects(request=True)
+        case RequestOverdue():
+            assert campaign is not None
+            return _give_up(slot, campaign)
     after = _after(slot, happening, may_retry=campaign is not None and campaign.may_retry(slot.attempt))
     asks = after.attempt != slot.attempt
     may_ask = campaign is not None and campaign.asks
@@ -206,6 +227,24 @@ def decide(slot: Slot, happening: Happening, campaign: Campaign | None = None) -
     )
 
 
+def _is_given_up(slot: Slot, happening: Happening) -> bool:
+    return isinstance(happening, RequestOverdue) and slot.asks >= happening.most_asks
+
+
+def _give_up(slot: Slot, campaign: Campaign) -> tuple[Slot, Effects]:
+    """Lose the present attempt, which may have been paid and is booked so."""
+    price = slot.terms.price_micro_usd
+    booked, booking = _settle(slot, AttemptPaid(slot.attempt, price))
+    committed = campaign.committed_micro_usd + booking.committed_micro_usd
+    lost = AttemptFailed(slot.attempt, f"{UNANSWERED}: asked for {slot.asks + 1} times, and no answer came")
+    after, effects = decide(booked, lost, replace(campaign, committed_micro_usd=committed))
+    return replace(after, given_up=(*after.given_up, slot.attempt)), replace(
+        effects,
+        committed_micro_usd=booking.committed_micro_usd + effects.committed_micro_usd,
+        paid_micro_usd=booking.paid_micro_usd,
+    )
+
+
 def _changes(slot: Slot, happening: Happening) -> bool:
     table = BY_ITS_OWN if _is_its_own(slot, happening) else BY_ANOTHER
     return isinstance(happening, table[slot.state])
@@ -213,7 +252,7 @@ def _changes(slot: Slot, happening: Happening) -> bool:
 
 def _is_its_own(slot: Slot, happening: Happening) -> bool:
     match happening:
-        case RequestOverdue() | CampaignCancelled():
+        case RequestDue() | RequestOverdue() | CampaignCancelled():
             return True
         case AttemptPaid(attempt=attempt) | AttemptFailed(attempt=attempt) | AttemptPostponed(attempt=attempt):
             return slot.is_open_for(attempt)
@@ -241,11 +280,19 @@ def _after(slot: Slot, happening: _Changing, *, may_retry: bool) -> Slot:
                 image_id=None,
                 rejections=(*slot.rejections, reason),
                 unsettled=(*slot.unsettled, slot.attempt + 1),
+                asks=0,
             )
 
 
 def _settle(slot: Slot, paid: AttemptPaid) -> tuple[Slot, Effects]:
-    """Settle an attempt's commitment, once; whatever is paid for it again is committed as well."""
+    """Settle an attempt's commitment, once; whatever is paid for it again is committed as well.
+
+    The first answer for one that was given up takes the place of the price that was booked for it.
+    """
+    if paid.attempt in slot.given_up:
+        more = paid.cost_micro_usd - slot.terms.price_micro_usd
+        after = replace(slot, given_up=tuple(attempt for attempt in slot.given_up if attempt != paid.attempt))
+        return after, Effects(committed_micro_usd=more, paid_micro_usd=more)
     is_first = paid.attempt in slot.unsettled
     change = commitment_change(paid.cost_micro_usd, slot.terms.price_micro_usd, committed=is_first)
     after = replace(slot, unsettled=tuple(attempt for attempt in slot.unsettled if attempt != paid.attempt))

@@ -132,6 +132,8 @@ slot_table = sa.Table(
     sa.Column("subject", sa.JSON, nullable=False),
     sa.Column("rejections", sa.JSON, nullable=False),
     sa.Column("unsettled", sa.JSON, nullable=False, server_default="[]"),  # attempts whose cost is not known yet
+    sa.Column("asks", sa.Integer, nullable=False, server_default="0"),  # how often its attempt was asked for again
+    sa.Column("given_up", sa.JSON, nullable=False, server_default="[]"),  # attempts booked as paid without an answer
     sa.Column("image_id", sa.Uuid),  # of the image that holds it: looked at, or accepted for it
     sa.Column("deadline", sa.Double),  # only while a request is out
     sa.Index(None, "campaign_id", "state"),

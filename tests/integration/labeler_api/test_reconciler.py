@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from services.labeler_api.app import build
 from shared.embedded.bus import InProcessBus
 from shared.events import (
@@ -20,6 +22,7 @@ from shared.events import (
     TrainingFailed,
     TrainingFailure,
 )
+from shared.message import Message
 from shared.tracing import trace_id
 from tests.eventually import eventually
 from tests.fakes.bus import Listener
@@ -144,6 +147,70 @@ async def test_an_image_that_cannot_be_augmented_ends_its_campaign_and_is_not_as
         assert len(running.augmenter.labeled) == asked
         assert await running.bus.dead_letters() == []
         await assert_counters(running)
+
+
+async def test_an_attempt_whose_answer_never_comes_is_given_up_and_booked(tmp_path: Path, database_url: str) -> None:
+    """The picture of each first attempt is gone from the store: its answer can never be handled."""
+    async with labeler(tmp_path, database_url=database_url, request_deadline_s=0.4, request_asks=2) as running:
+        first = {}
+
+        def answer(request: ImageRequested) -> bytes | None:
+            if request.attempt > 1:
+                return png(seed_of(request.image_id))
+            first[request.slot_id] = request
+            return None
+
+        running.generator.answer = answer
+        campaign_id = await running.rebalance(targets={"aging": 2}, max_cost_usd=0.13)
+        done = await running.reaches(campaign_id, "met")
+        assert [request.attempt for request in running.generator.requests].count(1) == 2 * 3
+        assert done["slots"] == {"total": 2, "counted": 2, "failed": 0, "open": 0}
+        assert done["spent_usd"] == pytest.approx(0.12)  # two pictures, and two that may have been paid
+        for row in await running.rows("slots"):
+            assert row["rejections"] == ["unanswered: asked for 3 times, and no answer came"]
+            assert (row["attempt"], row["given_up"], row["unsettled"]) == (2, [1], [])
+
+        # One answer comes after all: a refusal that cost nothing. It is settled once, however often it comes.
+        late = running.generator.failed(next(iter(first.values())), FailureReason.MODERATION_BLOCKED)
+        message = Message(late, "generator", id="late")
+        for _ in range(2):
+            await running.bus.publish(message)
+
+        async def settled() -> bool:
+            return sorted(row["given_up"] for row in await running.rows("slots")) == [[], [1]]
+
+        await eventually(settled)
+        await running.settled()
+        assert (await running.campaign(campaign_id))["spent_usd"] == pytest.approx(0.09)
+        (campaign,) = await running.rows("campaigns")
+        assert campaign["committed_micro_usd"] == 90_000
+        await assert_counters(running)
+
+
+async def test_attempts_that_nobody_ever_answers_end_the_campaign(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url, request_deadline_s=0.02, request_asks=1) as running:
+        running.generator.answer = lambda request: None
+        campaign_id = await running.rebalance(targets={"aging": 2}, max_attempts=2)
+        done = await running.reaches(campaign_id, "exhausted")
+        assert len(running.generator.requests) == 2 * 2 * 2
+        assert done["spent_usd"] == pytest.approx(4 * 0.03)
+        await assert_counters(running)
+
+
+async def test_a_pause_uses_up_no_ask(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url, request_asks=1) as running:
+        running.generator.answer = lambda request: FailureReason.QUOTA_EXHAUSTED
+        campaign_id = await running.rebalance(targets={"aging": 1})
+        await running.reaches(campaign_id, "paused")
+        await asyncio.sleep(5 * running.settings.reconcile_s)
+        (row,) = await running.rows("slots")
+        assert (row["attempt"], row["asks"], row["deadline"], row["given_up"]) == (1, 0, 0.0, [])
+        assert len(running.generator.requests) == 1
+        running.generator.answer = lambda request: png(1)
+        assert (await running.call("POST", f"/v1/rebalances/{campaign_id}/resume")).status == 200
+        assert (await running.reaches(campaign_id, "met"))["slots"]["counted"] == 1
+        (row,) = await running.rows("slots")
+        assert (row["attempt"], row["asks"]) == (1, 0)
 
 
 async def test_nothing_is_asked_again_before_its_deadline(one: Labeler) -> None:

@@ -69,7 +69,12 @@ def test_the_latest_reasons_of_rejection_are_told_and_no_more() -> None:
 
 
 def test_what_was_not_the_picture_s_fault_is_not_told() -> None:
-    reasons = ("timeout: No answer within 180 s.", "outcome_unknown: Nobody knows.", "provider_error: 500")
+    reasons = (
+        "timeout: No answer within 180 s.",
+        "outcome_unknown: Nobody knows.",
+        "provider_error: 500",
+        "unanswered: asked for 8 times, and no answer came",
+    )
     assert prompt_of(replace(ORDER, earlier_rejections=reasons)) == prompt_of(ORDER)
 
 

@@ -20,6 +20,7 @@ from services.labeler_api.campaigns.slot import (
     ImageAwaitsReview,
     ImageFits,
     ImageLost,
+    RequestDue,
     RequestOverdue,
     Slot,
     SlotState,
@@ -27,6 +28,7 @@ from services.labeler_api.campaigns.slot import (
     asks_campaign,
     decide,
 )
+from shared.events import UNANSWERED
 
 OWN, EARLIER = UUID(int=2), UUID(int=1)  # images: of the slot's present attempt, and of the one before
 TERMS = Terms(price_micro_usd=30_000, max_attempts=3, max_cost_micro_usd=300_000)
@@ -48,11 +50,12 @@ BY_OWN: tuple[Happening, ...] = (
     ImageLost(OWN, 2, "no good"),
     AttemptFailed(2, "no good"),
     VariantsListed(OWN, 2),
-    RequestOverdue(),
+    RequestDue(),
+    RequestOverdue(most_asks=2),
     AttemptPostponed(2),
     CampaignCancelled(),
 )
-WAITS, FITS, FITS_AUGMENTED, LOST, NO_IMAGE, VARIANTS, OVERDUE, POSTPONED, CANCELLED = BY_OWN
+WAITS, FITS, FITS_AUGMENTED, LOST, NO_IMAGE, VARIANTS, DUE, OVERDUE, POSTPONED, CANCELLED = BY_OWN
 BY_EARLIER: tuple[Happening, ...] = (
     ImageAwaitsReview(EARLIER, 1),
     ImageFits(EARLIER, 1),
@@ -75,7 +78,8 @@ CELLS: dict[tuple[Slot, Happening], tuple[Slot, Effects]] = {
     (OPEN, FITS_AUGMENTED): (COUNTED, Effects(reserved=-1, counted=1)),
     (OPEN, LOST): (REOPENED, RETRY),
     (OPEN, NO_IMAGE): (REOPENED, RETRY),
-    (OPEN, OVERDUE): (OPEN, Effects(request=True)),
+    (OPEN, DUE): (OPEN, Effects(request=True)),
+    (OPEN, OVERDUE): (replace(OPEN, asks=1), Effects(request=True)),
     (OPEN, POSTPONED): (OPEN, Effects(postpone=True)),
     (OPEN, CANCELLED): (FAILED, Effects(reserved=-1, failed=1)),
     (REVIEW, CANCELLED): (FAILED, Effects(reserved=-1, failed=1)),
@@ -235,3 +239,52 @@ def test_every_reason_is_told_to_the_next_prompt_in_its_order() -> None:
     assert (slot.state, slot.attempt, slot.rejections) == (SlotState.OPEN, 3, ("refused", "blurred"))
     slot, _ = decide(slot, AttemptFailed(3, "refused"), CAMPAIGN)
     assert (slot.state, slot.attempt, slot.image_id) == (SlotState.FAILED, 3, None)
+
+
+UNHEARD = replace(OPEN, asks=2)  # asked for as often as it may be
+GIVEN_UP = replace(
+    OPEN,
+    attempt=3,
+    rejections=("blurred", f"{UNANSWERED}: asked for 3 times, and no answer came"),
+    unsettled=(3,),
+    given_up=(2,),
+)
+
+
+def test_an_attempt_that_nobody_answers_is_asked_for_so_often_and_no_more() -> None:
+    slot = OPEN
+    for asks in (1, 2):
+        slot, effects = decide(slot, OVERDUE)
+        assert (slot, effects) == (replace(OPEN, asks=asks), Effects(request=True))
+    assert asks_campaign(slot, OVERDUE)
+    with pytest.raises(ValueError, match="asks for its campaign"):
+        decide(slot, OVERDUE)
+    # Booked as paid, at its price, which gives way to the next attempt's in what the campaign is committed to.
+    assert decide(slot, OVERDUE, CAMPAIGN) == (GIVEN_UP, replace(RETRY, paid_micro_usd=30_000))
+    failed, effects = decide(slot, OVERDUE, LAST)
+    assert failed == replace(FAILED, unsettled=(), asks=2, given_up=(2,))
+    assert effects == Effects(reserved=-1, failed=1, paid_micro_usd=30_000)
+
+
+def test_a_given_up_attempt_that_was_paid_before_is_booked_once_more_and_within_the_budget() -> None:
+    settled = replace(UNHEARD, unsettled=())
+    after, effects = decide(settled, OVERDUE, replace(CAMPAIGN, committed_micro_usd=240_000))
+    assert (after, effects) == (GIVEN_UP, replace(RETRY, paid_micro_usd=30_000, committed_micro_usd=60_000))
+    after, effects = decide(settled, OVERDUE, replace(CAMPAIGN, committed_micro_usd=240_001))
+    assert (after.state, effects.committed_micro_usd, effects.paid_micro_usd) == (SlotState.FAILED, 30_000, 30_000)
+
+
+@pytest.mark.parametrize("cost", [0, 30_000, 45_000])
+def test_a_late_answer_of_a_given_up_attempt_is_settled_once(cost: int) -> None:
+    after, effects = decide(GIVEN_UP, AttemptPaid(2, cost))
+    assert after == replace(GIVEN_UP, given_up=())
+    assert effects == Effects(paid_micro_usd=cost - 30_000, committed_micro_usd=cost - 30_000)
+    again, effects = decide(after, AttemptPaid(2, cost))
+    assert (again, effects) == (after, Effects(paid_micro_usd=cost, committed_micro_usd=cost))
+
+
+def test_what_was_put_off_counts_as_no_ask_and_begins_anew() -> None:
+    assert decide(UNHEARD, DUE) == (UNHEARD, Effects(request=True))
+    assert decide(UNHEARD, POSTPONED) == (OPEN, Effects(postpone=True))
+    paused, effects = decide(UNHEARD, OVERDUE, replace(CAMPAIGN, state=CampaignState.PAUSED))
+    assert (paused, effects.request, effects.postpone) == (GIVEN_UP, False, True)
