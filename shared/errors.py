@@ -104,6 +104,12 @@ class LabelsDiffer(Conflict):
     code = "labels_differ"
 
 
+class StaleReview(Conflict):
+    """A review says what its reviewer saw, and the image has another status or other labels by now."""
+
+    code = "stale_review"
+
+
 class GroupDiffers(Conflict):
     """A picture that is brought in with a group is there already without it: its root stays as it is."""
 

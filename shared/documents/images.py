@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shared.documents.base import Count, Document, Id, Moment, SeverityName, Usd
-from shared.documents.problems import Problem
+from shared.documents.problems import ReviewProblem
 from shared.frames import Frame
 from shared.taxonomy import Condition, Fold
 
@@ -76,7 +76,7 @@ class ReviewResult(Document):
 
     image_id: Any = Field(description="As it was sent.")
     ok: bool
-    problem: Problem | None = Field(default=None, description="Why it was refused; left out where it was not.")
+    problem: ReviewProblem | None = Field(default=None, description="Why it was refused; left out where it was not.")
 
 
 class ReviewResults(Document):

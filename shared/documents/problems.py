@@ -29,6 +29,15 @@ class ImageProblem(Problem):
     sent: dict[str, Any] | None = Field(default=None, description="What was said of it instead.")
 
 
+class ReviewProblem(Problem):
+    """A review that was refused; its members are left out where they say nothing."""
+
+    image_id: Id | None = Field(default=None, description="The image.")
+    stored: dict[str, Any] | None = Field(
+        default=None, description="What it is by now, where the reviewer saw it otherwise: status, labels, reviewer."
+    )
+
+
 class ProtocolProblem(Problem):
     """A problem under `/v2`, with the member that the Open Inference Protocol asks for."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -26,6 +26,15 @@ _LABELS: dict[str, Any] = {
 }
 
 
+class Seen(BaseModel):
+    """What an image was when its reviewer looked at it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: Literal["pending", "accepted", "rejected"]
+    labels: Annotated[Labels, WithJsonSchema(_LABELS)]
+
+
 class Review(BaseModel):
     """What a reviewer says of an image."""
 
@@ -40,6 +49,13 @@ class Review(BaseModel):
     reason: Reason | None = Field(default=None, description="Why it is rejected; the next attempt is told.")
     reviewer: Reviewer = Field(description="Who says so.")
     confidence: float | None = Field(default=None, ge=0, le=1, description="How sure the reviewer is, from 0 to 1.")
+    key: UUID | None = Field(
+        default=None,
+        description="The sender's own name of this review: sent again under the same key, it is one review.",
+    )
+    seen: Seen | None = Field(
+        default=None, description="What the reviewer saw: where the image is not that any more, the review is refused."
+    )
 
 
 class ReviewOfImage(Review):
@@ -58,6 +74,9 @@ class UndoRequest(RequestDocument):
     """`POST /v1/reviews/undo`."""
 
     reviewer: Reviewer = Field(description="Whose last review is taken back.")
+    key: UUID | None = Field(
+        default=None, description="The key of the review that is meant instead; one taken back already stays so."
+    )
 
 
 class PromotionRequest(RequestDocument):

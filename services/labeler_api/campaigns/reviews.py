@@ -22,8 +22,8 @@ from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.settings import LabelerSettings
-from shared.documents.requests import Review
-from shared.errors import Conflict, NotFound
+from shared.documents.requests import Review, Seen
+from shared.errors import Conflict, NotFound, StaleReview
 from shared.events import ImageLabeled, Verdict
 from shared.message import Message
 from shared.taxonomy import Severity
@@ -42,13 +42,20 @@ async def review(
     *,
     facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Apply a review. `message`: what caused it, if an event did. Raises NotFound.
+    """Apply a review, unless one with its key was applied before. `message`: what caused it, if an event did.
 
     `facts`: further columns of the image's row that it sets; an undo sets them back.
+    Raises NotFound; StaleReview where the image is not what the reviewer saw; Conflict where its key is taken.
     """
     image = await transaction.image(image_id)
     if image is None:
         raise NotFound(f"There is no image {image_id}.")
+    if said.key is not None and (known := await _review_of_key(transaction, said.key)) is not None:
+        if (known["image_id"], known["reviewer"]) != (image_id, said.reviewer):
+            raise Conflict(f"The key {said.key} is another review's.", advice="Give each review a key of its own.")
+        return
+    if said.seen is not None:
+        _require_seen(image, said.seen)
     labels = image["labels"] if said.labels is None else images.dump_labels(said.labels)
     transaction.insert(
         review_table,
@@ -59,6 +66,7 @@ async def review(
                 "labels": labels,
                 "reason": said.reason,
                 "reviewer": said.reviewer,
+                "key": said.key,
                 "confidence": said.confidence,
                 "before": {key: image[key] for key in (*_JUDGED, *facts)},
                 "created_at": time.time(),
@@ -70,9 +78,36 @@ async def review(
     await judge(transaction, image, judged, settings, message=message, facts=facts)
 
 
-async def undo(transaction: Transaction, reviewer: str, settings: LabelerSettings) -> UUID:
-    """Take back the reviewer's last review. Raises Conflict if there is none, or another came after it."""
-    last, image = await _last_review(transaction, reviewer)
+async def _review_of_key(transaction: Transaction, key: UUID) -> Row | None:
+    return await row_of(transaction, sa.select(review_table).where(review_table.c.key == key))
+
+
+def _require_seen(image: Row, seen: Seen) -> None:
+    """Raise StaleReview, with what an image in hand is, unless it is what its reviewer saw."""
+    if (image["status"], image["labels"]) == (seen.status, images.dump_labels(seen.labels)):
+        return
+    stored = {
+        "status": image["status"],
+        "labels": {name: None if value is None else Severity(value).label for name, value in image["labels"].items()},
+        "reviewer": image["reviewer"],
+    }
+    by = f" by {image['reviewer']}" if image["reviewer"] else ""
+    raise StaleReview(
+        f"Meanwhile the image is {image['status']}{by}: {_shown(image['labels'])}.",
+        advice="Look at it again, and review it as it is now.",
+        image_id=str(image["id"]),
+        stored=stored,
+    )
+
+
+async def undo(transaction: Transaction, reviewer: str, settings: LabelerSettings, *, key: UUID | None = None) -> UUID:
+    """Take back the reviewer's last review, or the one with a key; one taken back before stays so.
+
+    Raises Conflict if there is none, or another came after it.
+    """
+    last, image = await (_last_review(transaction, reviewer) if key is None else _own(transaction, reviewer, key))
+    if last["undone_at"] is not None:
+        return UUID(str(last["image_id"]))
     later = sa.select(review_table.c.sequence).where(
         review_table.c.image_id == last["image_id"],
         review_table.c.sequence > last["sequence"],
@@ -88,6 +123,18 @@ async def undo(transaction: Transaction, reviewer: str, settings: LabelerSetting
     await judge(transaction, image, judged, settings, message=None, facts=facts)
     image_id: UUID = last["image_id"]
     return image_id
+
+
+async def _own(transaction: Transaction, reviewer: str, key: UUID) -> tuple[Row, Row]:
+    """The reviewer's review with a key, and its image, locked. Raises Conflict if there is none."""
+    found = await _review_of_key(transaction, key)
+    if found is None or found["reviewer"] != reviewer:
+        raise Conflict(f"'{reviewer}' has no review with the key {key}.")
+    image = await transaction.image(found["image_id"])
+    again = await _review_of_key(transaction, key)  # who held the image meanwhile may have undone it
+    if image is None or again is None:
+        raise NotFound(f"There is no image {found['image_id']}.")
+    return again, image
 
 
 async def _last_review(transaction: Transaction, reviewer: str) -> tuple[Row, Row]:

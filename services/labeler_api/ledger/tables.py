@@ -158,12 +158,14 @@ review_table = sa.Table(
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("reason", sa.Text),
     sa.Column("reviewer", sa.String(128), nullable=False),
+    sa.Column("key", sa.Uuid),  # its sender's own, by which the same review sent again is known
     sa.Column("confidence", sa.Double),
     sa.Column("before", sa.JSON, nullable=False),  # status, labels and reviewer, for the undo
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("undone_at", sa.Double),
     sa.Index(None, "reviewer", "sequence"),
     sa.Index(None, "image_id"),
+    sa.Index(None, "key", unique=True),
 )
 
 dataset_table = sa.Table(

@@ -10,7 +10,7 @@ from shared.documents.balance import Balance
 from shared.documents.dead_letters import DeadLetterList, Replayed
 from shared.documents.images import DatasetDocument, ImageDetail, ImagePage, ReviewResults
 from shared.documents.models import LiveModelDocument, Models
-from shared.documents.problems import ImageProblem
+from shared.documents.problems import ImageProblem, ReviewProblem
 from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
 from shared.documents.requests import (
     MAX_GROUP_CHARACTERS,
@@ -276,11 +276,13 @@ _OPERATIONS: tuple[Operation, ...] = (
         {201: Answer("The image as it stands now.", ImageDetail)},
         {
             404: None,
+            409: "The image is not what the reviewer saw, or the key is another review's: `stale_review`, `conflict`.",
             413: None,
             422: "The review is wrong: `invalid_request`, `unknown_condition`, `unknown_severity`.",
         },
         [_IMAGE],
         Review,
+        problem=ReviewProblem,
     ),
     Operation(
         "post",
@@ -293,7 +295,7 @@ _OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "post",
         "/v1/reviews/undo",
-        "Take back a reviewer's last verdict.",
+        "Take back a reviewer's last verdict, or the one that a key names.",
         {200: Answer("The image as it stands now.", ImageDetail)},
         {
             404: None,

@@ -136,6 +136,9 @@ async def _reviews(asker: Asker, images: list[str]) -> None:
     await asker.ask("POST", f"/v1/images/{images[0]}/reviews", 201, json=said)
     await asker.ask("POST", f"/v1/images/{images[0]}/reviews", 422, json={"verdict": "fine"})
     await asker.ask("POST", f"/v1/images/{uuid4()}/reviews", 404, json=said)
+    stale = {**said, "key": str(uuid4()), "seen": {"status": "pending", "labels": {"acne": None}}}
+    await asker.ask("POST", f"/v1/images/{images[0]}/reviews", 409, json=stale)
+    await asker.ask("POST", "/v1/reviews", 207, json={"reviews": [{**stale, "image_id": images[0]}]})
     several = [{**said, "image_id": images[0], "verdict": "accepted", "labels": labels, "confidence": 0.5}]
     await asker.ask("POST", "/v1/reviews", 201, json={"reviews": several})
     wrong: list[Any] = [7, {"image_id": images[0]}, {"image_id": ["x"]}, {**several[0], "image_id": str(uuid4())}]
@@ -143,6 +146,7 @@ async def _reviews(asker: Asker, images: list[str]) -> None:
     await asker.ask("POST", "/v1/reviews", 422, json={"reviews": []})
     await asker.ask("POST", "/v1/reviews/undo", 200, json={"reviewer": "Dr. Skin"})
     await asker.ask("POST", "/v1/reviews/undo", 409, json={"reviewer": "Nobody"})
+    await asker.ask("POST", "/v1/reviews/undo", 409, json={"reviewer": "Dr. Skin", "key": str(uuid4())})
     await asker.ask("POST", "/v1/reviews/undo", 422, json={"reviewer": ""})
 
 

@@ -186,6 +186,65 @@ async def test_undos_at_once_take_back_a_review_each(tmp_path: Path, postgres_ur
         await assert_counters(running)
 
 
+async def test_a_review_sent_again_under_its_key_is_one_review_and_one_undo_takes_it_back(both: Labeler) -> None:
+    (image_id,) = await both.imported(1, condition="acne", severity="mild")
+    key = str(uuid4())
+    said = {"image_id": image_id, "verdict": "rejected", "reviewer": "Ada", "key": key}
+    for _ in range(2):
+        assert (await both.call("POST", "/v1/reviews", json={"reviews": [said, said]})).status == 201
+    assert len(await both.rows("reviews")) == 1
+    for _ in range(2):  # the undo's answer may be lost as well
+        undone = await both.call("POST", "/v1/reviews/undo", json={"reviewer": "Ada", "key": key})
+        assert (undone.status, undone.json["status"]) == (200, "accepted")
+    # What comes late is known still, and changes nothing.
+    assert (await both.call("POST", "/v1/reviews", json={"reviews": [said]})).status == 201
+    assert (await both.get(f"/v1/images/{image_id}"))["status"] == "accepted"
+    assert (await both.call("POST", "/v1/reviews/undo", json={"reviewer": "Ada"})).code == "conflict"
+    await both.settled()
+    await assert_counters(both)
+
+
+async def test_a_key_is_one_reviews_of_one_image(one: Labeler) -> None:
+    first, second = await one.imported(2, condition="acne", severity="mild")
+    key = str(uuid4())
+    assert (await one.review(first, "rejected", key=key)).status == 201
+    assert (await one.review(second, "rejected", key=key)).code == "conflict"
+    assert (await one.review(first, "rejected", key=key, reviewer="Somebody else")).code == "conflict"
+    undo = await one.call("POST", "/v1/reviews/undo", json={"reviewer": "Somebody else", "key": key})
+    assert undo.code == "conflict"
+    assert [row["image_id"] for row in await one.rows("reviews")] == [UUID(first)]
+    assert (await one.review(second, "rejected", key="mine")).code == "invalid_request"
+
+
+async def test_a_key_names_the_review_that_is_taken_back_unless_another_came_after_it(both: Labeler) -> None:
+    first, second = await both.imported(2, condition="acne", severity="mild")
+    keys = [str(uuid4()) for _ in range(3)]
+    for image_id, key in zip((first, second, second), keys, strict=True):
+        assert (await both.review(image_id, "rejected", key=key)).status == 201
+    later = await both.call("POST", "/v1/reviews/undo", json={"reviewer": "Dr. Skin", "key": keys[1]})
+    assert later.code == "conflict"
+    undone = await both.call("POST", "/v1/reviews/undo", json={"reviewer": "Dr. Skin", "key": keys[0]})
+    assert (undone.json["id"], undone.json["status"]) == (first, "accepted")
+    assert (await both.get(f"/v1/images/{second}"))["status"] == "rejected"
+
+
+async def test_a_review_of_what_its_reviewer_did_not_see_is_refused_with_what_is_there(both: Labeler) -> None:
+    (image_id,) = await both.imported(1, condition="acne", severity="mild")
+    seen = {"status": "accepted", "labels": {"acne": "mild"}}
+    assert (await both.review(image_id, "rejected", seen=seen, reviewer="Bob")).status == 201
+    stale = await both.review(image_id, "accepted", seen=seen)
+    assert (stale.status, stale.code) == (409, "stale_review")
+    assert stale.json["detail"] == "Meanwhile the image is rejected by Bob: mild acne."
+    stored = {"status": "rejected", "labels": {"acne": "mild"}, "reviewer": "Bob"}
+    assert (stale.json["image_id"], stale.json["stored"]) == (image_id, stored)
+    many = {"image_id": image_id, "verdict": "accepted", "reviewer": "Ada", "seen": {**seen, "status": "rejected"}}
+    relabelled = {**many, "seen": {"status": "rejected", "labels": {"acne": "severe"}}}
+    answer = await both.call("POST", "/v1/reviews", json={"reviews": [relabelled, many]})
+    refused, taken = answer.json["results"]
+    assert (refused["problem"]["code"], refused["problem"]["stored"], taken["ok"]) == ("stale_review", stored, True)
+    assert len(await both.rows("reviews")) == 2
+
+
 async def test_an_undo_sees_the_review_that_it_waited_for(tmp_path: Path, postgres_url: str) -> None:
     async with labeler(tmp_path, database_url=postgres_url) as running:
         (image_id,) = await running.imported(1, condition="acne", severity="mild")

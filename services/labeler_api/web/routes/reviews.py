@@ -12,7 +12,7 @@ from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.web import views
 from services.labeler_api.web.routes.base import Routes, id_in_path
 from shared.documents.images import ReviewResult, ReviewResults
-from shared.documents.problems import problem_of
+from shared.documents.problems import ReviewProblem, problem_of
 from shared.documents.requests import MAX_BATCH, Review, UndoRequest
 from shared.errors import EvenskinError, InvalidRequest
 from shared.http import document_response, json_body, parsed
@@ -64,16 +64,16 @@ class ReviewRoutes(Routes):
         return ReviewResult(image_id=named, ok=True)
 
     async def undo(self, request: web.Request) -> web.Response:
-        """Take back the last review of `{"reviewer": …}`."""
-        reviewer = parsed(UndoRequest, await json_body(request)).reviewer
+        """Take back the last review of `{"reviewer": …}`, or the one with its `key`."""
+        said = parsed(UndoRequest, await json_body(request))
         undone: list[UUID] = []
 
         async def apply(transaction: Transaction) -> None:
-            undone[:] = [await reviews.undo(transaction, reviewer, self._ledger.settings)]
+            undone[:] = [await reviews.undo(transaction, said.reviewer, self._ledger.settings, key=said.key)]
 
         await self._ledger.change(apply)
         return await self._answer(lambda connection: views.image(connection, undone[0]))
 
 
 def _refused(named: Any, error: EvenskinError) -> ReviewResult:
-    return ReviewResult(image_id=named, ok=False, problem=problem_of(error))
+    return ReviewResult(image_id=named, ok=False, problem=ReviewProblem(**problem_of(error).json_object()))
