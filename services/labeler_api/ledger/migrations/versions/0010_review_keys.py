@@ -1,13 +1,13 @@
 """A review has its sender's key, so that it is one review however often it is sent.
 
-Revision: 0011; before: 0008
+Revision: 0010; before: 0009
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
