@@ -108,9 +108,10 @@ class Frame(_Model):
 
     def mirrored(self) -> Self:
         """The frame of the picture's mirror image, left and right exchanged."""
+        turn = (360 - self.turn) % 360  # a mirror image is turned the other way
         square = self.square.model_copy(update={"x": self.width - self.square.x, "roll": -self.square.roll})
         if self.face is None:
-            return self.model_copy(update={"square": square})
+            return self.model_copy(update={"turn": turn, "square": square})
         left, right, nose, mouth_left, mouth_right = ((self.width - x, y) for x, y in self.face.points)
         face = self.face.model_copy(
             update={
@@ -120,7 +121,7 @@ class Frame(_Model):
                 "yaw": -self.face.yaw,
             }
         )
-        return self.model_copy(update={"square": square, "face": face})
+        return self.model_copy(update={"turn": turn, "square": square, "face": face})
 
 
 def frame_of(face: Face, width: int, height: int, turn: Turn = 0) -> Frame:

@@ -85,7 +85,7 @@ def _frame_of(variant: ManifestVariant, frame: Frame | None) -> Frame | None:
     """The frame of an original's variant; None where it is not known."""
     if frame is None or variant.operation != FLIP:
         return None
-    return frame.mirrored().model_copy(update={"turn": (360 - frame.turn) % 360})  # a mirror image turns the other way
+    return frame.mirrored()
 
 
 def parity_pictures(images: Sequence[ManifestImage]) -> list[Picture]:
