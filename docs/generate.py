@@ -137,6 +137,7 @@ _UNITS = {
     "_usd": "US dollars",
     "_ratio": "ratio, 0 to 1",
     "_loss": "nats",  # mean binary cross-entropy
+    "_per_minute": "count a minute",
     "_info": "always 1",
 }
 

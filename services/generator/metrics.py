@@ -55,7 +55,8 @@ class GeneratorMetrics:
         ).labels(provider)
         registry.gauge("evenskin_images_in_progress", "Images being generated or stored").set_function(at_work)
         registry.gauge(
-            "evenskin_provider_pace", "Requests a minute that this replica may begin now; infinite without a pace"
+            "evenskin_provider_requests_per_minute",
+            "Requests a minute that this replica may begin now; infinite without a pace",
         ).set_function(pace)
 
     def image_ended(self, condition: str, outcome: str, cost_usd: float, unknown_calls: int) -> None:
