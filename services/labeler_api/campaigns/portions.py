@@ -23,7 +23,7 @@ from services.labeler_api.campaigns.slot import RESERVED, CampaignCancelled, Slo
 from services.labeler_api.campaigns.subjects import subject_of
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.relay import Relay
-from services.labeler_api.ledger.tables import campaign_table, slot_table
+from services.labeler_api.ledger.tables import campaign_table, counter_table, slot_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.ledger.wakeable import Wakeable
 from services.labeler_api.settings import LabelerSettings
@@ -39,7 +39,20 @@ _TO_BE_MADE = (
 )
 _TO_BE_GIVEN_UP = sa.select(campaign_table.c.id).where(
     campaign_table.c.state == CampaignState.CANCELLED.value,
-    sa.exists().where(slot_table.c.campaign_id == campaign_table.c.id, slot_table.c.state.in_(RESERVED)),
+    sa.or_(
+        sa.exists().where(slot_table.c.campaign_id == campaign_table.c.id, slot_table.c.state.in_(RESERVED)),
+        campaign_table.c.slots_made < campaign_table.c.total,  # as an older version, beside this one, cancels it
+    ),
+)
+# At one moment, so that slots which fail meanwhile are in both or in neither.
+_FAILED_BEYOND_ROWS = sa.select(
+    sa.select(sa.func.coalesce(sa.func.sum(counter_table.c.value), 0))
+    .where(counter_table.c.name >= sa.bindparam("first"), counter_table.c.name < sa.bindparam("end"))
+    .scalar_subquery()
+    - sa.select(sa.func.count())
+    .select_from(slot_table)
+    .where(slot_table.c.campaign_id == sa.bindparam("campaign_id"), slot_table.c.state == SlotState.FAILED.value)
+    .scalar_subquery()
 )
 _A_SLOT = sa.select(slot_table.c.id).where(slot_table.c.campaign_id == sa.bindparam("campaign_id")).limit(1)
 # Counted no further than it matters: as many rows as may be under way, of an index.
@@ -83,6 +96,7 @@ class Portions:
 
     async def _give_up_some(self, campaign_id: UUID, transaction: Transaction) -> int:
         waiting = await lock_waiting(transaction, campaign_id)
+        await give_up_unmade(transaction, await campaign_row(transaction, campaign_id))
         await give_up(transaction, waiting, self._settings)
         return len(waiting)
 
@@ -155,8 +169,18 @@ async def give_up(transaction: Transaction, waiting: Sequence[Row], settings: La
 
 
 async def give_up_unmade(transaction: Transaction, campaign: Row) -> None:
-    """Fail the slots of a campaign, as it is cancelled, that were never made: what they reserved goes back."""
+    """Fail the slots of a cancelled campaign in hand that were never made: what they reserved goes back, once.
+
+    From then on, all of its slots count as made. An older version does not say so where it gave them back.
+    """
     made, total = await _slots_made(transaction, campaign), campaign["total"]
+    if made == total:
+        return
+    transaction.update(campaign_table, campaign, slots_made=total)
+    prefix = f"campaign/{campaign['id']}/{SlotState.FAILED}/"
+    parameters = {"first": prefix, "end": prefix + "\x7f", "campaign_id": campaign["id"]}
+    if (await transaction.execute(_FAILED_BEYOND_ROWS, parameters)).scalar_one():
+        return
     for quota in quotas_in(campaign, made, total):
         count_slots(
             transaction, campaign["id"], quota.condition, quota.severity, reserved=-quota.count, failed=quota.count

@@ -100,7 +100,7 @@ campaign_table = sa.Table(
     sa.Column("targets", sa.JSON, nullable=False),
     sa.Column("quotas", sa.JSON, nullable=False),
     sa.Column("total", sa.Integer, nullable=False),
-    sa.Column("slots_made", sa.Integer, nullable=False, server_default="0"),  # the first so many; the rest follows
+    sa.Column("slots_made", sa.Integer, nullable=False, server_default="0"),  # or given up: the first so many
     sa.Column("review", sa.String(16), nullable=False),
     sa.Column("max_attempts", sa.Integer, nullable=False),
     sa.Column("max_cost_micro_usd", sa.BigInteger),

@@ -242,6 +242,34 @@ async def test_what_an_older_version_made_is_given_up_once(tmp_path: Path, datab
         await assert_counters(running)
 
 
+async def test_what_an_older_version_cancels_gives_back_what_was_never_made_once(few: Labeler) -> None:
+    """It knows nothing of slots that are still to be made: its campaigns had them all."""
+    campaign_id = await few.rebalance(targets=TARGETS)
+    await asked(few, WINDOW)
+
+    async def cancel(transaction: Transaction) -> None:
+        await transaction.execute(sa.update(campaign_table).values(state="cancelled", reason="by an older one"))
+
+    async def given_back() -> bool:
+        return bool((await row_of(few, campaign_id))["slots_made"] == TOTAL)
+
+    await few.database.write(cancel)
+    for _ in range(2):
+        await eventually(given_back)
+        document = await few.reaches(campaign_id, "cancelled")
+        await assert_counters(few)
+        assert document["slots"]["open"] == 0
+        assert (await few.campaign(campaign_id))["slots"]["failed"] == TOTAL
+        assert (await few.get("/v1/plan", params={"targets": "acne:5,redness:4"}))["total"] == TOTAL
+        assert (await row_of(few, campaign_id))["committed_micro_usd"] == WINDOW * 30_000  # of what was asked for
+
+        async def forget(transaction: Transaction) -> None:  # as one leaves it that gives back, and does not say so
+            await transaction.execute(sa.update(campaign_table).values(slots_made=WINDOW))
+
+        await few.database.write(forget)
+    assert len(few.generator.requests) == WINDOW
+
+
 async def test_replicas_make_no_slot_twice(tmp_path: Path, postgres_url: str) -> None:
     async with labeler(tmp_path, database_url=postgres_url, requests_under_way=WINDOW) as running:
         await asyncio.gather(running.replica(), running.replica())
