@@ -175,7 +175,7 @@ def split_over_severities(missing: int) -> dict[Severity, int]:
 
 
 def fold_of(lineage_root: uuid.UUID | str) -> Fold:
-    """Return the fold of everything that descends from this image. It depends on the root's id alone."""
+    """Return the fold of what descends from this image, unless its import named one. It depends on the id alone."""
     digest = hashlib.sha256(str(lineage_root).encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     if position < TRAIN_SHARE:

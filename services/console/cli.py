@@ -88,7 +88,12 @@ def serve(
 
 @app.command("import")
 def import_(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds <condition>/<severity>/ and clear/ folders.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Holds <condition>/<severity>/ and clear/ folders; or a CSV of paths and labels."
+        ),
+    ],
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Other conditions may show as well: not named means unknown.")
     ] = False,
@@ -101,15 +106,19 @@ def import_(
     update: Annotated[
         bool, typer.Option("--update", help="Pictures that are there already get the new labels, as a review would.")
     ] = False,
+    keep_folds: Annotated[
+        bool,
+        typer.Option("--keep-folds", help="train/, val/ and test/ folders, or the column split, say the folds."),
+    ] = False,
     home: Home = None,
     url: Url = None,
     json_output: Json = False,
 ) -> int:
-    """Bring in a folder of labelled pictures; what is there already is not taken twice."""
+    """Bring in labelled pictures; what is there already is not taken twice."""
     from services.console.commands import importing
 
-    manner = importing.Manner(complete=not incomplete, groups=groups is not None, update=update)
-    return _run(importing.import_folder(directory, home=home, url=url, manner=manner, json_output=json_output))
+    manner = importing.Manner(complete=not incomplete, groups=groups is not None, update=update, keep_folds=keep_folds)
+    return _run(importing.import_folder(source, home=home, url=url, manner=manner, json_output=json_output))
 
 
 @app.command()

@@ -29,6 +29,7 @@ from shared.documents.problems import Problem
 from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
 from shared.errors import ConfigurationError, EvenskinError, ServiceUnreachable
 from shared.events import CampaignChange
+from shared.taxonomy import Fold
 from shared.tracing import Span, outgoing_headers
 
 CONNECT_S = 5.0  # seconds to a connection: services are near
@@ -195,9 +196,10 @@ class LabelerClient(_Client):
         complete: bool = True,
         skin_tone: int | None = None,
         group: str | None = None,
+        fold: Fold | None = None,
         update: bool = False,
     ) -> tuple[ImageDetail, bool]:
-        """Bring in one picture; the second value says whether it is new.
+        """Bring in one picture; the second value says whether it is new. `fold`: its own, if it becomes a root.
 
         Raises the ImageError that refused it; LabelsDiffer where it is there with other labels, unless this is an
         `update`; GroupDiffers, NearDuplicate.
@@ -209,6 +211,8 @@ class LabelerClient(_Client):
             form.add_field("skin_tone", str(skin_tone))
         if group is not None:
             form.add_field("group", group)
+        if fold is not None:
+            form.add_field("fold", fold.value)
         if update:
             form.add_field("update", "true")
         form.add_field("file", data, filename=filename, content_type="application/octet-stream")

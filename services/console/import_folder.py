@@ -1,8 +1,9 @@
 """Reads the labels of a folder tree of pictures, without sending anything.
 
 Folders are `<condition>/<severity>/…`, `<condition>/…` (severity unknown) and `clear/…` (no condition); synonyms are
-understood. Deeper folders are the user's own order and mean nothing. The whole tree is checked before
-the first file is yielded, so that a typo in a folder's name imports nothing rather than half.
+understood. Deeper folders are the user's own order and mean nothing. Above them may lie the folders of somebody's split
+(`train`, `val`, `test`). The whole tree is checked before the first file is yielded, so that a typo in a folder's name
+imports nothing rather than half.
 """
 
 from __future__ import annotations
@@ -12,16 +13,23 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Any
 
 from services.console.file_names import shown
 from services.console.folder_walk import PassedOver, walk
 from shared.errors import InvalidRequest, UnknownCondition, UnknownSeverity
-from shared.taxonomy import Condition, Severity, normal_name, parse_condition, parse_severity
+from shared.taxonomy import Condition, Fold, Severity, normal_name, parse_condition, parse_severity
 
 CLEAR = frozenset({"clear", "clear_skin", "healthy", "none"})
 UNGRADED = frozenset({"unknown", "ungraded", "not_graded"})
+SPLITS = {
+    **dict.fromkeys(("train", "training"), Fold.TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), Fold.VALIDATION),
+    **dict.fromkeys(("test", "testing"), Fold.TEST),
+}
+"""What other tools call the parts of a dataset."""
 READABLE_ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif"})
 # Pictures in formats that are not read are sent too: the refusal names the format.
 UNREADABLE_ENDINGS = frozenset(
@@ -37,20 +45,42 @@ Labels = dict[Condition, Severity | None]
 
 @dataclass(frozen=True)
 class Picture:
-    """One file to import, with the labels that its folders give it. `copies`: further files with the same bytes."""
+    """One file to import, with what its folders or its lines in a table say of it.
+
+    `copies`: further files with the same bytes. `splits`: parts of somebody's split that it lies in. None: not said.
+    """
 
     path: Path
     labels: Labels
     copies: tuple[Path, ...] = ()
+    splits: frozenset[Fold] = frozenset()
+    complete: bool | None = None
+    skin_tone: int | None = None
+    group: str | None = None
+
+    @property
+    def split(self) -> Fold | None:
+        """Its part of somebody's split. What lies in two has been trained on: it can be in none but train."""
+        return Fold.TRAIN if len(self.splits) > 1 else next(iter(self.splits), None)
 
 
 @dataclass
 class Folder:
-    """The pictures of a tree, and what in it is passed over."""
+    """The pictures of a tree or a table, and what in it is passed over.
+
+    `unread_columns`: of a table, by their names.
+    """
 
     root: Path
     pictures: list[Picture] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
+    unread_columns: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> dict[Fold, int]:
+        """How many pictures are in each part of somebody's split; empty where there is none."""
+        found = Counter(picture.split for picture in self.pictures if picture.split is not None)
+        return {fold: found[fold] for fold in Fold if fold in found}
 
     def __iter__(self) -> Iterator[tuple[Path, Labels]]:
         return ((picture.path, picture.labels) for picture in self.pictures)
@@ -67,36 +97,50 @@ def read_folder(root: Path) -> Folder:
             f"'{shown(root)}' {what}.", advice="Name a folder that holds <condition>/<severity>/ folders."
         )
     tree = walk(root)
-    found: list[tuple[Path, Labels]] = []
+    found: list[Picture] = []
     passed_over = list(tree.passed_over)
     for path in tree.files:
         if path.suffix.lower() not in PICTURE_ENDINGS:
             passed_over.append(PassedOver(path, "no picture, by its ending"))
-        elif path.parent == root:
+        elif len(below_split(path.relative_to(root)).parts) == 1:
             raise InvalidRequest(
-                f"'{shown(path.name)}' lies directly in '{shown(root)}', which says nothing about its condition.",
+                f"'{shown(path.name)}' lies directly in '{shown(path.parent)}', which says nothing of its condition.",
                 advice="Put it into a folder named after its condition, such as acne/mild, or clear.",
             )
         elif _VARIANT.fullmatch(path.stem):
             passed_over.append(PassedOver(path, "an augmented copy from an export"))
         else:
-            found.append((path, _labels_of(path.relative_to(root), root)))
+            labels = _labels_of(path.relative_to(root), root)
+            split = split_of(path.relative_to(root))
+            found.append(Picture(path, labels, splits=frozenset() if split is None else frozenset({split})))
     for folder in tree.folders:
-        _labels_of(folder.relative_to(root) / "any", root)  # a wrong name is told even where nothing lies below it
+        if below_split(folder.relative_to(root)).parts:
+            _labels_of(folder.relative_to(root) / "any", root)  # a wrong name is told even where nothing lies below it
     if not found:
         raise InvalidRequest(
             f"'{shown(root)}' holds no pictures.",
             advice="Use .jpg, .png, .webp, .heic or .avif files in <condition>/<severity>/.",
         )
-    return Folder(root, _merged(found), sorted(passed_over, key=lambda each: each.path))
+    return Folder(root, merged(found), sorted(passed_over, key=lambda each: each.path))
+
+
+def split_of(relative: PurePath) -> Fold | None:
+    """The part of somebody's split that a path below an import's root lies in; None where there is none."""
+    return SPLITS.get(normal_name(relative.parts[0]))
+
+
+def below_split(relative: PurePath) -> PurePath:
+    """The same path without the folder of the split."""
+    return PurePath(*relative.parts[1:]) if split_of(relative) is not None else relative
 
 
 def _labels_of(relative: Path, root: Path) -> Labels:
-    condition = _condition(relative.parts[0], root)
+    names = below_split(relative).parts
+    above = root.joinpath(*relative.parts[: len(relative.parts) - len(names)])
+    condition = _condition(names[0], above)
     if condition is None:
         return {}
-    graded = len(relative.parts) > 2
-    return {condition: _severity(relative.parts[1], root / relative.parts[0]) if graded else None}
+    return {condition: _severity(names[1], above / names[0]) if len(names) > 2 else None}
 
 
 def _condition(name: str, root: Path) -> Condition | None:
@@ -121,31 +165,51 @@ def _severity(name: str, folder: Path) -> Severity | None:
         ) from None
 
 
-def _merged(found: list[tuple[Path, Labels]]) -> list[Picture]:
-    """Merge files with the same bytes: a face that shows two conditions may lie in both folders."""
-    sizes = {path: _size(path) for path, _ in found}
+def merged(found: list[Picture]) -> list[Picture]:
+    """Merge files with the same bytes: a face that shows two conditions may lie in both folders.
+
+    Raises InvalidRequest where two of them say what cannot both be right.
+    """
+    sizes = {picture.path: _size(picture.path) for picture in found}
     alike = Counter(sizes.values())
-    merged: dict[object, Picture] = {}
-    for path, labels in found:
+    kept: dict[object, Picture] = {}
+    for picture in found:
+        size = sizes[picture.path]
         # Only files of equal size can be copies: most are never read here.
-        may_be_copy = alike[sizes[path]] > 1 and 0 < sizes[path] <= MAX_FILE_BYTES
-        key: object = (_digest(path) if may_be_copy else None) or path
-        first = merged.get(key)
-        merged[key] = Picture(path, labels) if first is None else _with_copy(first, path, labels)
-    return list(merged.values())
+        may_be_copy = alike[size] > 1 and 0 < size <= MAX_FILE_BYTES
+        key: object = (_digest(picture.path) if may_be_copy else None) or picture.path
+        first = kept.get(key)
+        kept[key] = picture if first is None else with_copy(first, picture)
+    return list(kept.values())
 
 
-def _with_copy(first: Picture, path: Path, labels: Labels) -> Picture:
-    both = f"'{shown(first.path)}' and '{shown(path)}' are the same picture"
-    if bool(first.labels) != bool(labels):
+def with_copy(first: Picture, other: Picture) -> Picture:
+    """What two files with the same bytes, or two lines of one file, say together. Raises InvalidRequest."""
+    both = f"'{shown(first.path)}' and '{shown(other.path)}' are the same picture"
+    if first.path == other.path:
+        both = f"'{shown(first.path)}' is named more than once"
+    if bool(first.labels) != bool(other.labels):
         raise InvalidRequest(f"{both}, once as clear skin and once not.", advice="Keep the one that is right.")
-    merged = dict(first.labels)
-    for condition, severity in labels.items():
-        known = merged.get(condition)
+    labels = dict(first.labels)
+    for condition, severity in other.labels.items():
+        known = labels.get(condition)
         if known is not None and severity is not None and known != severity:
             raise InvalidRequest(f"{both} with two severities of {condition}.", advice="Keep the one that is right.")
-        merged[condition] = known if severity is None else severity
-    return Picture(first.path, merged, (*first.copies, path))
+        labels[condition] = known if severity is None else severity
+    copies = first.copies if other.path == first.path else (*first.copies, other.path)
+    said = {name: _one_of(first, other, name, both) for name in ("complete", "skin_tone", "group")}
+    return replace(first, labels=labels, copies=copies, splits=first.splits | other.splits, **said)
+
+
+def _one_of(first: Picture, other: Picture, name: str, both: str) -> Any:
+    known, said = getattr(first, name), getattr(other, name)
+    if None not in (known, said) and known != said:
+        raise InvalidRequest(
+            f"{both}, and of its {name.replace('_', ' ')} they say two things: {shown(str(known))} and"
+            f" {shown(str(said))}.",
+            advice="Keep the one that is right.",
+        )
+    return said if known is None else known
 
 
 def _size(path: Path) -> int:

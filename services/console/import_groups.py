@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.console.file_names import shown
-from services.console.import_folder import CLEAR, Picture
+from services.console.import_folder import CLEAR, Picture, below_split
 from shared.documents.requests import MAX_GROUP_CHARACTERS
 from shared.errors import InvalidRequest
 from shared.taxonomy import normal_name
@@ -30,6 +30,6 @@ def folder_group(picture: Picture, root: Path) -> str | None:
 
 
 def _deepest(path: Path) -> str | None:
-    folders = path.parts[:-1]
+    folders = below_split(path).parts[:-1]
     labels = 1 if normal_name(folders[0]) in CLEAR else 2
     return folders[-1] if len(folders) > labels else None

@@ -287,7 +287,10 @@ class FakeServer:
         stored = self.images.get(digest, {}).get("labels", labels)
         if stored != labels and form.get("update") != "true":
             raise LabelsDiffer("It has other labels.", image_id=digest, stored=stored, sent=labels)
-        changes = {"group": form.get("group"), **self.alike.get(file.filename, {})}
+        fold = self.images.get(digest, {}).get("fold", form.get("fold", "train"))
+        tone = int(str(form["skin_tone"])) if "skin_tone" in form else None
+        said = {"group": form.get("group"), "fold": fold, "skin_tone": tone}
+        changes = {**said, **self.alike.get(file.filename, {})}
         self.images[digest] = image_document(digest, labels, complete=complete, **changes)
         return web.json_response(self.images[digest], status=200 if known else 201)
 

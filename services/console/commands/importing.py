@@ -1,4 +1,4 @@
-"""`import`: uploads a folder tree, several pictures at a time. Pictures that are there already are not taken twice."""
+"""`import`: uploads the pictures of a folder tree or a table, several at a time. None that is there is taken twice."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from services.console.client import LabelerClient
 from services.console.connection import labeler
 from services.console.file_names import as_text, shown
 from services.console.folder_walk import PassedOver
+from services.console.import_csv import read_csv, table_of
 from services.console.import_folder import MAX_FILE_BYTES, Folder, Picture, read_folder
 from services.console.import_groups import folder_group
 from services.console.output import print_json, results
@@ -30,11 +31,16 @@ SHOWN = 20  # refusals, and files passed over, listed one by one for a person; -
 
 @dataclass(frozen=True)
 class Manner:
-    """What is said of every picture. `groups`: its folder names its group; `update`: new labels replace the old."""
+    """What is said of every picture.
+
+    `groups`: its folder names its group; `update`: new labels replace the old; `keep_folds`: a picture that becomes a
+    root gets the fold that its split says.
+    """
 
     complete: bool = True
     groups: bool = False
     update: bool = False
+    keep_folds: bool = False
 
 
 DEFAULT = Manner()
@@ -45,7 +51,8 @@ class Imported:
     """How an import went.
 
     `near_duplicates`: path, and the image that it looks the same as; `kept_out`: path and reason of those that fit no
-    fold; `refused`: path, code and reason, and where both are known what is `stored` and what was `sent`.
+    fold; `other_fold`: path, the fold it has and the one it was to keep; `refused`: path, code and reason, and where
+    both are known what is `stored` and what was `sent`.
     """
 
     new: int = 0
@@ -54,17 +61,18 @@ class Imported:
     passed_over: list[PassedOver] = field(default_factory=list)
     near_duplicates: list[dict[str, Any]] = field(default_factory=list)
     kept_out: list[dict[str, Any]] = field(default_factory=list)
+    other_fold: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
 
 
 async def import_folder(
     directory: Path, *, home: Path | None, url: str | None, manner: Manner, json_output: bool
 ) -> int:
-    """Import a folder tree. Returns exit status 1 if the service refused some of the pictures."""
-    folder = read_folder(directory)
+    """Import a folder tree or a table. Returns exit status 1 if the service refused some of the pictures."""
+    folder = _read(directory, manner)
     async with labeler(home, url) as (client, _):
         outcome = await upload_folder(client, folder, manner)
-    others = [(as_text(each.path.relative_to(directory)), each.reason) for each in outcome.passed_over]
+    others = [(_name(each.path, folder.root), each.reason) for each in outcome.passed_over]
     if json_output:
         print_json(
             {
@@ -75,12 +83,28 @@ async def import_folder(
                 "passed_over_files": [{"path": path, "reason": reason} for path, reason in others],
                 "near_duplicates": outcome.near_duplicates,
                 "kept_out": outcome.kept_out,
+                "split": {"found": folder.splits, "kept": manner.keep_folds} if folder.splits else None,
+                "other_fold": outcome.other_fold,
+                "unread_columns": folder.unread_columns,
                 "refused": outcome.refused,
             }
         )
     else:
         _print_outcome(outcome, others)
+        _print_split(folder, outcome, manner)
+        if folder.unread_columns:
+            names = ", ".join(shown(name) for name in folder.unread_columns)
+            results().print(f"Columns that are not read: {escape(names)}.", soft_wrap=True)
     return 1 if outcome.refused else 0
+
+
+def _read(path: Path, manner: Manner) -> Folder:
+    table = table_of(path)
+    if table is None:
+        return read_folder(path)
+    if manner.groups:
+        raise InvalidRequest("A table names groups in its column 'group'.", advice="Leave out --groups.")
+    return read_csv(table)
 
 
 async def upload_folder(client: LabelerClient, folder: Folder, manner: Manner = DEFAULT) -> Imported:
@@ -93,7 +117,7 @@ async def upload_folder(client: LabelerClient, folder: Folder, manner: Manner = 
         error.advice += f" {done} of {len(folder.pictures)} pictures are in; run it again for the others."
         error.advice = error.advice.strip()
         raise
-    for listed in (outcome.near_duplicates, outcome.kept_out, outcome.refused):
+    for listed in (outcome.near_duplicates, outcome.kept_out, outcome.other_fold, outcome.refused):
         listed.sort(key=lambda entry: str(entry["path"]))
     return outcome
 
@@ -114,6 +138,25 @@ def _print_outcome(outcome: Imported, others: list[tuple[str, str]]) -> None:
     if others:
         console.print("Passed over:")
         _print_some(f"{path}: {reason}" for path, reason in others)
+
+
+def _print_split(folder: Folder, outcome: Imported, manner: Manner) -> None:
+    if not folder.splits:
+        return
+    parts = ", ".join(f"{number:,} {fold}" for fold, number in folder.splits.items())
+    if not manner.keep_folds:
+        results().print(
+            f"Their split ({parts}) is not kept: our own folds hold. --keep-folds keeps it, for new pictures only.",
+            soft_wrap=True,
+        )
+        return
+    results().print(f"Their split ({parts}) is kept, but for {len(outcome.other_fold):,}.", soft_wrap=True)
+    both = sum(len(picture.splits) > 1 for picture in folder.pictures)
+    if both:
+        results().print(f"{count(both, 'picture lies', 'pictures lie')} in two parts of it: taken for train.")
+    if outcome.other_fold:
+        results().print("They were there already, look the same as an image that is, or have a group:")
+        _print_some(f"{each['path']}: {each['fold']}, not {each['split']}" for each in outcome.other_fold)
 
 
 def _print_some(lines: Iterable[str]) -> None:
@@ -143,12 +186,18 @@ async def _upload_all(client: LabelerClient, folder: Folder, outcome: Imported, 
 
 
 async def _upload(client: LabelerClient, picture: Picture, root: Path, outcome: Imported, manner: Manner) -> None:
-    path = as_text(picture.path.relative_to(root).as_posix())
+    path = _name(picture.path, root)
     labels = {str(name): severity.label if severity else None for name, severity in picture.labels.items()}
     try:
-        group = folder_group(picture, root) if manner.groups else None
+        said = {
+            "complete": manner.complete if picture.complete is None else picture.complete,
+            "group": folder_group(picture, root) if manner.groups else picture.group,
+            "skin_tone": picture.skin_tone,
+            "fold": picture.split if manner.keep_folds else None,
+            "update": manner.update,
+        }
         data = await asyncio.to_thread(read_picture, picture.path)
-        image, new = await _add(client, data, shown(picture.path.name), labels, group, manner)
+        image, new = await _add(client, data, shown(picture.path.name), labels, said)
     except EvenskinError as error:
         if not _is_refusal(error):
             raise
@@ -159,6 +208,13 @@ async def _upload(client: LabelerClient, picture: Picture, root: Path, outcome: 
         _note(image, path, outcome)
     else:
         outcome.already_there += 1
+    if manner.keep_folds and picture.split not in (None, image.fold):
+        outcome.other_fold.append({"path": path, "fold": image.fold, "split": picture.split})
+
+
+def _name(path: Path, root: Path) -> str:
+    """A picture's path as it is told: below the root where it lies there."""
+    return as_text((path.relative_to(root) if path.is_relative_to(root) else path).as_posix())
 
 
 def _note(image: ImageDetail, path: str, outcome: Imported) -> None:
@@ -169,13 +225,11 @@ def _note(image: ImageDetail, path: str, outcome: Imported) -> None:
 
 
 async def _add(
-    client: LabelerClient, data: bytes, name: str, labels: dict[str, str | None], group: str | None, manner: Manner
+    client: LabelerClient, data: bytes, name: str, labels: dict[str, str | None], said: dict[str, Any]
 ) -> tuple[ImageDetail, bool]:
     for left in reversed(range(UPLOAD_TRIES)):
         try:
-            return await client.add_image(
-                data, filename=name, labels=labels, complete=manner.complete, group=group, update=manner.update
-            )
+            return await client.add_image(data, filename=name, labels=labels, **said)
         except EvenskinError as error:
             if error.status != 503 or not left or error.code == "service_unreachable":
                 raise

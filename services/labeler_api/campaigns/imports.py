@@ -80,7 +80,7 @@ async def _record(transaction: Transaction, incoming: Incoming, settings: Labele
             advice="Leave it out, or set EVENSKIN_NEAR_DUPLICATES=share_root.",
             image_id=str(twin.id),
         )
-    lineage = lineage_of(image.id, image.group_name, twins)
+    lineage = lineage_of(image.id, image.group_name, twins, image.fold)
     image = replace(image, root_id=lineage.root_id, fold=lineage.fold, near_duplicate_of=lineage.near_duplicate_of)
     now = time.time()
     columns: dict[str, Any] = {"reviewer": images.IMPORT, "labeled_at": now}

@@ -26,11 +26,11 @@ from shared.frames import Frame
 from shared.framing import find_frame
 from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode, open_checked, stand_in_mark
 from shared.message import first_problem
-from shared.taxonomy import MONK_TONES, imported_image_id
+from shared.taxonomy import MONK_TONES, Fold, imported_image_id
 
 _LABELS: TypeAdapter[dict[Any, Any]] = TypeAdapter(Labels)
 _FIELD_BYTES = 16 * 1024  # of a form field: labels are far shorter
-_FIELDS = ("condition", "severity", "labels", "complete", "skin_tone", "group", "update")
+_FIELDS = ("condition", "severity", "labels", "complete", "skin_tone", "group", "fold", "update")
 
 
 _KEPT = ("JPEG", "PNG", "WEBP")  # formats that are kept as they came
@@ -126,6 +126,15 @@ def _group(fields: dict[str, str]) -> str | None:
     return group
 
 
+def _fold(fields: dict[str, str]) -> Fold | None:
+    text = fields.get("fold")
+    if text is None:
+        return None
+    if text not in list(Fold):
+        raise InvalidRequest("'fold' is not a fold.", advice=f"Send one of: {', '.join(Fold)}.")
+    return Fold(text)
+
+
 def _truth(fields: dict[str, str], name: str, default: bool) -> bool:
     text = fields.get(name, str(default)).lower()
     if text not in ("true", "false", "1", "0"):
@@ -207,7 +216,7 @@ async def take_in(ledger: Ledger, upload: Upload) -> Incoming:
     if upload.file is None:
         raise InvalidRequest("The form has no 'file'.", advice="Send the picture as the field 'file'.")
     data, fields = upload.file, upload.fields
-    labels, skin_tone, group = labels_of(fields), _skin_tone(fields), _group(fields)
+    labels, skin_tone, group, fold = labels_of(fields), _skin_tone(fields), _group(fields), _fold(fields)
     complete, update = _truth(fields, "complete", True), _truth(fields, "update", False)
     examined = await ledger.admission.run(data, partial(_examine, data, ledger.detector), min_side=gate.LOOKED_AT_SIDE)
     image_id = imported_image_id(hashlib.sha256(data).hexdigest())
@@ -225,6 +234,7 @@ async def take_in(ledger: Ledger, upload: Upload) -> Incoming:
         complete=complete,
         skin_tone=skin_tone,
         group_name=group,
+        fold=fold,
         provider=PROCEDURAL if examined.decoded.is_stand_in else None,
         quality=examined.quality,
         frame=examined.frame,

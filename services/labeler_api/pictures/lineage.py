@@ -29,8 +29,10 @@ class Lineage:
     conflict: str | None = None
 
 
-def lineage_of(image_id: UUID, group: str | None, twins: Sequence[Twin]) -> Lineage:
+def lineage_of(image_id: UUID, group: str | None, twins: Sequence[Twin], wished: Fold | None = None) -> Lineage:
     """The lineage of an image that is brought in. `twins`: what looks the same, the oldest first.
+
+    `wished`: the fold of an image that is a root itself; without it, or in a group, the fold follows from the root.
 
     Its root is its group's, else its oldest twin's, else itself. Where these are in different folds, it fits none: one
     of the folds is not train, so that training on it would be training on what a model is chosen or judged by. It is
@@ -38,8 +40,9 @@ def lineage_of(image_id: UUID, group: str | None, twins: Sequence[Twin]) -> Line
     """
     group_root = None if group is None else root_of_group(group)
     if not twins:
-        root = group_root or image_id
-        return Lineage(root, fold_of(root))
+        if group_root is None:
+            return Lineage(image_id, wished or fold_of(image_id))
+        return Lineage(group_root, fold_of(group_root))
     twin = next((twin for twin in twins if twin.stands), twins[0])
     folds = {found.fold: f"{found.id} ({found.fold})" for found in reversed(twins)}
     if group_root is not None:

@@ -27,7 +27,7 @@ from shared.imaging import MEDIA_TYPES
 from shared.openapi import BINARY, COMMON, JSON, TEXT, Answer, Operation, Parameter, described, event_of
 from shared.pictures.kinds import NAMES
 from shared.schemas import known_queues
-from shared.taxonomy import MONK_TONES, Condition, Severity
+from shared.taxonomy import MONK_TONES, Condition, Fold, Severity
 
 PAGE, MAX_PAGE = 50, 200  # images or campaigns of one list answer, where no limit is given, and at most
 EXPORTS = {"imagefolder": "application/x-tar", "labelstudio": JSON, "coco": JSON, "csv": "text/csv"}
@@ -75,6 +75,10 @@ _UPLOAD: dict[str, Any] = {
             "minLength": 1,
             "maxLength": MAX_GROUP_CHARACTERS,
             "description": "Whose picture it is: those of one group share a root, and so a fold.",
+        },
+        "fold": {
+            "enum": list(Fold),
+            "description": "Its fold if it is new, looks like no other and has no group. Without it, ours.",
         },
         "update": {
             "type": "boolean",

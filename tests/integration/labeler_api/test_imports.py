@@ -150,6 +150,22 @@ async def test_near_duplicates_may_be_refused(tmp_path: Path) -> None:
         await assert_counters(running)
 
 
+async def test_a_wished_fold_is_kept_by_what_looks_the_same(both: Labeler) -> None:
+    picture = noise(40)
+    data = file_in(picture, Fold.TRAIN)
+    first = (await both.upload(data, **MILD, fold="test")).json
+    assert (first["fold"], first["root_id"]) == ("test", first["id"])
+    twin = await shown(both, await both.upload(encoded(picture, "WEBP", quality=60), **MILD, fold="train"))
+    assert (twin["fold"], twin["root_id"]) == ("test", first["id"])
+    again = await both.upload(data, **MILD, fold="validation")
+    assert (again.status, again.json["fold"]) == (200, "test")
+    group = group_in(Fold.VALIDATION)
+    grouped = (await both.upload(png(41), **MILD, group=group, fold="train")).json
+    assert grouped["fold"] == "validation"
+    refused = await both.upload(png(42), **MILD, fold="val")
+    assert (refused.status, refused.code) == (422, "invalid_request")
+
+
 @pytest.mark.parametrize("other", [Fold.VALIDATION, Fold.TEST])
 async def test_what_belongs_to_two_folds_is_kept_out(both: Labeler, other: Fold) -> None:
     picture = noise(1)

@@ -408,6 +408,9 @@ def test_a_folder_is_imported_once(run: Invoke, told: FakeServer, folder: Path) 
         "passed_over_files": [{"path": "clear/notes.txt", "reason": "no picture, by its ending"}],
         "near_duplicates": [],
         "kept_out": [],
+        "split": None,
+        "other_fold": [],
+        "unread_columns": [],
         "refused": [],
     }
 
@@ -446,6 +449,44 @@ def test_names_that_are_no_text_are_told_as_text(run: Invoke, told: FakeServer, 
 def test_an_import_may_be_incomplete(run: Invoke, told: FakeServer, folder: Path) -> None:
     assert run("import", folder, "--incomplete").status == 0
     assert not any(image["complete"] for image in told.images.values())
+
+
+def test_a_foreign_split_is_not_taken_over_silently(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    for name in ("train/acne/a.png", "val/acne/b.png", "test/clear/c.png"):
+        (dataset / name).parent.mkdir(parents=True)
+        (dataset / name).write_text(name)
+    ran = run("import", dataset)
+    assert "Their split (1 train, 1 validation, 1 test) is not kept" in ran.out
+    assert "--keep-folds" in ran.out
+    assert {image["fold"] for image in told.images.values()} == {"train"}
+    ran = run("import", dataset, "--keep-folds")  # an image never changes its fold
+    assert "is kept, but for 2." in ran.out
+    assert "val/acne/b.png: train, not validation" in ran.out
+    told.images.clear()
+    ran = run("import", dataset, "--keep-folds", "--json")
+    assert ran.json["split"] == {"found": {"train": 1, "validation": 1, "test": 1}, "kept": True}
+    assert ran.json["other_fold"] == []
+    assert {image["fold"] for image in told.images.values()} == {"train", "validation", "test"}
+
+
+def test_a_table_is_imported(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset"
+    (dataset / "images").mkdir(parents=True)
+    (dataset / "images" / "a.png").write_text("a")
+    table = dataset / "labels.csv"
+    table.write_text("file,condition,severity,skin_tone,group,complete,camera\na.png,acne,2,4,Anna,no,X100\n")
+    for named in (table, dataset):
+        told.images.clear()
+        ran = run("import", named)
+        assert "1 imported" in ran.out
+        assert "Columns that are not read: camera." in ran.out
+        (image,) = told.images.values()
+        assert (image["labels"], image["skin_tone"]) == ({"acne": "moderate"}, 4)
+        assert (image["group"], image["complete"]) == ("Anna", False)
+    refused = run("import", table, "--groups", "folder")
+    assert refused.status == 2
+    assert "column 'group'" in refused.err
 
 
 def test_refused_pictures_are_listed_and_do_not_stop_the_others(run: Invoke, told: FakeServer, folder: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from services.console.file_names import shown
 from services.console.import_folder import Folder, read_folder
+from services.console.import_groups import folder_group
 from shared.errors import InvalidRequest, UnknownCondition, UnknownSeverity
-from shared.taxonomy import Condition, Severity
+from shared.taxonomy import Condition, Fold, Severity
 
 
 def put(root: Path, name: str, data: bytes | None = None) -> Path:
@@ -246,3 +247,41 @@ def test_nonsense_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidRequest, match="no pictures"):
         read_folder(tmp_path / "empty")
+
+
+def test_the_folders_of_a_split_are_told_and_mean_no_condition(tmp_path: Path) -> None:
+    for name in ("train/acne/mild/a.png", "Val/clear/b.png", "test/redness/c.png", "acne/d.png"):
+        put(tmp_path, name)
+    folder = read_folder(tmp_path)
+    assert {picture.path.name: (picture.labels, picture.split) for picture in folder.pictures} == {
+        "a.png": ({Condition.ACNE: Severity.MILD}, Fold.TRAIN),
+        "b.png": ({}, Fold.VALIDATION),
+        "c.png": ({Condition.REDNESS: None}, Fold.TEST),
+        "d.png": ({Condition.ACNE: None}, None),
+    }
+    assert folder.splits == {Fold.TRAIN: 1, Fold.VALIDATION: 1, Fold.TEST: 1}
+
+
+def test_a_picture_in_two_parts_of_a_split_is_in_train(tmp_path: Path) -> None:
+    put(tmp_path, "val/acne/a.png", b"the same")
+    put(tmp_path, "test/acne/a.png", b"the same")
+    (picture,) = read_folder(tmp_path).pictures
+    assert picture.split is Fold.TRAIN
+
+
+def test_a_wrong_name_below_a_split_is_told(tmp_path: Path) -> None:
+    put(tmp_path, "train/freckles/a.png")
+    with pytest.raises(UnknownCondition, match="train/freckles"):
+        read_folder(tmp_path)
+
+
+def test_a_picture_directly_in_a_split_is_told(tmp_path: Path) -> None:
+    put(tmp_path, "train/a.png")
+    with pytest.raises(InvalidRequest, match=r"directly in .*train"):
+        read_folder(tmp_path)
+
+
+def test_groups_are_found_below_a_split(tmp_path: Path) -> None:
+    put(tmp_path, "train/acne/mild/anna/a.png")
+    (picture,) = read_folder(tmp_path).pictures
+    assert folder_group(picture, tmp_path) == "anna"

@@ -70,3 +70,13 @@ def test_a_group_gives_its_root(fold: Fold) -> None:
         lineage = lineage_of(IMAGE, group, [twin(other)])
         assert (lineage.root_id, lineage.fold) == (IMAGE, Fold.TRAIN)
         assert f"its group ({fold})" in str(lineage.conflict)
+
+
+@pytest.mark.parametrize("fold", Fold)
+def test_a_wished_fold_is_that_of_a_new_root_only(fold: Fold) -> None:
+    alone = lineage_of(IMAGE, None, [], fold)
+    assert (alone.root_id, alone.fold) == (IMAGE, fold)
+    for group in GROUPS.values():
+        assert lineage_of(IMAGE, group, [], fold) == lineage_of(IMAGE, group, [])
+    for twins in ([twin(Fold.TRAIN)], [twin(Fold.TEST)], [twin(Fold.TRAIN), twin(Fold.TEST)]):
+        assert lineage_of(IMAGE, None, twins, fold) == lineage_of(IMAGE, None, twins)
