@@ -26,7 +26,7 @@ from services.labeler_api.ledger.transaction import Prefetch, Row, Transaction
 from services.labeler_api.pictures import gate, images
 from services.labeler_api.pictures.images import NewImage, Status
 from services.labeler_api.pictures.lineage import lineage_of
-from services.labeler_api.pictures.perceptual_hash import NEAR_DUPLICATE_BITS, look_ups
+from services.labeler_api.pictures.perceptual_hash import IMPORT_BITS, NEAR_DUPLICATE_BITS, look_ups
 from services.labeler_api.settings import LabelerSettings
 from shared.bus import RetryLater, Undeliverable
 from shared.errors import BlobNotFound, Conflict, InvalidRequest, NotFound, OverBudget, StoreUnavailable
@@ -126,14 +126,17 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
         if wrong_tone is not None:
             reasons.append(wrong_tone)
         if report.look is not None:
-            twins = await images.twins_of(transaction, report.look, of_other_than=event.image_id)
+            # As an import does, so that it does not matter which of the two comes first.
+            twins = await images.twins_of(transaction, report.look, of_other_than=event.image_id, most=IMPORT_BITS)
+            copies = twins and await images.twins_of(transaction, report.look, of_other_than=event.image_id)
             lineage = lineage_of(event.image_id, None, twins)
             # In its twin's fold, even where a person accepts it all the same, or accepts a twin that was rejected.
             seen = replace(
                 image, root_id=lineage.root_id, fold=lineage.fold, near_duplicate_of=lineage.near_duplicate_of
             )
-            if any(twin.stands for twin in twins):
-                reasons.append(f"near_duplicate: looks the same as {lineage.near_duplicate_of}")
+            copied = next((copy for copy in copies if copy.stands), None)
+            if copied is not None:
+                reasons.append(f"near_duplicate: looks the same as {copied.id}")
             if lineage.conflict is not None:
                 reasons.append(lineage.conflict)
         answers = slot.is_open_for(event.attempt)
@@ -159,6 +162,7 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
             transaction.count({f"reviews/{recorded['status']}/{images.GATE}": 1})
         await reviews.pass_on(transaction, recorded, row, ledger.settings, message=message)
 
+    # Of the wider look no more than its own hashes are read: each compares with all that its group had read before.
     looked_for = () if report.look is None else tuple(look_ups(report.look, NEAR_DUPLICATE_BITS))
     await ledger.change_once(message, record, Prefetch(slot_id=event.slot_id, bands=looked_for))
 

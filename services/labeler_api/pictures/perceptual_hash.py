@@ -35,9 +35,9 @@ _MIDDLE = (FREQUENCIES**2 // 2 - 1, FREQUENCIES**2 // 2)  # the two whose mean i
 BANDS = 16  # of 16 bits
 BAND_BITS = 16
 NEAR_DUPLICATE_BITS = (
-    15  # most differing bits of a generated near-duplicate: the most that bands alone are sure to find
+    15  # most differing bits of a generated picture that is refused: the most that bands alone are sure to find
 )
-IMPORT_BITS = 24  # most differing bits of an imported one
+IMPORT_BITS = 24  # most differing bits of what is of one root, imported or generated
 
 
 _TURNED = (*range(BANDS - 2, -1, -2), *range(BANDS - 1, 0, -2))

@@ -20,7 +20,7 @@ from services.console.import_folder import read_folder
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.lineage import Twin
-from services.labeler_api.pictures.perceptual_hash import Look
+from services.labeler_api.pictures.perceptual_hash import IMPORT_BITS, NEAR_DUPLICATE_BITS, Look, look
 from shared.taxonomy import Fold, fold_of, imported_image_id, root_of_group
 from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
@@ -336,6 +336,27 @@ async def test_a_generated_twin_of_a_rejected_image_is_in_its_fold(both: Labeler
     (twin,) = await both.images(status="accepted")
     assert (twin["root_id"], twin["fold"], twin["near_duplicate_of"]) == (first["id"], "test", first["id"])
     assert (await both.review(first["id"], "accepted")).json["fold"] == twin["fold"]  # all the same
+    await both.settled()
+    await assert_counters(both)
+
+
+async def test_what_is_generated_and_what_is_imported_share_a_root_whichever_comes_first(both: Labeler) -> None:
+    """Pictures that differ too much for the gate to refuse one, and little enough for an import to share the root."""
+    pictures = noise(5, 320, 320), cut(noise(5, 320, 320), 0.016)
+    bits = int.from_bytes(look(pictures[0]).hash) ^ int.from_bytes(look(pictures[1]).hash)
+    assert NEAR_DUPLICATE_BITS < bits.bit_count() <= IMPORT_BITS
+    imported = (await both.upload(file_in(pictures[0], Fold.TEST), **MILD)).json
+    both.generator.answer = lambda request: encoded(pictures[1])
+    await both.reaches(await both.rebalance(targets={"redness": 1}), "met")
+    (made,) = await both.images(condition="redness")
+    assert (made["status"], made["root_id"], made["fold"]) == ("accepted", imported["id"], "test")
+    assert made["near_duplicate_of"] == imported["id"]
+
+    both.generator.answer = lambda request: png(3, width=320, height=320)
+    await both.reaches(await both.rebalance(targets={"aging": 1}), "met")
+    (made,) = await both.images(condition="aging")
+    imported = (await both.upload(encoded(cut(noise(3, 320, 320), 0.01)), **MILD)).json
+    assert (imported["root_id"], imported["fold"]) == (made["id"], made["fold"])
     await both.settled()
     await assert_counters(both)
 
