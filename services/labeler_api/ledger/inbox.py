@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 import sqlalchemy as sa
+import structlog
 
 from services.labeler_api.ledger.dialects import among, each, per_dialect
 from services.labeler_api.ledger.tables import inbox_table
 from services.labeler_api.ledger.transaction import Transaction
 from shared.message import Message
+
+log = structlog.get_logger(__name__)
 
 ID_CHARACTERS = 256  # of an inbox row's id
 # Seconds in which the broker delivers again what was handled and not acknowledged. Later, the same words are another
@@ -52,8 +55,10 @@ async def first_times(transaction: Transaction, messages: Sequence[Message]) -> 
     noted = {"ids": sorted({*ids, *alike}), "now": now}
     new = set((await transaction.execute(_INSERT_NEW_IDS[transaction.dialect], noted)).scalars())
     first = []
-    for id_, likeness in zip(ids, likenesses, strict=True):
+    for message, id_, likeness in zip(messages, ids, likenesses, strict=True):
         first.append(id_ in new)
+        if id_ not in new and id_ == likeness:
+            log.info("message_dropped_by_likeness", event_name=message.event.name(), event_id=message.id)
         new -= {id_, likeness}
     return first
 

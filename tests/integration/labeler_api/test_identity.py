@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+from structlog.testing import CapturingLogger
+
+from services.labeler_api.ledger import inbox
 from services.labeler_api.ledger.inbox import REDELIVERED_WITHIN_S
-from shared.message import STRUCTURED_CONTENT_TYPE, Wire
+from shared.message import STRUCTURED_CONTENT_TYPE, Wire, likeness_of
 from tests.eventually import eventually
 from tests.integration.labeler_api.support import Labeler
 
@@ -39,8 +43,14 @@ async def test_two_tools_that_number_from_1_are_both_heard(both: Labeler) -> Non
     assert await handled(both, cloud_event("/\0" * 200, "1"), cloud_event("/\0" * 200, "2")) == 8
 
 
-async def test_a_bare_request_that_the_broker_delivers_again_is_one(both: Labeler) -> None:
+async def test_a_bare_request_that_the_broker_delivers_again_is_one(
+    both: Labeler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = CapturingLogger()
+    monkeypatch.setattr(inbox, "log", told)
     assert await handled(both, BARE, AGAIN, AGAIN) == 1
+    assert {(call.method_name, *call.args) for call in told.calls} == {("info", "message_dropped_by_likeness")}
+    assert [call.kwargs["event_id"] for call in told.calls] == [likeness_of(BARE.body)] * 2
 
 
 async def test_two_bare_requests_that_are_sent_on_purpose_are_two(both: Labeler) -> None:
