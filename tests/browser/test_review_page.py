@@ -40,9 +40,9 @@ async def introduce(page: Page, name: str) -> None:
 
 
 async def told(page: Page, sentence: str) -> None:
-    """Wait for what a decision is answered with, and until the page takes the next one."""
+    """Wait for what a decision is answered with, and until the server has it."""
     await expect(page.locator("#said")).to_contain_text(sentence)
-    await expect(page.locator("body:not(.busy)")).to_be_attached()
+    await expect(page.locator("body:not(.sending)")).to_be_attached()
 
 
 async def ids_shown(page: Page) -> list[str]:
@@ -111,7 +111,7 @@ async def test_what_is_decided_by_key_button_and_dragging_is_in_the_ledger(brows
         await expect(page.locator(f'[data-id="{fourth}"]')).to_have_class("thumb current")
         await expect(page.locator('[data-condition="aging"] .cell.severe b')).to_have_text("0")
 
-        await page.keyboard.press("3")
+        await page.keyboard.press("e")
         await told(page, "1 picture accepted as redness, severe.")
         assert (await image(labeler, fourth))["labels"] == {"redness": "severe"}
         balance = (await labeler.get("/v1/balance"))["images"]
@@ -143,13 +143,13 @@ async def test_several_are_decided_at_once_and_taken_back_at_once(browser: Brows
         await page.route("**/v1/reviews/undo", first_only)
         await page.locator("#undo").click()
         await expect(page.locator("#problem")).to_contain_text("The server does not answer.")
+        await expect(page.locator("#grid .thumb")).to_have_count(3)
         assert len(await labeler.images(status="pending")) == 1
-        await expect(page.locator("body:not(.busy)")).to_be_attached()
-        await visit.forgive("net::ERR_FAILED")
 
         await page.unroute("**/v1/reviews/undo")
-        await page.locator("#undo").click()
-        await told(page, "is pending again.")
+        await told(page, "3 pictures are pending again.")
+        visit.forgive_all("net::ERR_FAILED")
+        await expect(page.locator("#problem")).to_be_hidden()
         await expect(page.locator("#grid .thumb")).to_have_count(3)
         assert [found["labels"] for found in await labeler.images(status="pending")] == [
             found["labels"] for found in queue

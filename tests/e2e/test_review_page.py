@@ -21,6 +21,9 @@ REFERENCES = (
     re.compile(r"""(?:\bfrom\s+|\bimport\s*\(?\s*)["']([^"']+)["']"""),
     re.compile(r"""url\(["']?([^"')]+)["']?\)"""),
 )
+PURE = ("review.js", "keys.js", "verdicts.js")
+PARTS = ("dom.js", "dialogs.js", "grid.js", "notices.js", "sidebar.js", "viewer.js")
+FILES = ("icon.svg", "style.css", "page.js", "api.js", "outbox.js", *PURE, *PARTS)
 NAMES_OF_SVG = "http://www.w3.org/"
 
 
@@ -52,7 +55,7 @@ async def test_every_file_of_the_page_is_served_with_its_type(site: aiohttp.Clie
     found = await files(site)
     assert found["/"][0] == "text/html"
     names = set(found) - {"/"}
-    assert names == {f"/static/{name}" for name in ("api.js", "icon.svg", "page.js", "review.js", "style.css")}
+    assert names == {f"/static/{name}" for name in FILES}
     for name in names:
         accepted = {TYPES[Path(name).suffix], "application/javascript" if name.endswith(".js") else ""}
         assert found[name][0] in accepted, name
@@ -104,7 +107,7 @@ async def test_the_page_and_its_files_come_without_the_key_and_the_data_does_not
         assert running.labeler_url is not None
         assert urlsplit(running.labeler_url).hostname == "127.0.0.1"
         async with aiohttp.ClientSession(running.labeler_url) as site:
-            assert len(await files(site)) == 6
+            assert len(await files(site)) == 1 + len(FILES)
             for path in ("/v1/balance", "/v1/images", "/v1/rebalances"):
                 async with site.get(path) as response:
                     assert response.status == 401

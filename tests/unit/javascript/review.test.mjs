@@ -100,6 +100,23 @@ describe("neighbour", () => {
   });
 });
 
+describe("what is shown", () => {
+  const image = { status: "pending", labels: { acne: "mild", aging: null } };
+
+  test("an image belongs to its status, to each of its conditions, and to the severity of that", () => {
+    for (const asked of [{}, { status: "pending" }, { condition: "aging" }, { status: "pending", condition: "acne", severity: "mild" }])
+      assert.equal(r.isOf(image, asked), true, JSON.stringify(asked));
+    for (const asked of [{ status: "accepted" }, { condition: "redness" }, { condition: "acne", severity: "severe" }, { condition: "aging", severity: "mild" }])
+      assert.equal(r.isOf(image, asked), false, JSON.stringify(asked));
+  });
+
+  test("what follows the current picture is fetched ahead, so many and no further than the end", () => {
+    assert.deepEqual(r.following(selected(["b"]), 2), ["c", "d"]);
+    assert.deepEqual(r.following(selected(["d"]), 2), ["e"]);
+    assert.deepEqual(r.following(r.nothing, 2), []);
+  });
+});
+
 describe("queue: the selection over another list", () => {
   test("given nothing, when pictures come, then the first is shown and chosen", () => {
     assert.deepEqual(r.over(r.nothing, IDS), selected(["a"]));
@@ -169,6 +186,19 @@ describe("labels", () => {
     assert.equal(r.regraded({}, "severe"), null);
   });
 
+  test("a verdict says the condition, the severity, both or neither", () => {
+    const labels = { acne: "mild" };
+    assert.deepEqual(r.labelled(labels, {}), labels);
+    assert.deepEqual(r.labelled(labels, { severity: "severe" }), { acne: "severe" });
+    assert.deepEqual(r.labelled(labels, { condition: "aging", severity: "severe" }), { aging: "severe" });
+    assert.equal(r.labelled({}, { severity: "severe" }), null);
+  });
+
+  test("a condition alone keeps the severity that it was shown with; another one is not graded", () => {
+    assert.deepEqual(r.labelled({ acne: "mild", aging: "severe" }, { condition: "acne" }), { acne: "mild", aging: "severe" });
+    assert.deepEqual(r.labelled({ acne: "mild" }, { condition: "aging" }), { aging: null });
+  });
+
   test("the labels given are left as they are", () => {
     const labels = Object.freeze({ acne: "mild" });
     r.relabelled(labels, "acne", "severe");
@@ -178,34 +208,17 @@ describe("labels", () => {
 });
 
 describe("reviews", () => {
-  test("a plain verdict says no more than it must", () => {
-    assert.deepEqual(r.reviewOf("a", "accepted", "Ada"), { image_id: "a", verdict: "accepted", reviewer: "Ada" });
-  });
-
-  test("labels are sent if there are any, even empty ones", () => {
-    assert.deepEqual(r.reviewOf("a", "accepted", "Ada", { labels: { acne: null } }).labels, { acne: null });
-    assert.deepEqual(r.reviewOf("a", "accepted", "Ada", { labels: {} }).labels, {});
-    assert.equal("labels" in r.reviewOf("a", "accepted", "Ada", { labels: null }), false);
-  });
-
-  test("a reason goes with a rejection only, trimmed, and not at all if it is blank", () => {
-    assert.equal(r.reviewOf("a", "rejected", "Ada", { reason: "  blurred " }).reason, "blurred");
-    assert.equal("reason" in r.reviewOf("a", "rejected", "Ada", { reason: " \t" }), false);
-    assert.equal("reason" in r.reviewOf("a", "accepted", "Ada", { reason: "blurred" }), false);
-  });
-
-  test("what was decided is told in one sentence, with how many of them were taken", () => {
-    const plain = [r.reviewOf("a", "rejected", "Ada"), r.reviewOf("b", "rejected", "Ada")];
-    assert.equal(r.decidedText(plain.slice(1), 1), "1 picture rejected.");
-    assert.equal(r.decidedText(plain, 2), "2 pictures rejected.");
-    assert.equal(r.decidedText(plain, 0), "0 pictures rejected.");
+  test("what was decided is told in one sentence, with how many pictures", () => {
+    const plain = [{ verdict: "rejected" }, { verdict: "rejected" }];
+    assert.equal(r.decidedText(plain.slice(1)), "1 picture rejected.");
+    assert.equal(r.decidedText(plain), "2 pictures rejected.");
   });
 
   test("labels are told only if they are those of every picture", () => {
-    const as = (labels) => r.reviewOf("a", "accepted", "Ada", { labels });
-    assert.equal(r.decidedText([as({ acne: "mild" })], 1), "1 picture accepted as acne, mild.");
-    assert.equal(r.decidedText([as({ acne: "mild" }), as({ acne: "mild" })], 2), "2 pictures accepted as acne, mild.");
-    assert.equal(r.decidedText([as({ acne: "mild" }), as({ aging: "mild" })], 2), "2 pictures accepted.");
+    const as = (labels) => ({ verdict: "accepted", labels });
+    assert.equal(r.decidedText([as({ acne: "mild" })]), "1 picture accepted as acne, mild.");
+    assert.equal(r.decidedText([as({ acne: "mild" }), as({ acne: "mild" })]), "2 pictures accepted as acne, mild.");
+    assert.equal(r.decidedText([as({ acne: "mild" }), as({ aging: "mild" })]), "2 pictures accepted.");
   });
 });
 
@@ -289,54 +302,6 @@ describe("the frame of an image", () => {
     assert.equal(r.frameText({ ...frame, turn: 90 }), "found, 93% sure, the picture lies: 90° clockwise sets it upright");
     assert.match(r.frameText(middle), /^none found/);
     assert.match(r.frameText({ ...middle, found: null }), /^not looked for/);
-  });
-});
-
-describe("keyboard", () => {
-  const press = (key, held = {}) =>
-    r.keyAction({ key, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, repeat: false, ...held });
-
-  test("letters decide and show, in either case", () => {
-    for (const [key, action] of [["a", "accepted"], ["r", "rejected"], ["u", "undo"], ["f", "frame"]]) {
-      assert.deepEqual(press(key), [action]);
-      assert.deepEqual(press(key.toUpperCase(), { shiftKey: true }), [action]);
-    }
-  });
-
-  test("digits grade, and Escape goes back to one picture", () => {
-    assert.deepEqual(["1", "2", "3"].map((key) => press(key)), r.SEVERITIES.map((severity) => ["grade", severity]));
-    assert.deepEqual(press("Escape"), ["one"]);
-  });
-
-  test("arrows move by columns and rows, with Shift too, which the page takes for a range", () => {
-    assert.deepEqual(press("ArrowLeft"), ["move", [-1, 0]]);
-    assert.deepEqual(press("ArrowRight", { shiftKey: true }), ["move", [1, 0]]);
-    assert.deepEqual(press("ArrowUp"), ["move", [0, -1]]);
-    assert.deepEqual(press("ArrowDown"), ["move", [0, 1]]);
-  });
-
-  test("Ctrl or Command with a chooses all; every other combination is the browser's", () => {
-    assert.deepEqual(press("a", { ctrlKey: true }), ["all"]);
-    assert.deepEqual(press("A", { metaKey: true }), ["all"]);
-    assert.equal(press("a", { ctrlKey: true, shiftKey: true }), null);
-    assert.equal(press("a", { ctrlKey: true, altKey: true }), null);
-    for (const key of ["r", "u", "1", "ArrowLeft", "Escape"]) {
-      assert.equal(press(key, { ctrlKey: true }), null, key);
-      assert.equal(press(key, { metaKey: true }), null, key);
-      assert.equal(press(key, { altKey: true }), null, key);
-    }
-  });
-
-  test("other keys ask for nothing", () => {
-    for (const key of ["b", "0", "4", "Enter", "Tab", " ", "escape", "ESCAPE", "Dead", "ä"])
-      assert.equal(press(key), null, key);
-  });
-
-  test("a key held down moves on and on, but decides once: no picture is judged unseen", () => {
-    const held = { repeat: true };
-    assert.deepEqual(press("ArrowRight", held), ["move", [1, 0]]);
-    assert.deepEqual(press("a", { ...held, ctrlKey: true }), ["all"]);
-    for (const key of ["a", "r", "u", "1", "Escape"]) assert.equal(press(key, held), null, key);
   });
 });
 

@@ -15,7 +15,8 @@ const UNREACHABLE = {
 /** What an ApiError holds, to be compared. */
 const told = (expected) => (error) => {
   assert.ok(error instanceof api.ApiError, String(error));
-  assert.deepEqual({ code: error.code, message: error.message, advice: error.advice }, expected);
+  const { code, message, advice, status } = error;
+  assert.deepEqual({ code, message, advice, status }, { status: 0, ...expected });
   return true;
 };
 
@@ -41,9 +42,11 @@ describe("requests", () => {
     const review = { image_id: "7", verdict: "accepted", reviewer: "Ada" };
     assert.deepEqual(await api.review([review]), [{ ok: true }]);
     assert.equal((await api.undo("Ada")).status, "pending");
+    await api.undo("Ada", "key");
     assert.deepEqual(requests.map(({ path, body }) => [path, JSON.parse(body)]), [
       ["/v1/reviews", { reviews: [review] }],
       ["/v1/reviews/undo", { reviewer: "Ada" }],
+      ["/v1/reviews/undo", { reviewer: "Ada", key: "key" }],
     ]);
     for (const { method, headers } of requests) {
       assert.deepEqual([method, headers], ["POST", { "Content-Type": "application/json" }]);
@@ -68,18 +71,18 @@ describe("failures", () => {
   test("a problem document is passed on as it is", async () => {
     const advice = "Review it again.";
     fakeBrowser(() => json({ code: "conflict", detail: "Somebody was first.", advice }, 409));
-    await assert.rejects(api.undo("Ada"), told({ code: "conflict", message: "Somebody was first.", advice }));
+    await assert.rejects(api.undo("Ada"), told({ code: "conflict", message: "Somebody was first.", advice, status: 409 }));
   });
 
   test("a problem without advice has an empty one", async () => {
     fakeBrowser(() => json({ code: "not_found", detail: "No such image." }, 404));
-    await assert.rejects(api.image("7"), told({ code: "not_found", message: "No such image.", advice: "" }));
+    await assert.rejects(api.image("7"), told({ code: "not_found", message: "No such image.", advice: "", status: 404 }));
   });
 
   test("of an answer that is no problem document, its status is told", async () => {
     for (const body of ["<html>Bad gateway</html>", "", "null"]) {
       fakeBrowser(() => new Response(body, { status: 502 }));
-      await assert.rejects(api.balance(), told({ code: "unknown", message: "The server answered 502.", advice: "" }));
+      await assert.rejects(api.balance(), told({ code: "unknown", message: "The server answered 502.", advice: "", status: 502 }));
     }
   });
 
@@ -155,6 +158,30 @@ describe("pictures", () => {
     await first;
     assert.equal(img.src, shown);
     assert.deepEqual([...open], [shown]);
+  });
+
+  test("given pictures were fetched ahead, when others are wanted, then only those are fetched", () => {
+    fakeBrowser(refused);
+    const made = [];
+    globalThis.Image = class {
+      set src(path) {
+        made.push(path);
+      }
+    };
+    api.prefetch(["/1", "/2"]);
+    api.prefetch(["/2", "/3"]);
+    api.prefetch(["/1"]);
+    assert.deepEqual(made, ["/1", "/2", "/3", "/1"]);
+    api.prefetch([]);
+  });
+
+  test("with a key they are fetched with that, and a failure is nobody's concern until they are shown", async () => {
+    const requests = fakeBrowser(refused);
+    api.useKey("secret");
+    api.prefetch(["/1"]);
+    await new Promise(setImmediate);
+    assert.deepEqual(requests.map(({ path, headers }) => [path, headers.Authorization]), [["/1", "Bearer secret"]]);
+    api.prefetch([]);
   });
 
   test("a picture whose connection breaks off is told as a server that does not answer", async () => {

@@ -4,10 +4,11 @@ const KEY = "evenskin-api-key"; // kept for this tab only
 
 /** An answer that is not the one hoped for: what happened, and what to do. */
 export class ApiError extends Error {
-  constructor(code, message, advice = "") {
+  constructor(code, message, advice = "", status = 0) {
     super(message);
     this.code = code;
     this.advice = advice;
+    this.status = status; // of the answer; 0 where there is none
   }
 }
 
@@ -35,7 +36,7 @@ async function send(path, read, options = {}) {
     throw new ApiError("unreachable", "The server does not answer.", retried);
   }
   const told = (await response.json().catch(() => null)) ?? {};
-  throw new ApiError(told.code ?? "unknown", told.detail ?? `The server answered ${response.status}.`, told.advice);
+  throw new ApiError(told.code ?? "unknown", told.detail ?? `The server answered ${response.status}.`, told.advice, response.status);
 }
 
 const asJson = (response) => response.json();
@@ -58,8 +59,20 @@ export const image = (id) => get(`/v1/images/${id}`);
 /** Send reviews; returns one result for each. */
 export const review = async (reviews) => (await post("/v1/reviews", { reviews })).results;
 
-/** Take back the reviewer's last review; returns the image as it is then. */
-export const undo = (reviewer) => post("/v1/reviews/undo", { reviewer });
+/** Take back the reviewer's last review, or the one with a key; returns the image as it is then. */
+export const undo = (reviewer, key) => post("/v1/reviews/undo", { reviewer, key });
+
+let ahead = new Map(); // what was fetched ahead, by path, so that the browser keeps it
+
+/** Fetch pictures that will be wanted next, so that they are there at once; those asked for before are let go. */
+export function prefetch(paths) {
+  ahead = new Map(paths.map((path) => [path, ahead.get(path) ?? fetchAhead(path)]));
+}
+
+function fetchAhead(path) {
+  if (!hasKey()) return Object.assign(new Image(), { src: path });
+  return send(path, (response) => response.blob()).catch(() => null); // it is asked for again when it is shown
+}
 
 /** Let an <img> show a picture. With a key it is fetched: an <img> alone cannot send one. */
 export async function show(img, path) {

@@ -83,16 +83,28 @@ export function regraded(labels, severity) {
   return conditions.length === 1 ? { [conditions[0]]: severity } : null;
 }
 
-/** A review as the server takes it. */
-export function reviewOf(id, verdict, reviewer, { labels = null, reason = "" } = {}) {
-  const review = { image_id: id, verdict, reviewer };
-  if (labels !== null) review.labels = labels;
-  if (verdict === "rejected" && reason.trim() !== "") review.reason = reason.trim();
-  return review;
+/** Labels as a verdict says them: { condition, severity }, either may be open; null where it is open what is meant. */
+export function labelled(labels, { condition, severity }) {
+  if (condition === undefined) return severity === undefined ? labels : regraded(labels, severity);
+  return relabelled(labels, condition, severity ?? labels[condition] ?? null);
 }
 
-/** One sentence on what was decided: of these reviews, so many were taken. */
-export function decidedText(reviews, count) {
+/** Whether an image belongs to what is shown: { status, condition, severity }, each may be left out. */
+export function isOf(image, { status, condition, severity }) {
+  if (status !== undefined && image.status !== status) return false;
+  if (condition === undefined) return true;
+  return condition in image.labels && (severity === undefined || image.labels[condition] === severity);
+}
+
+/** The ids that come next after the current one, at most so many. */
+export function following({ ids, current }, most) {
+  const at = ids.indexOf(current);
+  return ids.slice(at + 1, at + 1 + most);
+}
+
+/** One sentence on what was decided. */
+export function decidedText(reviews) {
+  const count = reviews.length;
   const texts = new Set(reviews.map(({ labels }) => (labels ? ` as ${labelText(labels).toLowerCase()}` : "")));
   const labelled = texts.size === 1 ? [...texts][0] : ""; // several texts: no one of them is true of all
   return `${count} ${count === 1 ? "picture" : "pictures"} ${reviews[0].verdict}${labelled}.`;
@@ -156,19 +168,6 @@ export function facts(image) {
     ["Prompt", image.prompt],
   ];
   return rows.filter(([, text]) => text);
-}
-
-/** What a key asks for: [action, argument], or null. Held down, a key only moves: nothing is decided unseen. */
-export function keyAction(event) {
-  const command = event.ctrlKey || event.metaKey;
-  if (command && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "a") return ["all"];
-  if (command || event.altKey) return null;
-  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  if (event.key in moves) return ["move", moves[event.key]];
-  if (event.repeat) return null;
-  if (["1", "2", "3"].includes(event.key)) return ["grade", SEVERITIES[Number(event.key) - 1]];
-  const actions = { a: ["accepted"], r: ["rejected"], u: ["undo"], f: ["frame"], Escape: ["one"] };
-  return actions[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? null;
 }
 
 const STATES = {
