@@ -19,6 +19,10 @@ class LabelerSettings(ImageSettings):
 
     database_url: SecretStr | None = None
     """Ledger's database; absent: SQLite in `ledger.sqlite3` under home."""
+    public_url: Annotated[str | None, stated(bounds="http://… or https://…")] = Field(
+        default=None, pattern=r"^https?://[^\s?#]+$"
+    )
+    """Where other tools reach this service, for the pictures that exports name; absent: where exports are asked for."""
     images_per_minute: Annotated[float, stated(unit="images a minute")] = Field(default=50.0, gt=0)
     """Pace that plans reckon with: the provider's rate limit."""
     max_slots: Annotated[int, stated(unit="images")] = Field(default=100_000, ge=1)
@@ -73,6 +77,11 @@ class LabelerSettings(ImageSettings):
             "single_face_present": self.gate_max_other_face,
             "head_pose_yaw": self.gate_max_yaw,
         }
+
+    @property
+    def public_base(self) -> str | None:
+        """`public_url` as paths are put behind it."""
+        return None if self.public_url is None else self.public_url.rstrip("/")
 
     @property
     def database(self) -> str:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tarfile
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from services.labeler_api.ledger.database import Database, rows_of
 from services.labeler_api.ledger.paging import page_of
 from services.labeler_api.ledger.tables import image_table, variant_table
-from services.labeler_api.pictures.images import Status
+from services.labeler_api.pictures.images import GATE, Status
 from services.labeler_api.web.views import UNGRADED, label_names, moment
+from shared import VERSION
 from shared.blobs import Blobs
 from shared.taxonomy import Condition, Severity, severity_text
 
 PAGE = 500  # rows read at a time, so that an export needs no memory for the whole dataset
 _TAR_BLOCK = 512  # bytes, POSIX.1-1988 ustar
 _CSV_FIELDS = ("image_id", "key", "sha256", "root_id", "fold", "complete", "skin_tone", "provider", "created_at")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 Rows = AsyncIterator[dict[str, Any]]
 
@@ -87,46 +91,23 @@ async def table(database: Database) -> AsyncIterator[bytes]:
     yield buffer.getvalue().encode()
 
 
-async def label_studio(database: Database) -> AsyncIterator[bytes]:
-    """Label Studio's JSON: one task an image, one choice a condition and severity."""
-    separator = b"[\n"
-    async for row in accepted(database):
-        choices = [f"{name}:{severity or UNGRADED}" for name, severity in label_names(row["labels"]).items()]
-        result = {
-            "from_name": "condition",
-            "to_name": "image",
-            "type": "choices",
-            "value": {"choices": choices or ["clear"]},
-        }
-        task = {
-            "data": {"image": f"/v1/images/{row['id']}/content", "image_id": str(row["id"]), "fold": row["fold"]},
-            "annotations": [{"completed_by": {"email": row["reviewer"]}, "result": [result]}],
-        }
-        yield separator + json.dumps(task).encode()
-        separator = b",\n"
-    yield (b"[]" if separator.startswith(b"[") else b"\n]") + b"\n"
+async def coco(database: Database, base: str) -> AsyncIterator[bytes]:
+    """COCO: an annotation of the whole picture for each condition, with its severity as an attribute.
 
-
-async def coco(database: Database) -> AsyncIterator[bytes]:
-    """COCO: an annotation of the whole picture for each condition, with its severity as an attribute."""
+    `base`: where labeler-api is reached, for `coco_url`. The form is that of https://cocodataset.org/#format-data, with
+    every member that readers ask for, and ids from 1.
+    """
     annotations: list[bytes] = []  # encoded: they come after all images
     ids = {c.value: number for number, c in enumerate(Condition, start=1)}
-    number, before = 0, b'{"images": ['
+    number, before = 0, json.dumps(_COCO_HEAD).encode().removesuffix(b"}") + b', "images": ['
     async for row in accepted(database):
         number += 1
-        width, height = row["width"], row["height"]
-        image = {"id": number, "file_name": row["key"], "width": width, "height": height, "fold": row["fold"]}
-        yield before + json.dumps(image).encode()
+        yield before + json.dumps(_coco_image(row, number, base)).encode()
         before = b", "
         for name, severity in label_names(row["labels"]).items():
-            annotation = {
+            annotation = _coco_annotation(row, number, severity) | {
                 "id": len(annotations) + 1,
-                "image_id": number,
                 "category_id": ids[name],
-                "bbox": [0, 0, width, height],
-                "area": width * height,
-                "iscrowd": 0,
-                "attributes": {"severity": severity or UNGRADED},
             }
             annotations.append(json.dumps(annotation).encode())
     yield (b"" if number else before) + b'], "annotations": ['
@@ -134,3 +115,77 @@ async def coco(database: Database) -> AsyncIterator[bytes]:
         yield (b", " if start else b"") + b", ".join(annotations[start : start + PAGE])
     categories = [{"id": number, "name": name, "supercategory": "skin"} for name, number in ids.items()]
     yield b'], "categories": ' + json.dumps(categories).encode() + b"}"
+
+
+_COCO_HEAD: dict[str, Any] = {
+    "info": {"description": "Images that evenskin has accepted", "version": VERSION, "contributor": "", "url": ""},
+    "licenses": [],
+}
+
+
+def _coco_image(row: dict[str, Any], number: int, base: str) -> dict[str, Any]:
+    return {
+        "id": number,
+        "file_name": row["key"],
+        "coco_url": picture_url(base, row["id"]),
+        "width": row["width"],
+        "height": row["height"],
+        "date_captured": moment(row["created_at"]).isoformat(),
+        "fold": row["fold"],
+    }
+
+
+def _coco_annotation(row: dict[str, Any], number: int, severity: str | None) -> dict[str, Any]:
+    width, height = row["width"], row["height"]
+    return {
+        "image_id": number,
+        "bbox": [0, 0, width, height],
+        "segmentation": [[0, 0, width, 0, width, height, 0, height]],
+        "area": width * height,
+        "iscrowd": 0,
+        "attributes": {"severity": severity or UNGRADED},
+    }
+
+
+def picture_url(base: str, image_id: UUID) -> str:
+    """Where others find an image's picture."""
+    return f"{base}/v1/images/{image_id}/content"
+
+
+async def label_studio(database: Database, base: str, *, annotators: bool = False) -> AsyncIterator[bytes]:
+    """Label Studio's JSON (https://labelstud.io/guide/tasks): one task an image, one choice a condition and severity.
+
+    What a person or an import said is an annotation, what the gate let pass a prediction. `base`: where labeler-api is
+    reached. `annotators`: reviewers that are e-mail addresses are the annotations' authors, which a Label Studio that
+    does not know them refuses.
+    """
+    separator = b"[\n"
+    async for row in accepted(database):
+        yield separator + json.dumps(_task(row, base, annotators)).encode()
+        separator = b",\n"
+    yield (b"[]" if separator.startswith(b"[") else b"\n]") + b"\n"
+
+
+def _task(row: dict[str, Any], base: str, annotators: bool) -> dict[str, Any]:
+    reviewer = row["reviewer"]
+    choices = [f"{name}:{severity or UNGRADED}" for name, severity in label_names(row["labels"]).items()]
+    result = {
+        "id": str(row["id"]),
+        "from_name": "condition",
+        "to_name": "image",
+        "type": "choices",
+        "value": {"choices": choices or ["clear"]},
+    }
+    data = {
+        "image": picture_url(base, row["id"]),
+        "image_id": str(row["id"]),
+        "fold": row["fold"],
+        "complete": row["complete"],
+        "reviewer": reviewer,
+    }
+    if reviewer == GATE:
+        return {"data": data, "predictions": [{"model_version": GATE, "result": [result]}]}
+    annotation: dict[str, Any] = {"result": [result]}
+    if annotators and _EMAIL.fullmatch(reviewer or ""):
+        annotation["completed_by"] = {"email": reviewer}
+    return {"data": data, "annotations": [annotation]}

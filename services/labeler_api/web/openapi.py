@@ -333,7 +333,12 @@ _OPERATIONS: tuple[Operation, ...] = (
                 "format",
                 {"type": "string", "enum": list(EXPORTS), "default": "imagefolder"},
                 "A tar of folders, Label Studio's JSON, COCO's JSON, or CSV.",
-            )
+            ),
+            Parameter(
+                "annotators",
+                {"type": "boolean", "default": False},
+                "Whether reviewers' e-mail addresses are authors of Label Studio's annotations: it must know them.",
+            ),
         ],
     ),
     Operation("get", "/v1/models", "Every model, and which one is live.", {200: Answer("The models.", Models)}),

@@ -122,7 +122,8 @@ async def test_export_as_tables(one: Labeler) -> None:
     assert choices[ids["two"][0]] == ["acne:severe", "aging:unknown"]
     assert choices[ids["clear"][0]] == ["clear"]
     for task in tasks:
-        assert (await one.call("GET", task["data"]["image"])).status == 200
+        async with one.session.get(task["data"]["image"]) as picture:
+            assert (picture.status, picture.content_type) == (200, "image/png")
 
     coco = await one.get("/v1/export", params={"format": "coco"})
     assert [category["name"] for category in coco["categories"]] == list(Condition)
@@ -136,11 +137,58 @@ async def test_export_as_tables(one: Labeler) -> None:
     assert (wrong.status, wrong.code) == (422, "invalid_request")
 
 
+async def test_authors_of_exported_annotations_are_asked_for(one: Labeler) -> None:
+    (by_mail,) = await one.imported(1, condition="acne")
+    await one.imported(1, condition="acne")
+    assert (await one.review(by_mail, "accepted", reviewer="anna@example.org")).status == 201
+    tasks = await one.get("/v1/export", params={"format": "labelstudio"})
+    assert [task["data"]["reviewer"] for task in tasks] == ["anna@example.org", "import"]
+    assert not any("completed_by" in task["annotations"][0] for task in tasks)  # Label Studio refuses whom it lacks
+    tasks = await one.get("/v1/export", params={"format": "labelstudio", "annotators": "true"})
+    authors = [task["annotations"][0].get("completed_by") for task in tasks]
+    assert authors == [{"email": "anna@example.org"}, None]
+    wrong = await one.call("GET", "/v1/export", params={"format": "labelstudio", "annotators": "all"})
+    assert (wrong.status, wrong.code) == (422, "invalid_request")
+
+
+async def test_what_only_the_gate_has_seen_is_a_prediction(one: Labeler) -> None:
+    await one.reaches(await one.rebalance(target_per_condition=1, conditions=["acne"]), "met")
+    (task,) = await one.get("/v1/export", params={"format": "labelstudio"})
+    (prediction,) = task["predictions"]
+    assert (prediction["model_version"], task.get("annotations")) == ("gate", None)
+    assert prediction["result"][0]["value"]["choices"] == ["acne:mild"]
+
+
+async def test_exported_pictures_are_where_the_setting_says(tmp_path: Path) -> None:
+    async with labeler(tmp_path, public_url="https://skin.example.org/evenskin/") as running:
+        (image,) = await running.imported(1, condition="acne")
+        expected = f"https://skin.example.org/evenskin/v1/images/{image}/content"
+        (task,) = await running.get("/v1/export", params={"format": "labelstudio"})
+        assert task["data"]["image"] == expected
+        assert (await running.get("/v1/export", params={"format": "coco"}))["images"][0]["coco_url"] == expected
+
+
+async def test_coco_has_what_its_readers_ask_for(one: Labeler) -> None:
+    await dataset(one)
+    coco = await one.get("/v1/export", params={"format": "coco"})
+    assert list(coco) == ["info", "licenses", "images", "annotations", "categories"]
+    assert coco["info"]["description"]
+    for part in ("images", "annotations", "categories"):
+        assert [each["id"] for each in coco[part]] == list(range(1, len(coco[part]) + 1))
+    sizes = {image["id"]: (image["width"], image["height"]) for image in coco["images"]}
+    for annotation in coco["annotations"]:
+        width, height = sizes[annotation["image_id"]]
+        assert annotation["bbox"] == [0, 0, width, height]
+        assert annotation["segmentation"] == [[0, 0, width, 0, width, height, 0, height]]
+        assert (annotation["area"], annotation["iscrowd"]) == (width * height, 0)
+
+
 async def test_exports_of_nothing(one: Labeler) -> None:
     with tarfile.open(fileobj=io.BytesIO((await one.call("GET", "/v1/export")).body)) as archive:
         assert archive.getnames() == []
     assert await one.get("/v1/export", params={"format": "labelstudio"}) == []
-    assert (await one.get("/v1/export", params={"format": "coco"}))["images"] == []
+    coco = await one.get("/v1/export", params={"format": "coco"})
+    assert (coco["images"], coco["annotations"], bool(coco["info"])) == ([], [], True)
     lines = (await one.call("GET", "/v1/export", params={"format": "csv"})).body.decode().splitlines()
     assert len(lines) == 1
 

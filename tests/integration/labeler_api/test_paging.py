@@ -167,7 +167,7 @@ async def test_coco_comes_in_portions(database_url: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(exports, "PAGE", 2)
     database = Database(database_url)
     await database.migrate()
-    empty = json.loads(b"".join([chunk async for chunk in exports.coco(database)]))
+    empty = json.loads(b"".join([chunk async for chunk in exports.coco(database, "http://localhost")]))
     assert (empty["images"], empty["annotations"], len(empty["categories"])) == ([], [], 7)
     async with database._engine.begin() as connection:
         for number in range(5):
@@ -188,7 +188,7 @@ async def test_coco_comes_in_portions(database_url: str, monkeypatch: pytest.Mon
                 "created_at": 0.0,
             }
             await connection.execute(sa.insert(image_table), row)
-    chunks = [chunk async for chunk in exports.coco(database)]
+    chunks = [chunk async for chunk in exports.coco(database, "http://localhost")]
     document = json.loads(b"".join(chunks))
     assert [image["file_name"] for image in document["images"]] == [f"{number}.png" for number in range(5)]
     assert [annotation["id"] for annotation in document["annotations"]] == list(range(1, 11))

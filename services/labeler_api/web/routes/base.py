@@ -72,3 +72,19 @@ def member(kind: type[E], text: str | None, name: str) -> E | None:
         return kind(text) if text else None
     except ValueError:
         raise InvalidRequest(f"'{text}' is not a {name}.", advice=f"Use one of: {', '.join(kind)}.") from None
+
+
+def truth(request: web.Request, name: str) -> bool:
+    """What a query says of a flag; absent: no. Raises InvalidRequest."""
+    text = request.query.get(name, "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise InvalidRequest(f"'{name}' is neither true nor false.")
+    return text in ("true", "1")
+
+
+def origin(request: web.Request) -> str:
+    """Where the request was sent. Raises InvalidRequest for a Host that is none."""
+    try:
+        return str(request.url.origin())
+    except ValueError:
+        raise InvalidRequest("The request's Host is no address.") from None

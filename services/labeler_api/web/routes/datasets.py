@@ -9,7 +9,7 @@ from aiohttp import web
 
 from services.labeler_api.web import exports, views
 from services.labeler_api.web.openapi import EXPORTS
-from services.labeler_api.web.routes.base import Routes
+from services.labeler_api.web.routes.base import Routes, origin, truth
 from shared.errors import EvenskinError, InvalidRequest, NotFound
 
 log = structlog.get_logger(__name__)
@@ -39,10 +39,15 @@ class DatasetRoutes(Routes):
         """The accepted dataset in another tool's format."""
         wanted = request.query.get("format", "imagefolder")
         database, blobs = self._ledger.database, self._ledger.blobs
+        base = self._ledger.settings.public_base or origin(request)
+        annotators = truth(request, "annotators")
         formats: dict[str, tuple[str, Callable[[], AsyncIterator[bytes]]]] = {
             "imagefolder": ("evenskin.tar", lambda: exports.imagefolder(database, blobs)),
-            "labelstudio": ("evenskin-labelstudio.json", lambda: exports.label_studio(database)),
-            "coco": ("evenskin-coco.json", lambda: exports.coco(database)),
+            "labelstudio": (
+                "evenskin-labelstudio.json",
+                lambda: exports.label_studio(database, base, annotators=annotators),
+            ),
+            "coco": ("evenskin-coco.json", lambda: exports.coco(database, base)),
             "csv": ("evenskin.csv", lambda: exports.table(database)),
         }
         if wanted not in formats:
