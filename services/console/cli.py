@@ -91,7 +91,9 @@ def import_(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="Holds <condition>/<severity>/ and clear/ folders; or a CSV of paths and labels."
+            metavar="DIR",
+            help="Holds <condition>/<severity>/ and clear/ folders; or a CSV of paths and labels; or what Label Studio "
+            "exports as JSON, with corrected labels.",
         ),
     ],
     incomplete: Annotated[
@@ -115,6 +117,10 @@ def import_(
     json_output: Json = False,
 ) -> int:
     """Bring in labelled pictures; what is there already is not taken twice."""
+    if source.suffix.lower() == ".json" and not source.is_dir():
+        from services.console.commands import corrections
+
+        return _run(corrections.import_corrections(source, home=home, url=url, json_output=json_output))
     from services.console.commands import importing
 
     manner = importing.Manner(complete=not incomplete, groups=groups is not None, update=update, keep_folds=keep_folds)
@@ -269,6 +275,10 @@ def look(
 def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")],
     format: Annotated[str, typer.Option(help="imagefolder, labelstudio, coco or csv.")] = "imagefolder",
+    annotators: Annotated[
+        bool,
+        typer.Option("--annotators", help="Reviewers' e-mail addresses are authors in Label Studio: it knows them."),
+    ] = False,
     home: Home = None,
     url: Url = None,
     json_output: Json = False,
@@ -276,7 +286,10 @@ def export(
     """Write the dataset as <condition>/<severity>/ folders, or in a format of other tools."""
     from services.console.commands import export as exporting
 
-    return _run(exporting.export(directory, format=format, home=home, url=url, json_output=json_output))
+    done = exporting.export(
+        directory, format=format, annotators=annotators, home=home, url=url, json_output=json_output
+    )
+    return _run(done)
 
 
 @models_app.command("list")

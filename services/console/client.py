@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from shared.documents.balance import Balance
 from shared.documents.base import Document
 from shared.documents.dead_letters import DeadLetterDocument, DeadLetterList, Replayed
-from shared.documents.images import ImageDetail, ImagePage
+from shared.documents.images import ImageDetail, ImagePage, ReviewResult, ReviewResults
 from shared.documents.models import LiveModelDocument, Models, ServedModel
 from shared.documents.operations import Health
 from shared.documents.predictions import Prediction
@@ -238,16 +238,22 @@ class LabelerClient(_Client):
         }
         return await self._document(ImagePage, "GET", "/v1/images", query)
 
+    async def review(self, reviews: Sequence[Mapping[str, Any]]) -> tuple[ReviewResult, ...]:
+        """Verdicts on many images, at most `MAX_BATCH`; a result for each, in their order."""
+        sent = {"reviews": [dict(review) for review in reviews]}
+        return (await self._document(ReviewResults, "POST", "/v1/reviews", json=sent)).results
+
     async def image_content(self, image_id: str) -> bytes:
         """The original's bytes as they came. Raises NotFound."""
         async with self._answer("GET", f"/v1/images/{quote(image_id, safe='')}/content") as response:
             return await response.read()
 
     @contextlib.asynccontextmanager
-    async def export(self, format: str) -> AsyncIterator[Download]:
-        """The dataset in a format others read, while it is being sent."""
+    async def export(self, format: str, *, annotators: bool = False) -> AsyncIterator[Download]:
+        """The dataset in a format others read, while it is being sent. `annotators`: see `GET /v1/export`."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
-        async with self._answer("GET", "/v1/export", params={"format": format}, timeout=timeout) as response:
+        params = {"format": format, **({"annotators": "true"} if annotators else {})}
+        async with self._answer("GET", "/v1/export", params=params, timeout=timeout) as response:
             disposition = response.content_disposition
             filename = disposition.filename if disposition is not None else None
             yield Download(response.content_type, filename, response.content.iter_chunked(1 << 18))

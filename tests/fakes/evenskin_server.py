@@ -176,6 +176,7 @@ class FakeServer:
         app.router.add_get("/v1/rebalances/{id}/stream", self._stream)
         app.router.add_post("/v1/images", self._add_image)
         app.router.add_get("/v1/images", self._images)
+        app.router.add_post("/v1/reviews", self._review)
         app.router.add_get("/v1/export", self._export)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/models/rollback", self._rollback)
@@ -294,6 +295,14 @@ class FakeServer:
         self.images[digest] = image_document(digest, labels, complete=complete, **changes)
         return web.json_response(self.images[digest], status=200 if known else 201)
 
+    async def _review(self, request: web.Request) -> web.Response:
+        results: list[dict[str, Any]] = []
+        for said in (await request.json())["reviews"]:
+            image = self.images[said["image_id"]]
+            image.update(labels=said["labels"], reviewer=said["reviewer"], status=said["verdict"])
+            results.append({"image_id": said["image_id"], "ok": True})
+        return web.json_response({"results": results}, status=201)
+
     async def _images(self, request: web.Request) -> web.Response:
         start, limit = int(request.query.get("cursor", "0")), int(request.query.get("limit", "50"))
         found = list(self.images.values())
@@ -306,6 +315,8 @@ class FakeServer:
             return web.Response(body=body, content_type="application/x-tar")
         if request.query["format"] not in ("coco", "csv", "labelstudio"):
             raise NotFound("No such format.")
+        if request.query["format"] == "labelstudio":
+            return web.json_response([{"annotators": request.query.get("annotators", "false")}])
         return web.Response(text="file,condition\n", content_type="text/csv")
 
     async def _models(self, _: web.Request) -> web.Response:

@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from services.console.client import Download
 from services.console.connection import labeler
+from services.console.import_labelstudio import labelling_configuration
 from services.console.output import print_json, results
 from services.console.progress import progress_bars
 from services.console.text import count
@@ -23,13 +24,16 @@ from shared.errors import Conflict, EvenskinError, InvalidRequest
 
 _DATA_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 """tarfile's own check of what is unpacked, where it is: Python 3.11.2, which Debian 12 has, came before it."""
+_CONFIGURATION = "labelstudio.xml"  # of a project that the tasks are shown in
 _FILES = {"labelstudio": "labelstudio.json", "coco": "coco.json", "csv": "images.csv"}
 
 
-async def export(directory: Path, *, format: str, home: Path | None, url: str | None, json_output: bool) -> int:
+async def export(
+    directory: Path, *, format: str, annotators: bool, home: Path | None, url: str | None, json_output: bool
+) -> int:
     """Write the dataset into an empty or new directory."""
     _check_empty(directory)  # before the server packs anything
-    async with labeler(home, url) as (client, _), client.export(format) as download:
+    async with labeler(home, url) as (client, _), client.export(format, annotators=annotators) as download:
         files = await write_export(download, directory, format)
     if json_output:
         print_json({"directory": str(directory), "format": format, "files": files})
@@ -46,6 +50,8 @@ async def write_export(download: Download, directory: Path, format: str) -> int:
             files = await _extract(download.chunks, partial)
         else:
             files = _write(partial / _FILES.get(format, format), [chunk async for chunk in download.chunks])
+            if format == "labelstudio":
+                files += _write(partial / _CONFIGURATION, [labelling_configuration().encode()])
         _put_in_place(partial, directory)
     except OSError as error:
         raise _unwritable(directory, error) from error

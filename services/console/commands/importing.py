@@ -129,15 +129,15 @@ def _print_outcome(outcome: Imported, others: list[tuple[str, str]]) -> None:
         f" ({count(len(others), 'other file')} passed over,"
         f" {count(outcome.copies, 'copy', 'copies')} in a second folder)."
     )
-    _print_some(f"{refusal['path']}: {refusal['reason']} [{refusal['code']}]" for refusal in outcome.refused)
+    print_some(f"{refusal['path']}: {refusal['reason']} [{refusal['code']}]" for refusal in outcome.refused)
     if outcome.near_duplicates:
         console.print(f"{len(outcome.near_duplicates):,} of them look the same as another image, and share its fold.")
     if outcome.kept_out:
         console.print(f"{len(outcome.kept_out):,} of them are kept out of the dataset:")
-        _print_some(f"{entry['path']}: {entry['reason']}" for entry in outcome.kept_out)
+        print_some(f"{entry['path']}: {entry['reason']}" for entry in outcome.kept_out)
     if others:
         console.print("Passed over:")
-        _print_some(f"{path}: {reason}" for path, reason in others)
+        print_some(f"{path}: {reason}" for path, reason in others)
 
 
 def _print_split(folder: Folder, outcome: Imported, manner: Manner) -> None:
@@ -156,10 +156,11 @@ def _print_split(folder: Folder, outcome: Imported, manner: Manner) -> None:
         results().print(f"{count(both, 'picture lies', 'pictures lie')} in two parts of it: taken for train.")
     if outcome.other_fold:
         results().print("They were there already, look the same as an image that is, or have a group:")
-        _print_some(f"{each['path']}: {each['fold']}, not {each['split']}" for each in outcome.other_fold)
+        print_some(f"{each['path']}: {each['fold']}, not {each['split']}" for each in outcome.other_fold)
 
 
-def _print_some(lines: Iterable[str]) -> None:
+def print_some(lines: Iterable[str]) -> None:
+    """The first of these lines, indented, and how many more there are."""
     every = list(lines)
     for line in every[:SHOWN]:
         results().print(f"  {escape(line)}", soft_wrap=True)

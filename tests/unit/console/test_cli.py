@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from rich.console import Console
@@ -35,6 +36,7 @@ from tests.fakes.evenskin_server import (
     campaign_document,
     export_tar,
     finished_campaign,
+    image_document,
     live_document,
     model_document,
     serve_in_thread,
@@ -487,6 +489,40 @@ def test_a_table_is_imported(run: Invoke, told: FakeServer, tmp_path: Path) -> N
     refused = run("import", table, "--groups", "folder")
     assert refused.status == 2
     assert "column 'group'" in refused.err
+
+
+def test_what_was_corrected_in_label_studio_is_reviewed(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    ids = [str(UUID(int=number)) for number in range(4)]
+    for image_id in ids[:3]:
+        told.images[image_id] = image_document(image_id, {"acne": "mild"}, complete=True)
+    told.images[ids[2]]["status"] = "rejected"
+
+    def task(image_id: str, choice: str) -> dict[str, Any]:
+        result = {"from_name": "condition", "to_name": "image", "type": "choices", "value": {"choices": [choice]}}
+        annotation = {"completed_by": {"email": "anna@example.org"}, "result": [result]}
+        return {"id": 1, "data": {"image_id": image_id}, "annotations": [annotation]}
+
+    choices = ("acne:severe", "acne:mild", "acne:severe", "clear")
+    tasks = tmp_path / "tasks.json"
+    tasks.write_text(json.dumps([task(*each) for each in zip(ids, choices, strict=True)]))
+    ran = run("import", tasks)
+    assert ran.status == 1
+    assert "1 image corrected, 1 as they were, 2 refused (0 tasks without an annotation)" in ran.out
+    assert f"{ids[2]}: It was rejected" in ran.out
+    assert f"{ids[3]}: There is no such image." in ran.out
+    changed = told.images[ids[0]]
+    assert (changed["labels"], changed["reviewer"]) == ({"acne": "severe"}, "anna@example.org")
+    again = run("import", tasks, "--json").json
+    assert (again["corrected"], again["unchanged"], len(again["refused"])) == (0, 2, 2)
+
+
+def test_label_studios_tasks_are_exported_with_their_configuration(
+    run: Invoke, told: FakeServer, tmp_path: Path
+) -> None:
+    for name, options in (("false", []), ("true", ["--annotators"])):
+        assert run("export", tmp_path / name, "--format", "labelstudio", *options).status == 0
+        assert json.loads((tmp_path / name / "labelstudio.json").read_text()) == [{"annotators": name}]
+        assert "acne:severe" in (tmp_path / name / "labelstudio.xml").read_text()
 
 
 def test_refused_pictures_are_listed_and_do_not_stop_the_others(run: Invoke, told: FakeServer, folder: Path) -> None:
