@@ -6,12 +6,14 @@ keys of the object store, never a picture. `docs/events.md` is written from what
 
 from __future__ import annotations
 
+import contextlib
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, StrictInt
 
 from shared.errors import InvalidRequest, InvalidTarget
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View, parse_condition, parse_severity
@@ -83,6 +85,8 @@ class FailureReason(StrEnum):
     PROVIDER_ERROR = "provider_error"
 
 
+_PROBLEM_CHARACTERS = 500  # of what is wrong with a request that cannot be read
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,12}(\.0{1,6})?\s*")  # of a target: far more digits than MAX_TARGET has
 CHANGE_REASON_CHARACTERS = 500  # of why a campaign is paused, resumed or cancelled, over the bus and over HTTP
 
 UNANSWERED = "unanswered"  # why an attempt was lost that was asked for again and again; told with earlier rejections
@@ -133,6 +137,16 @@ class Event(Model):
     def name(cls) -> str:
         """CloudEvents type and routing key."""
         return cls.__name__
+
+    @classmethod
+    def understood(cls, data: object) -> object:
+        """What was sent, as the model reads it: where a sender's habits are harmless, they are no error."""
+        return data
+
+    @classmethod
+    def unreadable(cls, data: object, problem: str) -> Event | None:
+        """An event that is answered with the problem of what was sent in its stead; None: it is buried."""
+        return None
 
 
 class Subject(Model):
@@ -191,11 +205,38 @@ class RebalanceRequested(Event):
     review: ReviewPolicy = ReviewPolicy.AUTO
     """Who accepts the generated images."""
 
+    _problem: str | None = PrivateAttr(default=None)
+
+    @classmethod
+    def understood(cls, data: object) -> object:
+        """Targets that other tools write as texts, or as numbers such as 200.0, as whole numbers."""
+        if not isinstance(data, dict):
+            return data
+        found = dict(data)
+        if "target_per_condition" in found:
+            found["target_per_condition"] = _whole(found["target_per_condition"])
+        if isinstance(found.get("targets"), dict):
+            found["targets"] = {name: _whole(target) for name, target in found["targets"].items()}
+        return found
+
+    @classmethod
+    def unreadable(cls, data: object, problem: str) -> RebalanceRequested | None:
+        """A request for which `target_of` says what is wrong, so that the operator is answered."""
+        if not isinstance(data, dict):
+            return None
+        request = cls()
+        with contextlib.suppress(ValueError):
+            request = cls(campaign_id=UUID(str(data.get("campaign_id"))))
+        request._problem = problem[:_PROBLEM_CHARACTERS]
+        return request
+
     def target_of(self) -> dict[Condition, int]:
         """The target of every condition that the campaign is about; `targets` overrides.
 
         Raises UnknownCondition, InvalidTarget, and InvalidRequest where there is no target at all.
         """
+        if self._problem is not None:
+            raise InvalidRequest(self._problem)
         asked: dict[Condition, int] = {}
         if self.target_per_condition is not None:
             named = tuple(Condition) if self.conditions is None else map(parse_condition, self.conditions)
@@ -213,6 +254,13 @@ class RebalanceRequested(Event):
                     f"The target of {condition} is {target}.", advice=f"Use a whole number from 0 to {MAX_TARGET}."
                 )
         return {condition: asked[condition] for condition in Condition if condition in asked}
+
+
+def _whole(value: object) -> object:
+    """`"200"`, `"200.0"` and `200.0` → 200; anything else as it is."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value.strip().partition(".")[0])
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class CampaignChange(StrEnum):

@@ -7,6 +7,7 @@ and its packages would be in every image.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -33,11 +34,23 @@ from shared.tracing import (
 
 MAX_BODY_BYTES = 1024 * 1024  # an event carries keys, never a picture
 STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
-BINARY_PREFIX = "ce-"  # of headers, in CloudEvents' binding for RabbitMQ
+BINARY_PREFIX = "ce-"  # of headers, as most clients send them
+# The AMQP binding's own; the second is for clients that take no colon. RabbitMQ passes on what it is sent.
+_BINDING_PREFIXES = ("cloudevents:", "cloudevents_")  # https://github.com/cloudevents/spec, bindings/amqp, 3.1.3.1
 SPECVERSION = "1.0"  # of CloudEvents
 SOURCE_PREFIX = "/evenskin/"
 GIVEN_ID = "evenskin-id"  # header: the id that we gave a message whose sender gave it none
 _NAMED = {f"{BINARY_PREFIX}id", GIVEN_ID}
+
+
+def named_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers by their names in small letters, with CloudEvents' attributes under one prefix, however they came."""
+    found = {}
+    for key, value in headers.items():
+        name = str(key).lower()
+        prefix = next((prefix for prefix in _BINDING_PREFIXES if name.startswith(prefix)), "")
+        found[BINARY_PREFIX + name.removeprefix(prefix) if prefix else name] = str(value)
+    return found
 
 
 def new_id() -> str:
@@ -127,7 +140,7 @@ def decode(wire: Wire) -> Message:
         raise MalformedEvent(f"The message has {len(wire.body)} bytes; at most {MAX_BODY_BYTES} are read.")
     if wire.content_type.lower().startswith("application/cloudevents"):
         return _from_document(_json(wire.body))
-    headers = {str(key).lower(): str(value) for key, value in wire.headers.items()}
+    headers = named_headers(wire.headers)
     if f"{BINARY_PREFIX}type" in headers:
         return _from_binary(headers, wire)
     return _from_bare(wire)
@@ -135,7 +148,8 @@ def decode(wire: Wire) -> Message:
 
 def identified(wire: Wire) -> Wire:
     """The wire with its id in a header, if its sender gave it none: so it is the same however often it is read."""
-    if wire.content_type.lower().startswith("application/cloudevents") or not wire.headers.keys().isdisjoint(_NAMED):
+    is_structured = wire.content_type.lower().startswith("application/cloudevents")
+    if is_structured or not named_headers(wire.headers).keys().isdisjoint(_NAMED):
         return wire
     return replace(wire, headers={**wire.headers, GIVEN_ID: _identity(wire)[0]})
 
@@ -218,8 +232,9 @@ def _from_bare(wire: Wire) -> Message:
 
 
 def _json(body: str | bytes) -> object:
+    """A body as JSON; the byte order mark that some editors and PowerShell begin a text with is passed over."""
     try:
-        return from_json(body)
+        return from_json(body.removeprefix(codecs.BOM_UTF8) if isinstance(body, bytes) else body)
     except ValueError as error:
         raise MalformedEvent(f"The message's body is not JSON: {error}.") from error
 
@@ -229,9 +244,13 @@ def _event(name: str, data: object) -> Event:
     if model is None:
         raise MalformedEvent(f"'{name[:80]}' is not an event of evenskin.")
     try:
-        return model.model_validate(data)
+        return model.model_validate(model.understood(data))
     except ValidationError as error:
-        raise MalformedEvent(f"{name}: {first_problem(error)}.") from error
+        problem = f"{name}: {first_problem(error)}."
+        answerable = model.unreadable(data, problem)
+        if answerable is not None:
+            return answerable
+        raise MalformedEvent(problem) from error
     except EvenskinError as error:  # unknown condition or severity
         raise MalformedEvent(f"{name}: {error.message}") from error
 

@@ -15,7 +15,7 @@ import structlog
 
 from shared.bus import RetryLater, Subscription, Undeliverable
 from shared.errors import EvenskinError, MalformedEvent
-from shared.message import BINARY_PREFIX, GIVEN_ID, Message, Wire, decode
+from shared.message import BINARY_PREFIX, GIVEN_ID, Message, Wire, decode, named_headers
 from shared.tracing import Span
 
 log = structlog.get_logger(__name__)
@@ -102,7 +102,7 @@ def letter_id(queue: str, wire: Wire) -> str:
 
     What a body does not say of its identity, as in binary mode, its headers do.
     """
-    named = {key.lower(): value for key, value in wire.headers.items()}
+    named = named_headers(wire.headers)
     names = [named.get(name) for name in _IDENTITY]
     identity = json.dumps(names).encode() if any(names) else b""
     return hashlib.sha256(queue.encode() + identity + wire.body).hexdigest()[:16]

@@ -255,10 +255,8 @@ async def test_a_wrong_rebalance_is_answered(both: Labeler) -> None:
 
 
 async def test_a_malformed_rebalance_is_a_dead_letter(one: Labeler) -> None:
-    await one.send("RebalanceRequested", b"{")
-    await one.send("RebalanceRequested", {"target_per_condition": "many"})
-    await one.send("RebalanceRequested", {"target": 5})
-    await one.send("RebalanceRequested", [1])
+    for body in (b"{", b"\xff", b'"text"', b"[1]"):
+        await one.send("RebalanceRequested", body)
 
     async def dead() -> bool:
         letters = (await one.get("/v1/dead-letters", params={"queue": "labeler-api.RebalanceRequested"}))[
@@ -269,6 +267,21 @@ async def test_a_malformed_rebalance_is_a_dead_letter(one: Labeler) -> None:
     await eventually(dead)
     assert (await one.call("POST", "/v1/dead-letters/replay")).json == {"replayed": 4}
     await eventually(dead)
+
+
+async def test_a_request_that_does_not_fit_is_answered(both: Labeler) -> None:
+    ids = []
+    for wrong in ({"target_per_condition": "many"}, {"target": 5}, {"target_per_condition": 5, "review": "\0"}):
+        ids.append(str(uuid4()))
+        await both.send("RebalanceRequested", {**wrong, "campaign_id": ids[-1]})
+        assert (await both.reaches(ids[-1], "rejected"))["reason"].startswith("RebalanceRequested: ")
+
+    async def answered() -> bool:
+        rejected = both.listener.events(RebalanceRejected)
+        return {(str(event.campaign_id), event.code) for event in rejected} == {(i, "invalid_request") for i in ids}
+
+    await eventually(answered)
+    assert await both.bus.dead_letters() == []
 
 
 async def test_envelopes_of_any_length_are_taken(both: Labeler) -> None:

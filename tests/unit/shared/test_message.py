@@ -20,7 +20,7 @@ from cloudevents.core.bindings.rabbitmq import (
 from cloudevents.core.exceptions import BaseCloudEventException
 from cloudevents.core.v1.event import CloudEvent
 
-from shared.errors import MalformedEvent
+from shared.errors import InvalidRequest, MalformedEvent
 from shared.events import (
     EVENTS,
     CampaignChange,
@@ -45,7 +45,8 @@ from shared.events import (
     Variant,
     Verdict,
 )
-from shared.message import MAX_BODY_BYTES, Message, Wire, decode, encode, sending
+from shared.message import MAX_BODY_BYTES, Message, Wire, decode, encode, identified, sending
+from shared.outcomes import letter_id
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View
 from shared.tracing import current_correlation_id
 from tests.fakes.spans import Spans
@@ -341,7 +342,7 @@ MALFORMED: dict[str, Wire] = {
     "not text": Wire("RebalanceRequested", "application/json", {}, b"\xff\xfe\x00"),
     "too deep": Wire("RebalanceRequested", "", {}, b"[" * 100_000),
     "a list": Wire("RebalanceRequested", "", {}, b"[]"),
-    "a typo": Wire("RebalanceRequested", "", {}, b'{"target": 5}'),
+    "a typo": Wire("RebalanceChangeRequested", "", {}, b'{"campaign": 5}'),
     "structured, empty": Wire("ImageAugmented", "application/cloudevents+json", {}, b""),
     "structured, not json": Wire("ImageAugmented", "application/cloudevents+json", {}, b"{"),
     "structured, a list": Wire("ImageAugmented", "application/cloudevents+json", {}, b"[]"),
@@ -387,7 +388,7 @@ REASONS: dict[str, str] = {
     "empty": NO_JSON,
     "structured, not json": NO_JSON,
     "a list": "RebalanceRequested: Input should be a valid dictionary",
-    "a typo": "RebalanceRequested: target: Extra inputs are not permitted.",
+    "a typo": "RebalanceChangeRequested: campaign_id: Field required.",
     "structured, a list": "The message is not a CloudEvent: it is no JSON object.",
     "no source": "The message is not a CloudEvent: its source is missing or no text.",
     "no type": "The message is not a CloudEvent: its type is missing or no text.",
@@ -445,8 +446,8 @@ def test_a_body_of_a_mebibyte_is_read() -> None:
 
 @pytest.mark.parametrize("name", ["type", "specversion"])
 def test_bare_json_with_one_word_of_a_cloud_event_is_still_bare(name: str) -> None:
-    with pytest.raises(MalformedEvent, match=f"^RebalanceRequested: {name}: Extra inputs are not permitted"):
-        decode(Wire("RebalanceRequested", "", {}, body_of({"target_per_condition": 3, name: "1.0"})))
+    with pytest.raises(InvalidRequest, match=f"^RebalanceRequested: {name}: Extra inputs are not permitted"):
+        bare(body_of({"target_per_condition": 3, name: "1.0"})).target_of()
 
 
 def test_every_message_has_an_id_of_its_own() -> None:
@@ -483,3 +484,61 @@ def test_every_event_has_its_name() -> None:
     assert all(event.name() == name for name, event in EVENTS.items())
     from_operator = [name for name, event in EVENTS.items() if event.from_operator]
     assert from_operator == ["RebalanceRequested", "RebalanceChangeRequested"]
+
+
+@pytest.mark.parametrize("prefix", ["ce-", "cloudEvents:", "cloudEvents_", "CE-"])
+def test_the_prefixes_of_binary_mode_mean_the_same(prefix: str) -> None:
+    headers = {prefix + name.removeprefix("ce-"): value for name, value in BINARY.items()}
+    wire = Wire("ImageAugmented", "application/json", headers, MESSAGE.event.model_dump_json().encode())
+    message = decode(wire)
+    assert (message.event, message.id, message.source) == (MESSAGE.event, "m-1", "augmenter")
+    assert identified(wire) == wire  # it has an id of its own
+    common = replace(wire, headers=BINARY)
+    assert letter_id("augmenter.ImageAugmented", wire) == letter_id("augmenter.ImageAugmented", common)
+
+
+def bare(body: bytes) -> RebalanceRequested:
+    """An operator's request, read."""
+    event = decode(Wire("RebalanceRequested", "application/json", {}, body)).event
+    assert isinstance(event, RebalanceRequested)
+    return event
+
+
+@pytest.mark.parametrize("target", [b'"200"', b"200.0", b'" 200 "', b'"200.0"', b"2e2"])
+def test_numbers_are_read_as_other_tools_write_them(target: bytes) -> None:
+    assert bare(b'{"target_per_condition": 0, "targets": {"acne": %b}}' % target).target_of()[Condition.ACNE] == 200
+    assert set(bare(b'{"target_per_condition": %b}' % target).target_of().values()) == {200}
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/cloudevents+json"])
+def test_a_byte_order_mark_is_passed_over(content_type: str) -> None:
+    envelope = {"specversion": "1.0", "type": "RebalanceRequested", "source": "/x", "id": "1"}
+    document = {**envelope, "data": {"targets": {"acne": 5}}}
+    body = b"\xef\xbb\xbf" + body_of(document)
+    event = decode(Wire("RebalanceRequested", content_type, {}, body)).event
+    assert isinstance(event, RebalanceRequested)
+    assert event.target_of() == {Condition.ACNE: 5}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"target_per_condition": "many"}', "target_per_condition"),
+        (b'{"target_per_condition": 1.5}', "target_per_condition"),
+        (b'{"target_per_condition": true}', "target_per_condition"),
+        (b'{"target_per_condition": "%b"}' % (b"9" * 5000), "target_per_condition"),
+        (b'{"target_per_condition": 5, "review": "sometimes"}', "review"),
+        (b'{"target": 5}', "target"),
+    ],
+)
+def test_an_operators_request_that_does_not_fit_is_answered(body: bytes, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=told):
+        bare(body).target_of()
+    named = bare(body[:-1] + b', "campaign_id": "%b"}' % str(UUID(int=5)).encode())
+    assert named.campaign_id == UUID(int=5)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]", b"\xef\xbb\xbf", b'"text"', b"\xff\xfe{\x00}\x00"])
+def test_what_is_no_object_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedEvent):
+        bare(body)
