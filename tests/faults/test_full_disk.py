@@ -35,6 +35,7 @@ async def process(tmp_path: Path, provider: OpenAIServer) -> AsyncIterator[Proce
         "EVENSKIN_LOG_LEVEL": "ERROR",  # the log is a file as well, and must not be what fills up
         "EVENSKIN_RETRY_DELAY_S": "0.5",
         "EVENSKIN_PROVIDER": "openai",
+        "EVENSKIN_FACES": "off",  # the stand-in's pictures are noise
         "EVENSKIN_IMAGE_PRICE_USD": str(PRICE_MICRO_USD / 1e6),
         "EVENSKIN_IMAGES_PER_MINUTE": "60000",
         "EVENSKIN_GENERATOR_CONCURRENCY": str(CONCURRENCY),
