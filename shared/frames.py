@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MARGIN = 1.35  # side of the frame by the size of the face's box, which ends at brow and chin: forehead and chin stay in
 RISE = 0.04  # of the box's size that the frame's centre lies above the box's: a forehead is longer than a chin
+ROLL_SLACK = 4.0
+"""Degrees of roll that a frame does not follow: as much as the detector errs by. Of 30 drawn faces with borders of 5 to
+40% and off centre, one model changes no verdict on 25 with this slack, on 22 without."""
 EYE_EDGE = 0.07
 """Of the box's size that an eye must lie inside the picture: of a face cut below the eyes, YuNet guesses them at the
 edge (−0.11 to +0.06, on the lower halves of 213 drawn faces and two photographs)."""
@@ -125,17 +128,18 @@ class Frame(_Model):
 
 
 def frame_of(face: Face, width: int, height: int, turn: Turn = 0) -> Frame:
-    """Frame a face: an upright square with a margin that keeps forehead and chin.
+    """Frame a face: a square with a margin that keeps forehead and chin, upright to within ROLL_SLACK.
 
     `width`, `height`: pixels of the upright picture, which the face's figures are in.
     """
+    roll = math.copysign(max(0.0, abs(face.roll) - ROLL_SLACK), face.roll)  # no step: frames vary smoothly
     turned = math.radians(face.roll)
     rise = RISE * face.size
     square = Square(
         x=round(face.x + math.sin(turned) * rise, _DECIMALS),
         y=round(face.y - math.cos(turned) * rise, _DECIMALS),
         side=round(MARGIN * face.size, _DECIMALS),
-        roll=round(face.roll, _DECIMALS),
+        roll=round(roll, _DECIMALS),
     )
     return Frame(found=True, width=width, height=height, turn=turn, square=square, face=_rounded(face))
 
