@@ -128,6 +128,15 @@ async def test_several_are_decided_at_once_and_taken_back_at_once(browser: Brows
         await page.keyboard.press("Control+a")
         await expect(page.locator("#accept")).to_contain_text("Accept 3")
 
+        # By touch: a tap adds to what is chosen, or takes out of it, while that is pressed.
+        await page.locator("#several").click()
+        for at in (0, 2):
+            await page.locator("#grid .thumb").nth(at).click()
+        await expect(page.locator("#accept")).not_to_contain_text("2")
+        await page.locator("#several").click()
+        await page.locator("#all").click()
+        await expect(page.locator("#accept")).to_contain_text("Accept 3")
+
         await page.keyboard.press("a")
         await told(page, "3 pictures accepted.")
         await expect(page.locator("#empty")).to_contain_text("Nothing waits for review.")
@@ -169,6 +178,16 @@ async def test_the_page_goes_on_by_itself_once_the_server_answers_again(browser:
 
         await labeler.rebalance(targets={"redness": 2}, review="manual")
         await expect(page.locator("#grid .thumb")).to_have_count(2)
+
+        # A list that could not be had is no empty one, and is asked for again.
+        await page.route("**/v1/images?*", lambda route: route.abort())
+        await page.locator("label:has(input[value=accepted])").click()
+        await expect(problem).to_contain_text("The server does not answer.")
+        await expect(page.locator("#grid .thumb")).to_have_count(0)
+        await expect(page.locator("#empty")).to_be_hidden()
+        await page.unroute("**/v1/images?*")
+        await expect(page.locator("#empty")).to_contain_text("No picture is accepted yet.")
+        visit.forgive_all("net::ERR_FAILED")
 
 
 async def test_a_server_with_a_key_asks_for_it_and_then_shows_the_pictures(browser: Browser, tmp_path: Path) -> None:

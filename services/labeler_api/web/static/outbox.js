@@ -71,7 +71,7 @@ export class Outbox {
 
   /** Send what is kept, in order, until all is answered or the server is away. */
   async flush() {
-    if (this.#sending) return;
+    if (this.#sending || this.#kept.size === 0) return;
     this.#sending = true;
     try {
       while (this.#kept.size > 0) {

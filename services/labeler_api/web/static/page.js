@@ -45,6 +45,8 @@ function start() {
     history: v.noHistory,
     wanted: null, // id of the picture to show once it is listed
     counts: "", // what the server counted when the page was last loaded
+    listed: false, // whether the list is known
+    several: false, // whether a click adds to what is chosen
     away: false, // whether the server does not answer
   };
   const landing = new Set(); // for each list under way: states that were settled meanwhile
@@ -148,10 +150,10 @@ function start() {
   const grid = mountGrid({
     show,
     pick(id, event) {
-      const choose = event.shiftKey ? r.extended : event.ctrlKey || event.metaKey ? r.toggled : r.only;
+      const choose = event.shiftKey ? r.extended : event.ctrlKey || event.metaKey || state.several ? r.toggled : r.only;
       select(choose(state.selection, id));
       grid.focus({ preventScroll: true });
-      find("shown").scrollIntoView({ block: "nearest" }); // it is above the pictures on a phone
+      if (!state.several) find("shown").scrollIntoView({ block: "nearest" }); // it is above the pictures on a phone
     },
   });
   const empty = mountEmpty();
@@ -187,17 +189,29 @@ function start() {
     const count = selection.chosen.size;
     const pages = { page: state.cursors.length, first: state.cursors.length === 1, last: state.nextCursor === null };
     grid.update({ selection, imageOf, ...pages });
-    empty.update({ empty: selection.ids.length === 0, filter: asked });
+    empty.update({ empty: state.listed && selection.ids.length === 0, filter: asked });
     viewer.update({ image, proposed: image && r.labelled(image.labels, draftOf()), count });
     balance.update({ balance: state.balance, count, draft: state.draft });
     campaigns.update({ campaigns: state.campaigns });
     notices.update({ sending: v.countOf(outbox.operations), away: state.away });
     find("undo").disabled = find("reviewer").value.trim() === "";
     find("redo").disabled = state.history.undone.length === 0;
+    find("repeat").disabled = state.history.done.length === 0 || count === 0;
+    find("why-open").disabled = find("reason").disabled = count === 0;
+    find("several").ariaPressed = String(state.several);
     api.prefetch(r.following(selection, AHEAD).map((id) => `/v1/images/${id}/content`));
     if (image !== undefined && image.prompt === undefined && detailed !== image.id) {
       detailed = image.id;
-      attempt(async () => learn(v.withState(await api.image(image.id), images.get(image.id))));
+      attempt(() => detail(image.id));
+    }
+  }
+
+  async function detail(id) {
+    try {
+      learn(v.withState(await api.image(id), images.get(id)));
+    } catch (error) {
+      if (detailed === id) detailed = null; // it is asked for again
+      throw error;
     }
   }
 
@@ -229,6 +243,7 @@ function start() {
     }
     for (const image of page.images) images.set(image.id, { ...images.get(image.id), ...image, ...later.get(image.id) });
     state.order = page.images.map(({ id }) => id);
+    state.listed = true;
     state.nextCursor = page.next_cursor;
     for (const id of images.keys()) if (images.size > KNOWN && !state.order.includes(id)) images.delete(id);
     update();
@@ -241,7 +256,7 @@ function start() {
     find("key-form").hidden = true;
     if (outbox.operations.length === 0 || !state.away) answered();
     const counts = JSON.stringify([counted.images, counted.conditions]);
-    if (counts !== state.counts) await load();
+    if (counts !== state.counts || !state.listed) await load();
     else update();
     state.counts = counts;
   }
@@ -356,6 +371,10 @@ function start() {
   // Wiring
 
   const reject = () => decide({ verdict: "rejected", reason: find("reason").value });
+  const why = () => {
+    const count = state.selection.chosen.size;
+    if (reviewer() !== "" && count > 0) reasons.ask(count);
+  };
   const accept = () => decide({ verdict: "accepted", ...draftOf() });
 
   function act([action, argument], extend) {
@@ -363,9 +382,8 @@ function start() {
     const go = (id) => id !== null && select(extend ? r.extended(selection, id) : r.only(selection, id));
     if (action === "accept") accept();
     else if (action === "reject") reject();
-    else if (action === "why") {
-      if (reviewer() !== "" && selection.chosen.size > 0) reasons.ask(selection.chosen.size);
-    } else if (action === "severity") decide({ verdict: "accepted", ...draftOf(), severity: argument });
+    else if (action === "why") why();
+    else if (action === "severity") decide({ verdict: "accepted", ...draftOf(), severity: argument });
     else if (action === "condition") {
       state.draft = state.draft === argument ? null : argument;
       update();
@@ -418,8 +436,8 @@ function start() {
   }
 
   const turn = () => {
-    state.selection = r.nothing;
-    state.order = [];
+    Object.assign(state, { selection: r.nothing, order: [], listed: false, draft: null });
+    update();
     attempt(load);
   };
 
@@ -469,6 +487,14 @@ function start() {
   });
   find("undo").addEventListener("click", undo);
   find("redo").addEventListener("click", redo);
+  find("repeat").addEventListener("click", repeat);
+  find("why-open").addEventListener("click", why);
+  find("all").addEventListener("click", () => select(r.all(state.selection)));
+  find("several").addEventListener("click", () => {
+    state.several = !state.several;
+    if (state.several || state.selection.current === null) update();
+    else select(r.only(state.selection, state.selection.current));
+  });
   find("help").addEventListener("click", keys.open);
   document.addEventListener("keydown", (event) => {
     if (event.target.closest("input:not([type=radio]), select, textarea, dialog")) return;
