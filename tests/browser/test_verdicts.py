@@ -61,6 +61,24 @@ async def test_the_next_picture_is_there_before_the_server_has_answered(browser:
         await assert_counters(labeler)
 
 
+async def test_the_pictures_of_the_next_page_follow_before_the_server_has_answered(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with waiting(tmp_path, 60) as (labeler, queue), visited(browser, labeler.url) as visit:
+        page, gate = visit.page, Gate()
+        await ready(page, 48)
+        await page.route("**/v1/reviews", gate)
+        await page.keyboard.press("Control+a")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#empty")).to_be_hidden()
+        await expect(page.locator("#grid .thumb")).to_have_count(12)
+        assert await ids_shown(page) == [found["id"] for found in queue[48:]]
+        gate.opened.set()
+        await told(page, "48 pictures accepted.")
+        assert await ids_shown(page) == [found["id"] for found in queue[48:]]
+        assert len(await labeler.images(status="pending")) == 12
+
+
 async def test_the_next_ten_pictures_are_fetched_ahead(browser: Browser, tmp_path: Path) -> None:
     async with waiting(tmp_path, 13) as (labeler, queue), visited(browser, labeler.url) as visit:
         fetched: list[str] = []
@@ -69,8 +87,9 @@ async def test_the_next_ten_pictures_are_fetched_ahead(browser: Browser, tmp_pat
             if request.url.endswith("/content"):
                 fetched.append(request.url.split("/")[-2])
 
+        await visit.page.goto("about:blank")
         visit.page.on("request", note)
-        await visit.page.reload()
+        await visit.page.goto(labeler.url)
         ids = [found["id"] for found in queue]
         await eventually(lambda: set(fetched) == set(ids[:11]), "the first and the next ten")
         await visit.page.keyboard.press("ArrowRight")

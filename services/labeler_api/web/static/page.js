@@ -13,6 +13,7 @@ import * as v from "./verdicts.js";
 import { mountViewer } from "./viewer.js";
 
 const PAGE = 48; // pictures of a page
+const FEW = PAGE / 2; // pictures left, from which on further ones are listed
 const MOST = 200; // of one answer, which the server gives
 const AHEAD = 10; // pictures fetched before they are wanted
 const KNOWN = 2000; // pictures whose record is kept, so that an undo shows them at once
@@ -51,6 +52,7 @@ function start() {
   };
   const landing = new Set(); // for each list under way: states that were settled meanwhile
   let lists = 0; // that were asked for
+  let sentAt = -1; // verdicts that were on their way when the last one was
 
   // Telling
 
@@ -189,16 +191,18 @@ function start() {
     const count = selection.chosen.size;
     const pages = { page: state.cursors.length, first: state.cursors.length === 1, last: state.nextCursor === null };
     grid.update({ selection, imageOf, ...pages });
-    empty.update({ empty: state.listed && selection.ids.length === 0, filter: asked });
+    empty.update({ empty: state.listed && selection.ids.length === 0 && pages.first && pages.last, filter: asked });
     viewer.update({ image, proposed: image && r.labelled(image.labels, draftOf()), count });
     balance.update({ balance: state.balance, count, draft: state.draft });
     campaigns.update({ campaigns: state.campaigns });
-    notices.update({ sending: v.countOf(outbox.operations), away: state.away });
+    const sending = v.countOf(outbox.operations);
+    notices.update({ sending, away: state.away });
     find("undo").disabled = find("reviewer").value.trim() === "";
     find("redo").disabled = state.history.undone.length === 0;
     find("repeat").disabled = state.history.done.length === 0 || count === 0;
     find("why-open").disabled = find("reason").disabled = count === 0;
     find("several").ariaPressed = String(state.several);
+    if (state.listed && !pages.last && selection.ids.length < FEW && sending > sentAt) attempt(load);
     api.prefetch(r.following(selection, AHEAD).map((id) => `/v1/images/${id}/content`));
     if (image !== undefined && image.prompt === undefined && detailed !== image.id) {
       detailed = image.id;
@@ -226,11 +230,12 @@ function start() {
   async function load() {
     lists += 1;
     const mine = lists;
+    sentAt = v.countOf(outbox.operations);
     const later = new Map();
     landing.add(later);
     let page;
     try {
-      const limit = Math.min(MOST, PAGE + v.countOf(outbox.operations));
+      const limit = Math.min(MOST, PAGE + sentAt); // the server lists what is on its way to it still
       page = await api.images({ ...filter(), limit, cursor: state.cursors.at(-1) });
     } finally {
       landing.delete(later);
