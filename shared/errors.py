@@ -146,6 +146,12 @@ class UnsupportedMediaType(EvenskinError):
     code, status = "unsupported_media_type", 415
 
 
+class UnsupportedCoding(UnsupportedMediaType):
+    """The request's Content-Encoding is not one that is read."""
+
+    code = "unsupported_coding"
+
+
 class ImageError(EvenskinError):
     """Base of the errors about a picture that somebody sent."""
 

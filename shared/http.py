@@ -19,7 +19,15 @@ from pydantic_core import from_json
 from shared.documents.base import Document
 from shared.documents.operations import Health, Readiness
 from shared.documents.problems import problem_of
-from shared.errors import EvenskinError, InvalidRequest, NotFound, ServiceStarting, Unauthorized, UnsupportedMediaType
+from shared.errors import (
+    EvenskinError,
+    InvalidRequest,
+    NotFound,
+    ServiceStarting,
+    Unauthorized,
+    UnsupportedCoding,
+    UnsupportedMediaType,
+)
 from shared.message import first_problem
 from shared.metrics import ServiceMetrics
 from shared.tracing import (
@@ -52,6 +60,8 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",  # asked for again each time, and mostly answered 304
 }
+CODINGS = ("gzip", "deflate", "br", "zstd")
+"""Content-Encodings of requests that aiohttp decodes, one at a time."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CORRELATION: web.RequestKey[str] = web.RequestKey("correlation_id", str)
 _CLIENT_GONE = 499  # nginx's status of a request whose caller went away before the answer
@@ -69,6 +79,8 @@ def problem_response(error: EvenskinError) -> web.Response:
     headers = {"Retry-After": "2"} if error.status == 503 else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnsupportedCoding):
+        headers["Accept-Encoding"] = ", ".join(CODINGS)  # RFC 9110, section 12.5.3
     return web.Response(
         text=problem_of(error).json_text(),
         status=error.status,
@@ -102,6 +114,28 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             return web.Response(status=_CLIENT_GONE)  # nobody reads it; it is counted and logged as what it is
         log.exception("request_crashed", path=request.path)
         return problem_response(EvenskinError("Something went wrong on our side.", advice="Try again; then tell us."))
+
+
+@web.middleware
+async def known_codings(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a body whose coding aiohttp would hand on as it came. Raises UnsupportedCoding."""
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in ("", "identity", *CODINGS) and request.can_read_body:
+        raise UnsupportedCoding(
+            f"The body's Content-Encoding '{coding[:80]}' is not read.",
+            advice=f"Send it without one, or as one of: {', '.join(CODINGS)}.",
+        )
+    return await handler(request)
+
+
+async def explain_expectation(_: web.Request, response: web.StreamResponse) -> None:
+    """Give aiohttp's answer to an unknown Expect, which no middleware sees, our form; called before it is sent."""
+    if isinstance(response, web.HTTPExpectationFailed):
+        error = EvenskinError("The request's Expect is not 100-continue.", advice="Send it without Expect.")
+        error.code, error.status = "expectation_failed", response.status
+        body = problem_of(error).json_text().encode()
+        response.body, response.content_type = body, PROBLEM
+        response.headers["Content-Length"] = str(len(body))  # the old one is there by now
 
 
 def request_observer(service: str, metrics: ServiceMetrics) -> Any:

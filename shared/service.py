@@ -30,6 +30,8 @@ from shared.http import (
     add_correlation_header,
     add_operations_routes,
     api_key_guard,
+    explain_expectation,
+    known_codings,
     open_guard,
     problems,
     request_observer,
@@ -157,10 +159,12 @@ class Service:
                 # No other site's page has the key, whatever name it gives this machine.
                 host_guard(names) if key is None else api_key_guard(key),
                 open_guard(lambda: self._is_open),
+                known_codings,
             ],
             client_max_size=self.max_request_bytes,
         )
         app.on_response_prepare.append(add_correlation_header)
+        app.on_response_prepare.append(explain_expectation)
         add_operations_routes(app, self.registry, self.check, self.refresh_metrics)
         if self.configure_http is not None:
             self.configure_http(app)

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from shared.embedded.blobs import DirectoryBlobs
-from tests.integration.odd_requests import FORM, JSON, ODD_KEYS, ODD_SEGMENTS, ODD_TEXTS, send
+from tests.integration.odd_requests import (
+    FORM,
+    JSON,
+    ODD_KEYS,
+    ODD_SEGMENTS,
+    ODD_TEXTS,
+    assert_codings_and_expectations,
+    send,
+)
 from tests.unit.model_server.serving import Running, running
 from tests.unit.model_server.tiny_model import SIZE, put_model
 
@@ -48,7 +56,12 @@ async def test_odd_paths_find_nothing(server: Running, segment: str) -> None:
     assert (await send(server.service.port or 0, "POST", f"/v1/predictions?heatmap={segment}", JSON)).is_refusal()
 
 
-@pytest.mark.parametrize("encoding", [b"gzip", b"deflate"])
+async def test_codings_and_expectations_that_are_not_known_are_refused(server: Running) -> None:
+    await assert_codings_and_expectations(server.service.port or 0, "/v1/predictions", b"Content-Type: image/png")
+    await assert_codings_and_expectations(server.service.port or 0, INFER, JSON)
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"zstd"])
 async def test_damaged_encodings_are_refused(server: Running, encoding: bytes) -> None:
     for path, kind in (
         ("/v1/predictions", b"Content-Type: image/png"),

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import gzip
+import json
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
+import brotli
 import pytest
+from backports import zstd
 
 from tests.fakes.pictures import png
 from tests.integration.labeler_api.support import Labeler, labeler
-from tests.integration.odd_requests import FORM, JSON, LONE_SURROGATE, ODD_KEYS, ODD_SEGMENTS, ODD_TEXTS, form, send
+from tests.integration.odd_requests import (
+    FORM,
+    JSON,
+    LONE_SURROGATE,
+    ODD_KEYS,
+    ODD_SEGMENTS,
+    ODD_TEXTS,
+    assert_codings_and_expectations,
+    form,
+    send,
+)
 from tests.unit.model_server.tiny_model import put_model
 
 ODD_BODIES = (
@@ -92,7 +107,27 @@ async def test_bodies_that_are_no_json_objects_are_refused(one: Labeler) -> None
             assert answer.is_refusal(), (path, body[:20], answer)
 
 
-@pytest.mark.parametrize("encoding", [b"gzip", b"deflate"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "GZIP", "deflate", "br", "zstd"])
+async def test_bodies_may_be_compressed(one: Labeler, encoding: str) -> None:
+    encode: dict[str, Callable[[bytes], bytes]] = {
+        "identity": bytes,
+        "gzip": gzip.compress,
+        "deflate": zlib.compress,
+        "br": brotli.compress,
+        "zstd": zstd.compress,
+    }
+    body = encode[encoding.lower()](b'{"target_per_condition": 0, "review": "manual"}')
+    kind = b"Content-Encoding: " + encoding.encode()
+    answer = await send(one.service.port or 0, "POST", "/v1/rebalances", JSON, kind, body=body)
+    assert (answer.status, json.loads(answer.body)["review"]) == (202, "manual")
+
+
+async def test_codings_and_expectations_that_are_not_known_are_refused(one: Labeler) -> None:
+    await assert_codings_and_expectations(one.service.port or 0, "/v1/rebalances", JSON)
+    await assert_codings_and_expectations(one.service.port or 0, "/v1/images", FORM)
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"zstd"])
 async def test_damaged_encodings_are_refused(one: Labeler, encoding: bytes) -> None:
     cut_off = gzip.compress(b"{}" * 100)[:-9]
     for path, kind in (("/v1/rebalances", JSON), ("/v1/reviews", JSON), ("/v1/images", FORM)):
