@@ -122,10 +122,13 @@ def balance_table(balance: Balance) -> RenderableType:
     return Group(table, Text(summary))
 
 
-def campaigns_table(campaigns: Sequence[Campaign]) -> RenderableType:
-    """Rebalances, the newest first."""
-    table = numbers_table("Rebalances", "id", "state", "images", "failed", "spent", "model", "note")
-    for column in (0, 1, 5, 6):
+def campaigns_table(campaigns: Sequence[Campaign], live: str | None) -> RenderableType:
+    """Rebalances, the newest first, and below them why they stand so: a cause may be a provider's long sentence.
+
+    `live`: the version of the one model that is served.
+    """
+    table = numbers_table("Rebalances", "id", "state", "images", "failed", "spent", "model")
+    for column in (0, 1, 5):
         table.columns[column].justify = "left"
     for campaign in campaigns:
         slots, model = campaign.slots, campaign.model
@@ -135,10 +138,10 @@ def campaigns_table(campaigns: Sequence[Campaign]) -> RenderableType:
             f"{slots.counted:,}/{slots.total:,}",
             f"{slots.failed:,}",
             usd(campaign.spent_usd),
-            NONE if model is None else escape(model.version) + (" (live)" if model.promoted else ""),
-            escape(campaign.reason or ""),
+            NONE if model is None else escape(model.version) + (" (live)" if model.version == live else ""),
         )
-    return table
+    causes = [f"{each.id[:8]} {each.state}: {each.reason}" for each in campaigns if each.reason]
+    return Group(table, *map(Text, causes))
 
 
 def campaign_view(look: Look) -> RenderableType:
@@ -176,7 +179,7 @@ def look_line(look: Look) -> str:
         if look.remaining_s is not None:
             parts.append(f"about {duration(look.remaining_s)} left")
     parts.append(f"{usd(campaign.spent_usd)} spent")
-    if campaign.state in ("paused", "cancelled") and campaign.reason is not None:
+    if campaign.state in ("paused", "cancelled", "exhausted", "rejected") and campaign.reason is not None:
         parts.append(campaign.reason)
     if model is not None:
         parts.append(f"model {model.version} " + ("is live" if model.promoted else "was not promoted"))

@@ -54,7 +54,7 @@ async def show_status(*, home: Path | None, url: str | None, json_output: bool) 
 def _status_group(balance: Balance, campaigns: Sequence[Campaign], models: Models) -> RenderableType:
     parts: list[RenderableType] = [balance_table(balance)]
     if campaigns:
-        parts.append(campaigns_table(campaigns))
+        parts.append(campaigns_table(campaigns, None if models.live is None else models.live.version))
     if models.models:
         parts.append(models_table(models))
     else:

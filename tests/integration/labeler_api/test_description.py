@@ -223,7 +223,7 @@ async def _models(asker: Asker) -> None:
 
 
 async def _dead_letters(asker: Asker) -> None:
-    await asker.running.bus.publish_wire(Wire("RebalanceRequested", "application/json", {}, b'{"target": "a lot"}'))
+    await asker.running.bus.publish_wire(Wire("RebalanceRequested", "application/json", {}, b'["a lot"]'))
 
     async def died() -> bool:
         return bool((await asker.ask("GET", "/v1/dead-letters", 200)).json["dead_letters"])

@@ -25,7 +25,7 @@ from services.console import cli
 from services.console.client import LabelerClient
 from services.console.commands import campaigns, importing, serving
 from services.console.commands.watching import Pace
-from services.console.tables import Look, campaign_view, plan_table
+from services.console.tables import Look, campaign_view, look_line, plan_table
 from shared.documents.rebalances import Campaign, PlanDocument, PlanWarning, QuotaDocument
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
 from shared.taxonomy import Condition
@@ -628,6 +628,29 @@ def test_status_shows_balance_campaigns_and_models(run: Invoke, told: FakeServer
     told.models = [_model("v1", live=True)]
     assert "v1" in run("status").out
     assert set(run("status", "--json").json) == {"balance", "rebalances", "models"}
+
+
+def test_status_shows_which_one_model_is_live(run: Invoke, told: FakeServer) -> None:
+    told.models = [_model("v2", live=False), _model("v1", live=True)]
+    promoted = {"promoted": True, "metrics": {}, "comparison": None}
+    told.listed = [campaign_document(state="met", model={"version": version, **promoted}) for version in ("v2", "v1")]
+    of_campaigns = run("status").out.partition("Models")[0]
+    assert (of_campaigns.count("(live)"), "v1 (live)" in of_campaigns) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("paused", "provider_unauthorized: Incorrect API key provided: sk-[red]…"),
+        ("exhausted", "3 of 4 slots used up their attempts or the budget"),
+        ("rejected", "The rebalance names no target."),
+    ],
+)
+def test_why_a_rebalance_stopped_is_told_in_full(run: Invoke, told: FakeServer, state: str, reason: str) -> None:
+    told.listed = [campaign_document(state=state, reason=reason)]
+    assert run("status", "--json").json["rebalances"][0]["reason"] == reason
+    assert f"{CAMPAIGN_ID[:8]} {state}: {reason}" in " ".join(run("status").out.split())
+    assert reason in look_line(Look(Campaign.model_validate(told.listed[0]), None, 0))
 
 
 @pytest.fixture
