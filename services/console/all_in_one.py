@@ -6,7 +6,6 @@ The only module that imports several services. It imports only those that it is 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import AsyncIterator, Collection, Iterator
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from shared.adapters import open_blobs
 from shared.blobs import Blobs
@@ -115,19 +116,20 @@ def _url(started: dict[str, Service], name: str) -> str | None:
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
     """Lock a home for this process: the in-process bus connects no two processes. Raises HomeInUse."""
+    lock = FileLock(home / "lock")
     try:
         home.mkdir(parents=True, exist_ok=True)
-        lock = (home / "lock").open("w")
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise HomeInUse(f"Another evenskin process runs on '{home}'.", advice="Stop it, or use its URL.") from None
     except OSError as error:
         raise StoreUnavailable(
             f"'{home}' cannot be used: {error.strerror}.", advice="Choose another --home."
         ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HomeInUse(f"Another evenskin process runs on '{home}'.", advice="Stop it, or use its URL.") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

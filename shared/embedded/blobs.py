@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+
+from filelock import FileLock
 
 from shared.blobs import Blob, BlobInfo, checked_key, checked_prefix
 from shared.errors import BlobNotFound, EvenskinError, PreconditionFailed, StoreFull, StoreUnavailable
@@ -21,6 +22,7 @@ _CANNOT_FLUSH = {
     errno.EBADF,
     errno.EINVAL,
 }  # said of a directory by file systems that flush none; PostgreSQL's list, too
+LOCK_POLL_S = 0.005  # between two looks at a lock that somebody holds for one rename
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
@@ -121,6 +123,8 @@ class DirectoryBlobs:
 
     def _flush_names(self, target: Path) -> None:
         """Flush the directories down to an object: a put that was answered outlives a power cut, its name too."""
+        if not hasattr(os, "O_DIRECTORY"):  # Windows opens no directories, and writes names with their files
+            return
         for directory in target.relative_to(self._root).parents:
             descriptor = os.open(self._root / directory, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -138,8 +142,7 @@ class DirectoryBlobs:
             raise PreconditionFailed(f"The store already has an object '{key}'.") from None
 
     def _replace_if_match(self, name: str, target: Path, key: str, if_match: str) -> None:
-        with self._locks.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # compare and rename as one step; released when the file closes
+        with FileLock(self._locks, poll_interval=LOCK_POLL_S):  # compare and rename as one step
             info = self._head(key)
             if info is None or info.etag != if_match:
                 raise PreconditionFailed(f"The object '{key}' has changed meanwhile.")

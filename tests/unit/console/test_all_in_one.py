@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import socket
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 from services.console.all_in_one import all_in_one
 from services.console.client import ModelClient
 from services.console.connection import running_on
+from shared.errors import HomeInUse, StoreUnavailable
+
+ROOT = Path(__file__).parents[3]
+TRAINERS = {"services/trainer/pixel_cache.py", "services/trainer/worker.py"}  # which forks: Linux and macOS
 
 
 def can_listen(host: str) -> bool:
@@ -32,3 +37,38 @@ async def test_an_address_of_any_kind_is_reached_as_it_is_announced(tmp_path: Pa
         announced = await running_on(tmp_path)
         assert announced is not None
         assert announced.model_url == running.model_url
+
+
+async def test_a_home_is_one_process_at_a_time(tmp_path: Path) -> None:
+    async with all_in_one(tmp_path, services=["augmenter"]):
+        with pytest.raises(HomeInUse, match="Another evenskin process"):
+            async with all_in_one(tmp_path, services=["augmenter"]):
+                pass
+    async with all_in_one(tmp_path, services=["augmenter"]):  # and free again
+        pass
+
+
+async def test_a_home_that_cannot_be_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
+        async with all_in_one(tmp_path / "home", services=["augmenter"]):
+            pass
+
+
+def test_nothing_that_only_posix_has_is_imported() -> None:
+    files = [path for top in ("shared", "services") for path in (ROOT / top).rglob("*.py")]
+    imported = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in _imported(node)
+    }
+    assert len(imported) > 100
+    of_posix = {path for path, name in imported if name in {"fcntl", "resource", "pwd", "grp", "termios", "tty"}}
+    assert of_posix <= TRAINERS
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
