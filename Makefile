@@ -21,6 +21,7 @@ COMPOSE ?= docker compose
 export COMPOSE
 
 VENV := .venv
+INTEROP := .venv-interop
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --constraint requirements.lock $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
@@ -55,6 +56,15 @@ test-js: ## run the unit tests of the pages' JavaScript
 faults: $(VENV)/installed-test ## inject faults at many random moments; `make test` has one round of it
 	$(BIN)/python -m tests.servers prepare
 	EVENSKIN_TEST_FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal tests/faults $(ARGS)
+
+.PHONY: interop
+interop: $(VENV)/installed-test $(INTEROP)/installed ## have pycocotools, datumaro and a real Label Studio read our exports
+	$(BIN)/python -m tests.interop.check $(INTEROP)/bin/python
+
+$(INTEROP)/installed: tests/interop/requirements.txt
+	$(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip --disable-pip-version-check install --requirement tests/interop/requirements.txt
+	@touch $@
 
 .PHONY: up
 up: .env ## start RabbitMQ, PostgreSQL, the store and the five services in containers
@@ -97,7 +107,7 @@ lock: $(VENV)/installed-lock ## pin anew every package that any part needs, in r
 
 .PHONY: clean
 clean: ## remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) $(INTEROP) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
 
 .env:
 	$(PYTHON) deploy/new_env.py

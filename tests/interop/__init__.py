@@ -1,0 +1,1 @@
+"""What other tools make of our exports, and we of theirs: `make interop`."""
