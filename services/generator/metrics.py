@@ -55,9 +55,9 @@ class GeneratorMetrics:
         ).labels(provider)
         registry.gauge("evenskin_images_in_progress", "Images being generated or stored").set_function(at_work)
         registry.gauge(
-            "evenskin_provider_requests_per_minute",
-            "Requests a minute that this replica may begin now; infinite without a pace",
-        ).set_function(pace)
+            "evenskin_provider_pace_per_second",
+            "Requests a second that this replica may begin now; infinite without a pace",
+        ).set_function(lambda: pace() / 60)
 
     def image_ended(self, condition: str, outcome: str, cost_usd: float, unknown_calls: int) -> None:
         """Count an image that was made or failed, what it cost, and its requests whose outcome is unknown."""

@@ -22,6 +22,7 @@ async def test_a_clock_that_is_90_s_ahead_takes_nothing_over_that_is_paid_for(
     deployment: Deployment, amqp_management: Management, seed: int
 ) -> None:
     deployment.settings["EVENSKIN_CLAIM_LEASE_S"] = str(LEASE_S)
+    deployment.settings["EVENSKIN_REQUESTS_UNDER_WAY"] = str(SLOTS)  # enough for both generators at once
     released = asyncio.Event()
     deployment.provider.otherwise = when(released, deployment.provider.otherwise)
     await deployment.start(random=Random(seed))
