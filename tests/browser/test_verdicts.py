@@ -158,6 +158,7 @@ async def test_a_verdict_on_what_another_reviewer_changed_is_shown_as_a_conflict
         await ready(page, 2)
         await page.route("**/v1/reviews", gate)
         await page.keyboard.press("Enter")
+        await expect(page.locator("#sending")).to_have_text("Sending 1 verdict …")
         await eventually(lambda: gate.held == 1, "the verdict on its way")
         refused = await labeler.review(queue[0]["id"], "rejected", reviewer="<b>Bob</b>")
         assert refused.status == 201
