@@ -16,6 +16,7 @@ from shared.events import (
     ModelPromoted,
     ModelTrained,
     QuotaMet,
+    RebalanceRequested,
     Verdict,
 )
 from shared.message import STRUCTURED_CONTENT_TYPE, Message, encode
@@ -30,13 +31,17 @@ MAX_TRIES = 3
 
 
 def malformed(event: str) -> list[tuple[str, bytes]]:
-    """Bodies that no handler of an event ever sees, with their content types."""
+    """Bodies that no handler of an event ever sees, with their content types.
+
+    A rebalance's data that does not fit is none of them: it is answered with RebalanceRejected.
+    """
     envelope = {"specversion": "1.0", "id": str(uuid4()), "source": "/poison", "datacontenttype": "application/json"}
+    unfit = [] if event == RebalanceRequested.name() else [{**envelope, "type": event, "data": {"image_id": 7}}]
     return [
         ("application/json", b"\xff\xfe not JSON {"),
         (STRUCTURED_CONTENT_TYPE, b"not JSON either"),
         (STRUCTURED_CONTENT_TYPE, b"[]"),
-        (STRUCTURED_CONTENT_TYPE, json.dumps({**envelope, "type": event, "data": {"image_id": 7}}).encode()),
+        *((STRUCTURED_CONTENT_TYPE, json.dumps(body).encode()) for body in unfit),
         (STRUCTURED_CONTENT_TYPE, json.dumps({**envelope, "type": "ImageEaten", "data": {}}).encode()),
         (STRUCTURED_CONTENT_TYPE, json.dumps({**envelope, "type": _other(event), "data": {}}).encode()),
     ]

@@ -19,7 +19,7 @@ from tests.eventually import eventually
 from tests.integration.labeler_api.support import settings_of
 
 QUEUE = "labeler-api.RebalanceRequested"
-POISON = Wire("RebalanceRequested", "application/json", {}, b'{"target": "a lot"}')
+POISON = Wire("RebalanceRequested", "application/json", {}, b'{"target": ')
 
 
 @pytest.fixture(params=["in process", "rabbitmq"])
