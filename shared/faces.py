@@ -71,6 +71,7 @@ class FaceDetector:
         """`model`: YuNet's ONNX file. Raises ConfigurationError where it is another file."""
         import onnxruntime as ort  # 50 MB of memory that a service without a search for faces does not need
 
+        ort.disable_telemetry_events()
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

@@ -63,6 +63,7 @@ class Predictor:
         """
         if sha256 is not None and hashlib.sha256(onnx_bytes).hexdigest() != sha256.lower():
             raise ModelInvalid("The model's SHA-256 is not the promised one.", advice="Upload or promote it again.")
+        ort.disable_telemetry_events()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

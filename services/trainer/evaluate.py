@@ -26,6 +26,7 @@ class ExportedModel:
     @classmethod
     def load(cls, path: Path, threads: int = 0) -> ExportedModel:
         """Open a file. Raises ModelInvalid where it is missing, damaged, or without our metadata."""
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only

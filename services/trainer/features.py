@@ -116,6 +116,7 @@ class FeatureReader:
         self._features = features
         self._session: onnxruntime.InferenceSession | None = None
         if features.backbone is not None:
+            onnxruntime.disable_telemetry_events()
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             options.log_severity_level = 3  # errors only
