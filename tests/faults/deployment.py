@@ -244,6 +244,7 @@ class Deployment:
             "EVENSKIN_DRAIN_S": "3600",
             "EVENSKIN_RECONCILE_S": "1",
             "EVENSKIN_PROVIDER": "openai",
+            "EVENSKIN_BACKBONE": "none",  # small models, which a store in trouble takes sooner
             "EVENSKIN_FACES": "off",  # its stand-in's pictures are noise
             "EVENSKIN_IMAGE_PRICE_USD": str(PRICE_MICRO_USD / 1e6),
             "EVENSKIN_IMAGES_PER_MINUTE": "60000",
