@@ -17,6 +17,7 @@ from PIL import Image
 
 from shared.errors import ConfigurationError
 from shared.frames import Face, Square, Turn
+from shared.inference_session import inference_session
 from shared.installed_models import DIRECTORY, installed_model
 from shared.squares import cut, to_picture
 
@@ -69,18 +70,11 @@ class FaceDetector:
 
     def __init__(self, model: bytes) -> None:
         """`model`: YuNet's ONNX file. Raises ConfigurationError where it is another file."""
-        import onnxruntime as ort  # 50 MB of memory that a service without a search for faces does not need
-
-        ort.disable_telemetry_events()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # fatal: it warns at every run that the declared outputs are for 640 pixels
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads burn no core
         if model.count(_FIXED_SHAPE) != 1:
             raise ConfigurationError("The face detector's file is not the YuNet that this program knows.")
         freed = model.replace(_FIXED_SHAPE, _FREE_SHAPE)
-        self._session: Any = ort.InferenceSession(freed, options, providers=["CPUExecutionProvider"])
+        # At every run it would warn that the declared outputs are for 640 pixels, but for a session's quiet log.
+        self._session: Any = inference_session(freed)
 
     @classmethod
     def load(cls, directory: Path = DIRECTORY) -> FaceDetector:

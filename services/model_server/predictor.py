@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from pydantic import ValidationError
 
 from shared.errors import InvalidRequest, ModelInvalid
 from shared.imaging import Pixels
+from shared.inference_session import inference_session
 from shared.message import first_problem
 from shared.model_card import INPUT_NAME, METADATA_KEY, OUTPUT_NAMES, ModelMetadata
 from shared.preprocessing import Preprocessing, preprocessing_of
@@ -63,14 +63,8 @@ class Predictor:
         """
         if sha256 is not None and hashlib.sha256(onnx_bytes).hexdigest() != sha256.lower():
             raise ModelInvalid("The model's SHA-256 is not the promised one.", advice="Upload or promote it again.")
-        ort.disable_telemetry_events()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # fatal: everything below comes as an exception, which is logged once
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads burn no core
         try:
-            session = ort.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
+            session = inference_session(onnx_bytes, threads=threads)
         except Exception as error:  # ONNX Runtime has a dozen exception classes without a common base
             raise ModelInvalid("The model is not a file that ONNX Runtime can load.") from error
         metadata = _read_metadata(session.get_modelmeta().custom_metadata_map)

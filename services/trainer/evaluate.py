@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from services.trainer.data import CONDITIONS, FoldData
 from services.trainer.scores import Probabilities, answers, fold_metrics
 from shared.errors import ModelInvalid
+from shared.inference_session import inference_session
 from shared.model_card import INPUT_NAME, METADATA_KEY, OUTPUT_NAMES, ModelMetadata
 
 BATCH = 8  # pictures at a time: bounds memory; the widest map of one takes 5 MB
@@ -19,19 +19,15 @@ BATCH = 8  # pictures at a time: bounds memory; the widest map of one takes 5 MB
 class ExportedModel:
     """A model read from its ONNX file: the ONNX Runtime session and our metadata."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, metadata: ModelMetadata) -> None:
+    def __init__(self, session: Any, metadata: ModelMetadata) -> None:
         self._session = session
         self.metadata = metadata
 
     @classmethod
     def load(cls, path: Path, threads: int = 0) -> ExportedModel:
         """Open a file. Raises ModelInvalid where it is missing, damaged, or without our metadata."""
-        onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors only
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = inference_session(path, threads=threads)
             metadata = ModelMetadata.model_validate_json(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
         except Exception as error:  # the runtime has many exceptions of its own, with no common base
             raise ModelInvalid(f"'{path.name}' is not a model of evenskin: {error}") from error

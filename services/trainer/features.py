@@ -11,10 +11,10 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,6 +23,7 @@ from services.trainer.backbone import CHANNELS, EfficientNetLite0
 from services.trainer.data import FoldData
 from services.trainer.filters import FilterAnswers
 from services.trainer.graph import write_graph
+from shared.inference_session import inference_session
 from shared.model_card import INPUT_NAME
 
 BATCH = 8  # pictures at a time: a picture's widest map at 224 pixels takes 5 MB
@@ -114,14 +115,9 @@ class FeatureReader:
 
     def __init__(self, features: Features, size: int, directory: Path, threads: int) -> None:
         self._features = features
-        self._session: onnxruntime.InferenceSession | None = None
+        self._session: Any = None
         if features.backbone is not None:
-            onnxruntime.disable_telemetry_events()
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = threads
-            options.log_severity_level = 3  # errors only
-            path = _graph_of(features, size, directory)
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = inference_session(_graph_of(features, size, directory), threads=threads)
 
     def read(self, data: FoldData, directory: Path) -> Answers:
         """Compute the features of a fold's pictures. `directory`: on a disk that has the room."""
