@@ -35,6 +35,7 @@ from shared.embedded.bus import InProcessBus
 from shared.events import FailureReason, ImageFailed, ImageRequested, RebalanceRequested
 from shared.logs import configure_logs
 from shared.message import Message
+from shared.service import keep_what_is_loaded
 from shared.taxonomy import Condition
 from tests.eventually import eventually
 
@@ -110,6 +111,7 @@ async def measure(home: Path, slots: int) -> dict[str, float]:
     service = build(settings, bus=bus, blobs=DirectoryBlobs(home / "store"))
     generator, holds = Refusing(bus), Holds()
     await service.start()
+    keep_what_is_loaded()  # as the service's own process does
     await bus.subscribe(generator.subscription())
     share, more = divmod(slots, len(Condition))
     targets = {condition.value: share + (number < more) for number, condition in enumerate(Condition)}

@@ -11,7 +11,7 @@ from services.console.connection import LABELER, MODEL_SERVER
 from services.console.output import progress
 from shared.errors import ConfigurationError
 from shared.logs import configure_logs
-from shared.service import run_service, stop_signal
+from shared.service import keep_what_is_loaded, run_service, stop_signal
 from shared.settings import Settings
 from shared.tracing import close_tracing, configure_tracing
 
@@ -49,6 +49,7 @@ async def _serve_all(overrides: dict[str, Any], model_port: int | None) -> int:
     # EVENSKIN_PORT is the labeler-api's here: two servers cannot share one.
     ports = {LABELER: settings.port, MODEL_SERVER: DEFAULT_MODEL_PORT if model_port is None else model_port}
     async with all_in_one(settings.home, ports=ports, overrides={"": {"host": settings.host}}) as running:
+        keep_what_is_loaded()
         console = progress()
         console.print(f"Review and campaigns: {running.labeler_url}")
         console.print(f"Try a selfie:         {running.model_url}")
