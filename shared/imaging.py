@@ -305,21 +305,3 @@ def _load_endless(data: bytes, min_side: int | None) -> Image.Image:
 def needed_side(size: int) -> int:
     """Pixels of a picture's shorter side from which its middle square is cut at `size` without loss that shows."""
     return math.ceil(OVERSAMPLING * size)
-
-
-def square(image: Image.Image, size: int) -> Pixels:
-    """Preprocess for the model: centre-crop to a square, resize to `size`.
-
-    Returns uint8 of shape (size, size, 3), RGB. Normalisation is in the model's graph.
-    """
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    resized = image.resize(
-        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side), reducing_gap=3.0
-    )
-    return np.asarray(resized, dtype=np.uint8)
-
-
-def model_input(data: bytes, size: int) -> Pixels:
-    """Encoded file → model input, uint8 (size, size, 3). Trainer and model-server both call this."""
-    return square(decode(data, min_side=needed_side(size)).image, size)

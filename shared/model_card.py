@@ -1,6 +1,6 @@
 """What a model says about itself: the metadata inside the ONNX file, the card beside it, the live pointer.
 
-Graph contract: input `image` uint8 (N, S, S, 3), RGB as `shared.imaging.square` gives it; outputs
+Graph contract: input `image` uint8 (N, S, S, 3), RGB as `shared.preprocessing.prepare` gives it; outputs
 `severity_probabilities` float32 (N, 7, 4), for each condition absent, mild, moderate, severe, summing
 to 1; and `activation` float32 (N, 7, h, w), where in the picture the evidence for presence lies.
 """

@@ -23,13 +23,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from PIL import Image
 
-from shared.imaging import decode, needed_side, square
-from shared.preprocessing import prepare
+from shared.imaging import decode
+from shared.inference_session import inference_session
+from shared.preprocessing import Preprocessing, prepare
 from tests.bench.mobilenet import mobilenet
 from tests.unit.model_server.pictures import encoded
+from tests.unit.shared.middle_square import square
 from tests.unit.shared.portraits import detector, drawn
 
 SIZE = 224  # pixels of the model's input
@@ -42,7 +43,7 @@ QUALITY = 90  # of 100
 Pixels = npt.NDArray[np.uint8]
 WAYS: dict[str, Callable[[bytes], Pixels]] = {
     "whole": lambda data: square(decode(data).image, SIZE),
-    "scaled": lambda data: square(decode(data, min_side=needed_side(SIZE)).image, SIZE),
+    "scaled": lambda data: prepare(data, SIZE, Preprocessing.MIDDLE_3).pixels,
     "framed": lambda data: prepare(data, SIZE, detector=detector()).pixels,
 }
 """From a file's bytes to the square that the model sees; the first one is what the others are compared with."""
@@ -84,9 +85,7 @@ def per_second(work: Callable[[], object], threads: int, seconds: float) -> tupl
 
 def measure(seconds: float, threads: int) -> dict[str, Any]:
     """Every way on every picture, by turns."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(mobilenet(SIZE), options, providers=["CPUExecutionProvider"])
+    session = inference_session(mobilenet(SIZE))
     result: dict[str, Any] = {"threads": threads, "input_size": SIZE, "pictures": {}}
     for name, (width, height, noise) in PICTURES.items():
         data = photograph(width, height, noise)

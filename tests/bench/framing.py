@@ -28,7 +28,7 @@ from shared.events import Subject
 from shared.faces import FaceDetector
 from shared.preprocessing import Preprocessing, prepare
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View
-from tests.unit.model_server.pictures import encoded
+from tests.unit.model_server.pictures import oriented
 from tests.unit.shared.portraits import photographs
 
 SIDE = 512  # pixels of a drawn face
@@ -39,16 +39,7 @@ PLACES = (
     (0.5, 0.9),
 )  # of the rest of a picture that is half as large again
 GROUND = (128, 120, 110)
-_ORIENTATION = 0x0112
-_STORED = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
+ORIENTATIONS = range(1, 9)  # of EXIF
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -66,14 +57,6 @@ def drawn_faces(count: int) -> Iterator[Image.Image]:
         )
         shown = {c: dice.choice(list(Severity)) for c in dice.sample(list(Condition), dice.randint(0, 3))}
         yield Image.open(io.BytesIO(draw(shown, subject, number, SIDE))).convert("RGB")
-
-
-def stored(image: Image.Image, orientation: int = 1) -> bytes:
-    """The picture as a JPEG that is stored in an orientation, and displays upright."""
-    exif = Image.Exif()
-    exif[_ORIENTATION] = orientation
-    turned = image.transpose(_STORED[orientation]) if orientation in _STORED else image
-    return encoded(turned, quality=95, exif=exif)
 
 
 def moved(image: Image.Image) -> Iterator[Image.Image]:
@@ -114,9 +97,9 @@ def measure(answers: Answers, portraits: list[Image.Image]) -> dict[str, Any]:
     """The figures of some portraits."""
     turned, placed, kept, cells, same = [], [], 0, 0, 0
     for image in portraits:
-        usual = answers.to(stored(image))
-        turned.append(max(float(np.abs(answers.to(stored(image, number)) - usual).max()) for number in _STORED))
-        others = np.array([answers.to(stored(other)) for other in moved(image)])
+        usual = answers.to(oriented(1, image))
+        turned.append(max(float(np.abs(answers.to(oriented(number, image)) - usual).max()) for number in ORIENTATIONS))
+        others = np.array([answers.to(oriented(1, other)) for other in moved(image)])
         placed.append(float(np.abs(others - usual).mean()))
         unchanged = (others >= answers.thresholds) == (usual >= answers.thresholds)
         kept += bool(unchanged.all())

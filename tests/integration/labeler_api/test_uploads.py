@@ -17,13 +17,14 @@ import pytest
 from PIL import Image
 
 from shared.errors import StoreFull, StoreUnavailable
-from shared.imaging import MAX_BYTES, STAND_IN_COMMENT, decode, square, stand_in_mark
+from shared.imaging import MAX_BYTES, STAND_IN_COMMENT, decode, stand_in_mark
 from shared.taxonomy import imported_image_id
 from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
 from tests.fakes.together import Together
 from tests.integration.labeler_api.recount import assert_counters
 from tests.integration.labeler_api.support import Labeler, labeler
+from tests.unit.shared.middle_square import square
 
 GOOD = png(1)
 

@@ -42,9 +42,9 @@ def encoded(image: Image.Image, format: str = "JPEG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def oriented(orientation: int) -> bytes:
-    """The drawn head as a JPEG stored in one of the eight EXIF orientations; it displays upright."""
-    image = face()
+def oriented(orientation: int, upright: Image.Image | None = None) -> bytes:
+    """A picture, the drawn head, as a JPEG stored in one of the eight EXIF orientations; it displays upright."""
+    image = upright or face()
     stored = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
     exif = Image.Exif()
     exif[0x0112] = orientation

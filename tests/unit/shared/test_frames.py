@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from shared.frames import Face, Frame, Square, frame_of, middle_frame
-from shared.imaging import square as middle_square
 from shared.squares import cut, cut_frame, to_picture
+from tests.unit.shared.middle_square import square as middle_square
 from tests.unit.shared.portraits import ORIENTED, detector, drawn, photographs, with_border
 
 SIZE = 96  # pixels of the cuts

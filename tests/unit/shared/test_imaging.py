@@ -33,14 +33,13 @@ from shared.imaging import (
     STAND_IN_COMMENT,
     Decoded,
     decode,
-    model_input,
     open_checked,
     pixels_of,
-    square,
     stand_in_mark,
 )
 from tests.fakes.pictures import encoded, noise
 from tests.unit.model_server.pictures import animated, face, oriented
+from tests.unit.shared.middle_square import model_input, square
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from shared.errors import ImageTooLarge, InvalidRequest, ModelInvalid
-from shared.imaging import decode, model_input
+from shared.imaging import decode
 from shared.preprocessing import NEWEST, Prepared, Preprocessing, prepare, preprocessing_of
+from tests.unit.shared.middle_square import model_input
 from tests.unit.shared.portraits import ORIENTED, detector, drawn, photograph_file, placed
 
 SIZE = 224

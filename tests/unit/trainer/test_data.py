@@ -26,8 +26,8 @@ from services.trainer.data import (
 )
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import DatasetTooSmall, ImagesUnreadable, TrainingFailed
-from shared.imaging import model_input
 from shared.taxonomy import Condition, Fold, Severity
+from tests.unit.shared.middle_square import model_input
 from tests.unit.trainer.squares import Dataset, cache_of, dataset_of
 
 

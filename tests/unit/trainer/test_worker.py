@@ -24,9 +24,8 @@ from services.trainer.features import Features
 from services.trainer.model import ModelConfig, ServedNet, SkinNet
 from services.trainer.spec import FAILED_STATUS, RunSpec, checkpoint_path, model_path, result_path
 from shared.errors import DatasetTooSmall, ModelInvalid, ParityFailed
-from shared.imaging import model_input
 from shared.model_card import METADATA_KEY, SYNTHETIC_WARNING, ModelMetadata
-from shared.preprocessing import Preprocessing
+from shared.preprocessing import Preprocessing, prepare
 from shared.taxonomy import Condition, Fold, Severity
 from tests.unit.trainer.squares import TINY, Dataset, dataset_of
 
@@ -242,6 +241,6 @@ def test_the_worker_says_what_went_wrong(tmp_path: Path) -> None:
 
 
 def test_the_served_pixels_are_the_trained_ones(exported: Path, net: ServedNet, files: list[bytes]) -> None:
-    pixels = np.stack([model_input(file, 32) for file in files])
+    pixels = np.stack([prepare(file, 32).pixels for file in files])
     answers, _ = ExportedModel.load(exported, 1).run(pixels)
     assert answers.shape == (len(files), 7, 4)

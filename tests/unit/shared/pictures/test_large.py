@@ -28,9 +28,9 @@ def test_a_large_jpeg_is_read_at_the_scale_that_is_needed() -> None:
 _MEMORY = """
 import resource, sys
 from pathlib import Path
-from shared.imaging import decode, model_input, needed_side
+from shared.imaging import decode, needed_side
 large, small = (Path(path).read_bytes() for path in sys.argv[1:3])
-model_input(small, 224)  # whatever is loaded for that
+decode(small, min_side=needed_side(224))  # whatever is loaded for that
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 decode(large, min_side=needed_side(224) if sys.argv[3] == "scaled" else None)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
