@@ -69,7 +69,7 @@ def example_answer() -> dict[str, Any]:
             "width": 700,
             "height": 900,
             "turn": 0,
-            "square": {"x": 350.0, "y": 400.0, "side": 153.0, "roll": -1.5},
+            "square": {"x": 350.0, "y": 400.0, "side": 153.0, "roll": 0.0},
         },
         "advice": [_TOO_SMALL.model_dump(mode="json")],
         "warnings": [_TOO_SMALL.message],
@@ -135,8 +135,9 @@ def _framed() -> list[str]:
         "## How it is framed\n",
         "YuNet finds faces, each with a box, five points (eyes, tip of the nose, corners of the mouth) and a score; "
         "the largest one with both eyes in the picture counts. It is looked at twice, then upright and at one "
-        f"size, for its roll. The frame is an upright square, {frames.MARGIN:g} times as large as the face's box and a "
-        "little higher, so that forehead and chin stay in; where it leaves the picture, the picture is mirrored at its "
+        f"size, for its roll. The frame is a square, upright to within {frames.ROLL_SLACK:g}°, {frames.MARGIN:g} times "
+        "as large as the face's box and a little higher, so that forehead and chin stay in; where it leaves the "
+        "picture, the picture is mirrored at its "
         "edge. A picture that lies on its side is turned where EXIF is silent and the face leaves no doubt. Without a "
         "face the middle square is taken, and the answer says so.\n",
         "A frame is `x`, `y` (its centre), `side` and `roll` (degrees clockwise), in pixels of the upright picture: "

@@ -132,7 +132,7 @@ def frame_of(face: Face, width: int, height: int, turn: Turn = 0) -> Frame:
 
     `width`, `height`: pixels of the upright picture, which the face's figures are in.
     """
-    roll = math.copysign(max(0.0, abs(face.roll) - ROLL_SLACK), face.roll)  # no step: frames vary smoothly
+    roll = face.roll - max(-ROLL_SLACK, min(ROLL_SLACK, face.roll))  # no step: frames vary smoothly
     turned = math.radians(face.roll)
     rise = RISE * face.size
     square = Square(

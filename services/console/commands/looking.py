@@ -112,7 +112,7 @@ def _sentence(seen: Seen) -> str:
     if frame.face is None:
         return f"{size}{turn}: no face to frame; the middle is looked at."
     others = f" of {len(faces)} faces, the largest" if len(faces) > 1 else " a face"
-    square = f"frame of {frame.square.side:.0f} pixels, roll {frame.square.roll:.0f}°"
+    square = f"frame of {frame.square.side:.0f} pixels, roll {round(frame.square.roll)}°"
     return f"{size}{turn}:{others} with score {frame.face.score:.2f}; {square}."
 
 

@@ -148,7 +148,9 @@ def test_a_rolled_face_has_its_frame_risen_along_the_face() -> None:
 @pytest.mark.parametrize(("roll", "followed"), [(0, 0), (3.9, 0), (-3.9, 0), (4.1, 0.1), (-30, -26)])
 def test_a_frame_follows_a_roll_that_is_more_than_the_detector_s_error(roll: float, followed: float) -> None:
     face = Face(x=100, y=100, width=80, height=80, points=((0, 0),) * 5, score=0.9, roll=roll, yaw=0)
-    assert frame_of(face, 200, 200).square.roll == pytest.approx(followed)
+    found = frame_of(face, 200, 200).square.roll
+    assert found == pytest.approx(followed)
+    assert str(found) != "-0.0"
 
 
 def test_the_eight_orientations_of_one_portrait_have_one_frame() -> None:
