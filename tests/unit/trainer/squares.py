@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -46,6 +46,14 @@ def drawn(labels: dict[Condition, Severity | None], seed: int) -> bytes:
     return buffer.getvalue()
 
 
+def plain(labels: dict[Condition, Severity | None], seed: int) -> bytes:
+    """A picture of one colour."""
+    buffer = io.BytesIO()
+    colour = np.random.default_rng(seed).integers(0, 256, 3)
+    Image.new("RGB", (SIDE, SIDE), tuple(map(int, colour))).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def cache_of(directory: Path, size: int) -> PixelCache:
     """A cache of middle squares."""
     return PixelCache(directory, View(size, Preprocessing.MIDDLE_3, looks=False))
@@ -73,9 +81,10 @@ class Dataset:
         fold: Fold | None = None,
         complete: bool = True,
         provider: str | None = None,
+        draw: Callable[[dict[Condition, Severity | None], int], bytes] = drawn,
     ) -> ManifestImage:
         """Draw one more original with its flip."""
-        data = drawn(labels, seed)
+        data = draw(labels, seed)
         mirror = flipped(data)
         sha256 = hashlib.sha256(data).hexdigest()
         image_id: UUID = imported_image_id(sha256)

@@ -27,7 +27,7 @@ from shared.errors import DatasetTooSmall, ModelInvalid, ParityFailed
 from shared.model_card import METADATA_KEY, SYNTHETIC_WARNING, ModelMetadata
 from shared.preprocessing import Preprocessing, prepare
 from shared.taxonomy import Condition, Fold, Severity
-from tests.unit.trainer.squares import TINY, Dataset, dataset_of
+from tests.unit.trainer.squares import TINY, Dataset, dataset_of, plain
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,16 @@ def test_parity_catches_another_preprocessing(
     monkeypatch.setattr(model, "run", lambda pixels: run(np.ascontiguousarray(pixels[..., ::-1])))  # BGR
     with pytest.raises(ParityFailed):
         check_parity(net, model, files, Preprocessing.MIDDLE_3, None)
+
+
+def test_pictures_that_differ_by_their_tint_alone_give_the_same_answers_everywhere(tmp_path: Path) -> None:
+    """What is the same in all of them is rounding, which a model must not take for evidence."""
+    dataset = Dataset([], {})
+    for number in range(40):
+        dataset.add({list(Condition)[number % 2]: Severity.MILD}, number, draw=plain)
+    config = TINY.model_copy(update={"images_seen": 100, "min_epochs": 2, "max_epochs": 2})
+    parity = worker.run(dataset.spec(tmp_path, config))["parity"]
+    assert parity["max_abs_difference"] < 5e-5
 
 
 def test_parity_needs_files(net: ServedNet, exported: Path) -> None:
