@@ -496,6 +496,8 @@ class ModelTrained(Event):
     gate's `verdict` (not_worse, worse or undecided) and its `reason`; null where no model was live."""
     promoted: bool
     """Whether the gate lets the model go live."""
+    reason: str = ""
+    """How the gate decided, in sentences; empty: an older sender."""
 
 
 class ModelPromoted(Event):

@@ -196,6 +196,7 @@ def _training() -> tuple[Event, ...]:
                 "reason": GATE_REASON,
             },
             promoted=True,
+            reason=GATE_REASON,
         ),
         ModelPromoted(
             version=version,

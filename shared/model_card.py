@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.dataset_summary import DatasetSummary
 from shared.errors import InvalidRequest
 from shared.taxonomy import Condition
 
@@ -45,6 +46,17 @@ class BackboneUsed(BaseModel):
     sha256: str = Field(description="SHA-256 of the file with its weights, in hexadecimal.")
 
 
+class DetectorUsed(BaseModel):
+    """The face detector that frames a model's pictures. It is no part of the model."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    licence: str = Field(description="SPDX identifier of its licence.")
+    source: str = Field(description="The package, its version, and the file in it.")
+    sha256: str = Field(description="SHA-256 of its file, in hexadecimal.")
+
+
 class ModelMetadata(BaseModel):
     """JSON under METADATA_KEY in the ONNX file's metadata: all that is needed to serve it."""
 
@@ -65,8 +77,14 @@ class ModelMetadata(BaseModel):
     backbone: BackboneUsed | None = Field(
         default=None, description="The pretrained network that it sees through; null: fixed filters alone."
     )
+    detector: DetectorUsed | None = Field(
+        default=None, description="What finds the faces that its pictures are framed on; null: they are not framed."
+    )
     preprocessing: str = Field(description="How a picture becomes its input.")
     dataset_version: str = Field(description="What it was trained on.")
+    manifest_sha256: str = Field(
+        default="", description="SHA-256 of that dataset's manifest, in hexadecimal; empty: an older program made it."
+    )
     providers: dict[str, int] = Field(
         description='Training originals by where they came from: "imported", "procedural", "openai", "folder".'
     )
@@ -107,7 +125,8 @@ class LeftOut(BaseModel):
 class ModelCard(BaseModel):
     """`models/<version>/card.json`: what the model is, what it was trained on, what was measured.
 
-    `left_out`: the manifest's images that were neither trained nor measured on.
+    `left_out`: the manifest's images that were neither trained nor measured on. `dataset`: what those of the manifest
+    are; None: an older program made the model.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
@@ -126,6 +145,7 @@ class ModelCard(BaseModel):
     config: dict[str, Any]
     intended_use: str
     left_out: tuple[LeftOut, ...] = ()
+    dataset: DatasetSummary | None = None
 
 
 def model_key(version: str) -> str:

@@ -284,6 +284,7 @@ async def note_model(ledger: Ledger, message: Message) -> None:
 
     async def note(transaction: Transaction) -> None:
         model = event.model_dump(mode="json") | {"campaign_id": event.campaign_id, "created_at": time.time()}
+        model["reason"] = storable(event.reason)
         await transaction.execute(_INSERT_MODEL_IF_NEW[transaction.dialect], model)
         campaign = await transaction.campaign(event.campaign_id)
         if campaign is not None:

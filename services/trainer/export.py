@@ -19,17 +19,25 @@ from services.trainer.data import CONDITIONS, originals
 from services.trainer.evaluate import ExportedModel
 from services.trainer.graph import write_graph
 from services.trainer.model import ServedNet
+from shared.dataset_summary import IMPORTED
 from shared.errors import ParityFailed
-from shared.faces import FaceDetector
+from shared.faces import MODEL, FaceDetector
 from shared.installed_models import model_entry
 from shared.manifest import ManifestImage
-from shared.model_card import METADATA_KEY, OUTPUT_NAMES, SYNTHETIC_WARNING, BackboneUsed, Calibration, ModelMetadata
+from shared.model_card import (
+    METADATA_KEY,
+    OUTPUT_NAMES,
+    SYNTHETIC_WARNING,
+    BackboneUsed,
+    Calibration,
+    DetectorUsed,
+    ModelMetadata,
+)
 from shared.preprocessing import Preprocessing, prepare, preprocessing_of
 from shared.taxonomy import Condition, Fold, Severity
 
 TOLERANCE = 1e-4  # largest absolute difference of any output: float32 rounding stays below a tenth of it
 PROCEDURAL = "procedural"
-IMPORTED = "imported"
 
 
 def metadata_of(
@@ -41,6 +49,7 @@ def metadata_of(
     preprocessing: Preprocessing,
     calibration: Mapping[Condition, Calibration] | None = None,
     backbone: BackboneUsed | None = None,
+    manifest_sha256: str = "",
 ) -> ModelMetadata:
     """The metadata of the ONNX file, with a warning where any training image was procedurally drawn."""
     providers = Counter(image.provider or IMPORTED for image in originals(images, Fold.TRAIN))
@@ -53,7 +62,9 @@ def metadata_of(
         preprocessing=preprocessing.described(input_size),
         calibration=dict(calibration or {}),
         backbone=backbone,
+        detector=detector_of(preprocessing),
         dataset_version=dataset_version,
+        manifest_sha256=manifest_sha256,
         providers=dict(sorted(providers.items())),
         warnings=(SYNTHETIC_WARNING,) if PROCEDURAL in providers else (),
     )
@@ -63,14 +74,18 @@ def backbone_of(name: str) -> BackboneUsed | None:
     """What a card says of the pretrained network of that name; None for none."""
     if name == NONE:
         return None
+    return BackboneUsed(trained_on=TRAINED_ON, **_installed(name))
+
+
+def detector_of(preprocessing: Preprocessing) -> DetectorUsed | None:
+    """What a card says of the face detector; None where pictures are not framed on the face."""
+    return DetectorUsed(**_installed(MODEL)) if preprocessing.frames_the_face else None
+
+
+def _installed(name: str) -> dict[str, str]:
     model = model_entry(name)
-    return BackboneUsed(
-        name=name,
-        licence=model["licence"],
-        source=f"{model['package']} {model['version']}, {model['path']}",
-        trained_on=TRAINED_ON,
-        sha256=model["sha256"],
-    )
+    source = f"{model['package']} {model['version']}, {model['path']}"
+    return {"name": name, "licence": model["licence"], "source": source, "sha256": model["sha256"]}
 
 
 def export(served: ServedNet, metadata: ModelMetadata, path: Path) -> None:

@@ -125,6 +125,7 @@ async def _publish_model(
         metrics=card.metrics,
         comparison=card.comparison,
         promoted=card.config["gate"]["promoted"],
+        reason=card.config["gate"]["reason"],
     )
     await _publish(trainer, message, trained, run.id)
     if live is not None:

@@ -27,6 +27,7 @@ from services.trainer.spec import RunSpec, checkpoint_path, model_path, preproce
 from services.trainer.tries import Tries
 from services.trainer.worker_process import run_worker
 from shared.blobs import Blobs
+from shared.dataset_summary import DatasetSummary, summarise
 from shared.errors import (
     BlobNotFound,
     DatasetUnreadable,
@@ -148,7 +149,7 @@ class Run:
             now_live = await read_live(self._blobs)
             if _named(now_live) == _named(live):
                 break
-        return await self._store(result, spec)
+        return await self._store(result, spec, summarise(images))
 
     async def promote(self, card: ModelCard) -> LiveModel | None:
         """Make the model live if its gate agreed and the model it was compared with is still the live one.
@@ -233,7 +234,7 @@ class Run:
             config=config,
         )
 
-    async def _store(self, result: dict[str, Any], spec: RunSpec) -> ModelCard:
+    async def _store(self, result: dict[str, Any], spec: RunSpec, dataset: DatasetSummary) -> ModelCard:
         data = await asyncio.to_thread(model_path(self._dir).read_bytes)
         card = ModelCard(
             version=self.version,
@@ -260,6 +261,7 @@ class Run:
             },
             intended_use=INTENDED_USE,
             left_out=tuple(LeftOut.model_validate(entry) for entry in result["left_out"]),
+            dataset=dataset,
         )
         await self._put_once(self._staged(card.sha256), data)
         try:
@@ -272,7 +274,15 @@ class Run:
         except PreconditionFailed:  # another replica was quicker: its card stands, and so does the model it describes
             card = await self._stored_card() or card
         await self._put_model(card)
-        log.info("model_stored", run_id=self.id, version=self.version, promoted=card.config["gate"]["promoted"])
+        gate = card.config["gate"]
+        log.info(
+            "model_stored",
+            run_id=self.id,
+            version=self.version,
+            promoted=gate["promoted"],
+            verdict=gate["verdict"],
+            reason=gate["reason"],
+        )
         return card
 
     async def _put_model(self, card: ModelCard) -> None:

@@ -68,7 +68,8 @@ def run(spec: RunSpec) -> dict[str, Any]:
     """
     stopwatch = _Stopwatch()
     threads = use_threads(spec.config.threads)
-    manifest = read_manifest(spec.manifest.read_bytes())
+    named = spec.manifest.read_bytes()
+    manifest = read_manifest(named)
     size = spec.config.input_size
     fetched = readable_images(manifest, spec.unreadable)
     check_folds(fetched)  # before anything is decoded
@@ -99,6 +100,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
         preprocessing,
         calibration_of(net),
         backbone_of(spec.backbone),
+        hashlib.sha256(named).hexdigest(),
     )
     path = model_path(spec.run_dir)
     served = ServedNet(features, net)

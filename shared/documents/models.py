@@ -24,6 +24,7 @@ class ModelSummary(Document):
     promoted: bool = Field(description="Whether it went live when it was trained.")
     sha256: str = Field(description="SHA-256 of its ONNX file, in hexadecimal.")
     metrics: dict[str, Any] = Field(description="Shares from 0 to 1 by fold and condition, with their intervals.")
+    reason: str = Field(default="", description="How the gate decided, in sentences; empty: an older trainer's model.")
     live: bool = Field(description="Whether it is live now.")
 
 

@@ -99,6 +99,7 @@ class TrainedModel(Document):
         description="Metrics of this model and of the one that was live, on the same pictures, their difference, and "
         "how the gate decided; null where none was live."
     )
+    reason: str = Field(default="", description="How the gate decided, in sentences; empty: an older trainer's model.")
 
 
 class Campaign(Document):

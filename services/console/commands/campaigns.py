@@ -175,8 +175,7 @@ def report(campaign: Campaign, *, json_output: bool) -> None:
         numbers = [f"{text} {percent(overall[name])} %" for name, text in METRIC_NAMES.items() if overall.get(name)]
         fate = "is live" if model.promoted else "was not promoted"
         console.print(f"Model {escape(model.version)} {fate}. {', '.join(numbers)}", soft_wrap=True)
-        reason = (model.comparison or {}).get("reason")
-        if reason is not None:
+        if reason := model.reason or (model.comparison or {}).get("reason"):
             console.print(escape(str(reason)), soft_wrap=True)
 
 

@@ -205,6 +205,7 @@ model_table = sa.Table(
     sa.Column("metrics", sa.JSON, nullable=False),
     sa.Column("comparison", sa.JSON),
     sa.Column("promoted", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("created_at", sa.Double, nullable=False),
 )
 

@@ -153,6 +153,7 @@ async def models(connection: AsyncConnection, live: LiveModel | None) -> Models:
             promoted=row["promoted"],
             sha256=row["sha256"],
             metrics=row["metrics"],
+            reason=row["reason"],
             live=live is not None and row["version"] == live.version,
         )
         for row in rows

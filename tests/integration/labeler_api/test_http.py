@@ -247,10 +247,12 @@ async def test_a_stream_says_every_change_and_ends(one: Labeler, monkeypatch: py
             sha256="0" * 64,
             metrics={"overall": {}},
             promoted=False,
+            reason="It is worse.",
         )
         await one.publish(model)
     said = await watching
     assert said[-1]["model"]["version"] == "v1"
+    assert said[-1]["model"]["reason"] == "It is worse."
     assert all(one_ != next_ for one_, next_ in pairwise(said))
     assert await events_of(one, campaign_id) == [said[-1]]  # late: the end, at once
     assert [model["version"] for model in (await one.get("/v1/models"))["models"]] == ["v1"]

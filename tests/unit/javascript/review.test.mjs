@@ -341,6 +341,7 @@ describe("progress of a campaign", () => {
     assert.equal(untrained.state, "Quotas met, without a model");
     assert.match(untrained.note, /not trained: parity_failed: They differ\./);
     assert.equal(r.progress({ ...met, model: { promoted: false } }).state, "Its model was not promoted");
+    assert.match(r.progress({ ...met, model: { promoted: false, reason: "It is worse." } }).note, / · It is worse\.$/);
     assert.equal(r.progress({ ...met, state: "exhausted" }).state, "Ended: some pictures could not be had");
   });
 

@@ -25,6 +25,7 @@ from services.trainer.spec import RunSpec, checkpoint_path, model_path
 from services.trainer.tries import Tries
 from services.trainer.worker_process import WorkerCrashed, run_worker
 from shared.bus import Subscription
+from shared.dataset_summary import summarise
 from shared.embedded.blobs import DirectoryBlobs
 from shared.embedded.bus import InProcessBus
 from shared.errors import DatasetTooSmall, ParityFailed, StoreUnavailable
@@ -200,6 +201,11 @@ async def test_quota_met_ends_in_a_live_model(world: World, small: Dataset) -> N
     assert (live.version, live.sha256, live.previous) == (trained.version, trained.sha256, None)
     card = ModelCard.model_validate_json((await world.blobs.get(card_key(trained.version))).data)
     assert card.metadata.dataset_version == event.dataset_version
+    manifest = (await world.blobs.get(event.manifest_key)).data
+    assert card.metadata.manifest_sha256 == hashlib.sha256(manifest).hexdigest()
+    assert card.dataset == summarise(small.images)
+    assert trained.comparison is None
+    assert trained.reason == live.reason == "No model was live, or none that could be opened."
     assert {message.correlation_id for message in world.heard} == {"the-campaign"}
     # What only a run under way needs is gone.
     assert await world.blobs.head(f"training/{trained.run_id}/checkpoint.pt") is None

@@ -191,6 +191,7 @@ export function progress(campaign) {
   const notes = [total === 0 ? "nothing was missing" : `${counted} of ${total} pictures`];
   if (failed > 0) notes.push(`${failed} failed`);
   if (campaign.spent_usd > 0) notes.push(`$${campaign.spent_usd.toFixed(2)}`);
-  if (campaign.reason) notes.push(campaign.reason);
+  const reason = campaign.reason || campaign.model?.reason;
+  if (reason) notes.push(reason);
   return { state, wanted, note: notes.join(" · "), share: total === 0 ? 1 : counted / total };
 }
