@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from services.trainer.metrics import TrainerMetrics
+from services.trainer.retention import remove_old_models
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
 from shared.blobs import Blobs
@@ -135,6 +136,15 @@ async def _publish_model(
         except UnroutableEvent as error:  # no model-server runs; its start reads models/live.json
             log.info("promotion_unheard", version=card.version, error=str(error))
     await run.finish()
+    await _remove_old_models(trainer)
+
+
+async def _remove_old_models(trainer: Trainer) -> None:
+    settings = trainer.settings
+    try:
+        await remove_old_models(trainer.blobs, newest=settings.models_kept, pinned=settings.pinned)
+    except EvenskinError as error:  # the training is done all the same; the next one tries again
+        log.warning("old_models_not_removed", code=error.code, error=error.message)
 
 
 async def _publish(trainer: Trainer, message: Message, event: Event, *names: object) -> None:

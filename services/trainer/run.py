@@ -72,7 +72,7 @@ class Run:
     async def card(self) -> ModelCard | None:
         """The card of this run's model, or None where no earlier try came that far."""
         card = await self._stored_card()
-        if card is not None and await self._blobs.head(card.key) is None:
+        if card is not None and await self._blobs.head(card.key) is None and not await self.is_finished():
             await self._put_model(card)  # an earlier try died between its card and its model
         return card
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from pydantic import Field
+
 from services.trainer.spec import Backbone, TrainingConfig
 from shared.events import stated
 from shared.faces import FaceSearch
@@ -25,8 +27,20 @@ class TrainerSettings(Settings):
     """
     faces: FaceSearch = FaceSearch.ON
     """Whether a new model's pictures are framed on the face. Off: it wants the middle of every picture, and says so."""
+    models_kept: Annotated[int, Field(ge=1), stated(unit="models")] = 50
+    """Newest models whose files are kept; so are the live one, the one before it, and those that are pinned.
+
+    Older ones are removed after a training, 4 MB each. Their cards stay.
+    """
+    pinned_models: Annotated[str, stated(bounds="versions, separated by commas")] = ""
+    """Models that are never removed."""
     trainer_work_dir: Path | None = None
     """Directory for decoded pictures and runs under way; absent: `work/trainer` under home. Losing it costs time."""
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """The versions in `pinned_models`."""
+        return frozenset(name for part in self.pinned_models.split(",") if (name := part.strip()))
 
     @property
     def work(self) -> Path:

@@ -19,6 +19,8 @@ import pytest
 from services.trainer import run as run_module
 from services.trainer.app import build
 from services.trainer.export import metadata_of
+from services.trainer.handlers import Trainer, train_model
+from services.trainer.metrics import TrainerMetrics
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
 from services.trainer.spec import RunSpec, checkpoint_path, model_path
@@ -42,6 +44,7 @@ from shared.faces import FaceSearch
 from shared.live_model import make_live, read_live
 from shared.manifest import dump_manifest
 from shared.message import Message
+from shared.metrics import MetricRegistry
 from shared.model_card import LIVE_KEY, ModelCard, ModelMetadata, card_key, model_key
 from shared.preprocessing import Preprocessing
 from shared.taxonomy import Condition
@@ -278,6 +281,58 @@ async def test_a_model_that_no_card_describes_is_replaced(
     await world.blobs.put(model_key(run.version), b"left by a try that died before its card")
     await run.train(nothing)
     assert (await stored_model(world, run))[1] == b"a model"
+
+
+async def test_a_model_that_was_removed_since_is_told_again_and_not_trained_again(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    (trained,) = world.events(ModelTrained)
+    await world.blobs.delete(trained.key)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_told(2)
+    await world.bus.drain(LIMIT_S)
+    assert await world.bus.dead_letters(QUEUE) == []
+    assert len(quick_worker["specs"]) == 1
+
+
+async def test_a_training_removes_old_models_and_keeps_the_one_for_a_rollback(
+    world: World, small: Dataset, quick_worker: dict[str, Any]
+) -> None:
+    for version in ("m-older", "m-old"):
+        await other_live(world, version)
+    event = await world.quota_met(small)
+    trainer = Trainer(
+        world.bus, world.blobs, world.settings.model_copy(update={"models_kept": 1}), TrainerMetrics(MetricRegistry())
+    )
+    await train_model(trainer, Message(event, "labeler-api"))
+    (trained,) = [
+        blob.key async for blob in world.blobs.list("models/m-") if "old" not in blob.key and "card" not in blob.key
+    ]
+    stored = {blob.key async for blob in world.blobs.list("models/m-")}
+    assert stored == {
+        trained,
+        trained.replace("model.onnx", "card.json"),
+        model_key("m-old"),
+        card_key("m-old"),
+        card_key("m-older"),
+    }
+
+
+async def test_a_store_that_removes_nothing_ends_no_training(
+    world: World, small: Dataset, quick_worker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: Any, **__: Any) -> list[str]:
+        raise StoreUnavailable("It is gone.")
+
+    monkeypatch.setattr("services.trainer.handlers.remove_old_models", fails)
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    await world.bus.drain(LIMIT_S)
+    assert await world.bus.dead_letters(QUEUE) == []
 
 
 async def test_epochs_that_a_killed_trainer_left_untold_are_told_in_the_end(
