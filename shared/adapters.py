@@ -28,9 +28,19 @@ def open_blobs(settings: Settings) -> Blobs:
     if url.scheme == "file":
         return DirectoryBlobs(Path(unquote(url.path)))
     if url.scheme == "s3" and url.netloc:
-        from shared.remote.blobs import S3Blobs  # a driver: loaded only where it is used
-
-        return S3Blobs(url.netloc, prefix=url.path.strip("/"), endpoint_url=settings.s3_endpoint_url)
+        return open_bucket(settings.store, settings.s3_endpoint_url)
     raise ConfigurationError(
         f"EVENSKIN_STORE_URL is '{settings.store}'.", advice="Use file:///directory or s3://bucket/prefix."
     )
+
+
+def open_bucket(url: str, endpoint_url: str | None) -> Blobs:
+    """What lies at `s3://bucket/prefix`. Raises ConfigurationError for another address, or without the driver."""
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ConfigurationError(f"'{url}' is no bucket.", advice="Write it as s3://bucket/prefix.")
+    try:
+        from shared.remote.blobs import S3Blobs  # a driver: loaded only where it is used
+    except ModuleNotFoundError as error:
+        raise ConfigurationError("The driver for S3 is not installed.", advice="Install evenskin[remote].") from error
+    return S3Blobs(parts.netloc, prefix=parts.path.strip("/"), endpoint_url=endpoint_url)

@@ -18,7 +18,14 @@ from shared.taxonomy import Condition
 
 METADATA_KEY = "evenskin"
 INPUT_NAME = "image"
+MODEL_FILES = {
+    "model.onnx": "application/octet-stream",
+    "card.json": "application/json",
+    "evaluation.json": "application/json",
+}
+"""Names and media types of what a version may have. Every version has a card, also one whose model was removed."""
 OUTPUT_NAMES = ("severity_probabilities", "activation")
+MODELS = "models/"  # beginning of the keys of all versions
 LIVE_KEY = "models/live.json"
 SYNTHETIC_WARNING = (
     "This model was trained on procedurally drawn stand-in faces. It shows that the loop works; it is not for people."

@@ -300,6 +300,36 @@ def models_list(home: Home = None, url: Url = None, json_output: Json = False) -
     return _run(models.list_models(home=home, url=url, json_output=json_output))
 
 
+@models_app.command("compare")
+def models_compare(
+    first: Annotated[str, typer.Argument(metavar="VERSION", help="One version, as `evenskin models list` shows it.")],
+    second: Annotated[str, typer.Argument(metavar="VERSION", help="Another one.")],
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Show two versions' metrics side by side, with the difference."""
+    from services.console.commands import models
+
+    return _run(models.compare_models(first, second, home=home, url=url, json_output=json_output))
+
+
+@models_app.command("export")
+def models_export(
+    version: Annotated[str, typer.Argument(help="Version to export.")],
+    target: Annotated[
+        str, typer.Argument(metavar="DIR|s3://BUCKET/PREFIX", help="A new or empty directory, or a bucket.")
+    ],
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Write a version's ONNX file, card, model card and datasheet."""
+    from services.console.commands import model_export
+
+    return _run(model_export.export_model(version, target, home=home, url=url, json_output=json_output))
+
+
 @models_app.command("promote")
 def models_promote(
     version: Annotated[str, typer.Argument(help="Version to serve.")],

@@ -262,6 +262,13 @@ class LabelerClient(_Client):
         """Every model version, and which one is live."""
         return await self._document(Models, "GET", "/v1/models")
 
+    async def model_file(self, version: str, name: str) -> bytes:
+        """A file of a version: one of `shared.model_card.MODEL_FILES`. Raises NotFound."""
+        async with self._answer(
+            "GET", f"/v1/models/{quote(version, safe='')}/files/{quote(name, safe='')}"
+        ) as response:
+            return await response.read()
+
     async def promote(self, version: str, *, reason: str) -> LiveModelDocument:
         """Serve this version from now on. Raises NotFound."""
         path = f"/v1/models/{quote(version, safe='')}/promotions"

@@ -11,12 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from services.console.model_comparison import Comparison, Pair
 from services.console.text import (
     METRIC_NAMES,
     NONE,
     condition_text,
     count,
     duration,
+    interval,
     overall_metrics,
     percent,
     severity_word,
@@ -219,11 +221,42 @@ def models_table(models: Models) -> RenderableType:
         table.add_row(
             escape(model.version),
             f"{model.created_at:%Y-%m-%d %H:%M}",
-            "live" if model.live else "",
+            "live" if model.live else "" if model.stored else "removed",
             *(percent(_number(overall.get(name))) for name in METRIC_NAMES),
             style="bold" if model.live else "",
         )
     return table
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Two versions' metrics, overall and by condition, and how far the second one is from the first, in points."""
+    table = numbers_table("Two models, in %", "", comparison.first, comparison.second, "difference")
+    for name, pair in comparison.overall.items():
+        table.add_row(name.replace("_", " "), *_pair(pair))
+    for condition, pairs in comparison.conditions.items():
+        if (found := pairs.get("balanced_accuracy")) is not None:
+            table.add_row(f"{condition_text(condition)}, balanced accuracy", *_pair(found))
+    notes = []
+    if (paired := comparison.paired) is not None and paired.difference is not None:
+        bounds = "" if paired.lower is None else f", 90% interval {_points(paired.lower)} to {_points(paired.upper)}"
+        notes.append(f"Balanced accuracy, picture by picture: {_points(paired.difference)} points{bounds}.")
+    if not comparison.same_pictures:
+        notes.append("They were measured on different test pictures: the difference may be that of the pictures.")
+    elif comparison.paired is None:
+        notes.append("The gate never compared the two; both are measured on the test pictures of one dataset.")
+    return Group(table, *(Text(note) for note in notes))
+
+
+def _pair(pair: Pair) -> tuple[str, str, str]:
+    def cell(value: float | None, bounds: tuple[float, float] | None) -> str:
+        return percent(value) + (f" [{interval(bounds)}]" if bounds is not None else "")
+
+    first, second = cell(pair.first, pair.first_interval), cell(pair.second, pair.second_interval)
+    return escape(first), escape(second), _points(pair.difference)
+
+
+def _points(share: float | None) -> str:
+    return NONE if share is None else f"{100 * share:+.1f}"
 
 
 def dead_letters_table(letters: Iterable[DeadLetterDocument]) -> RenderableType:

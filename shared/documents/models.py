@@ -26,6 +26,7 @@ class ModelSummary(Document):
     metrics: dict[str, Any] = Field(description="Shares from 0 to 1 by fold and condition, with their intervals.")
     reason: str = Field(default="", description="How the gate decided, in sentences; empty: an older trainer's model.")
     live: bool = Field(description="Whether it is live now.")
+    stored: bool = Field(default=True, description="Whether its ONNX file is kept; an old one's is not.")
 
 
 class Models(Document):

@@ -158,6 +158,7 @@ class FakeServer:
     dead: list[dict[str, Any]] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
     promotions: list[dict[str, Any]] = field(default_factory=list)
+    model_files: dict[str, bytes] = field(default_factory=dict)  # by version and name
     tar: Callable[[], bytes] | None = None
     api_key: Any = None
     url: str = ""
@@ -179,6 +180,7 @@ class FakeServer:
         app.router.add_post("/v1/reviews", self._review)
         app.router.add_get("/v1/export", self._export)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/v1/models/{version}/files/{name}", self._model_file)
         app.router.add_post("/v1/models/rollback", self._rollback)
         app.router.add_post("/v1/models/{version}/promotions", self._promote)
         app.router.add_get("/v1/dead-letters", self._dead_letters)
@@ -322,6 +324,12 @@ class FakeServer:
     async def _models(self, _: web.Request) -> web.Response:
         live = next((live_document(model["version"]) for model in self.models if model["live"]), None)
         return web.json_response({"live": live, "models": self.models})
+
+    async def _model_file(self, request: web.Request) -> web.Response:
+        version, name = request.match_info["version"], request.match_info["name"]
+        if f"{version}/{name}" not in self.model_files:
+            raise NotFound(f"There is no '{name}' of model '{version}'.")
+        return web.Response(body=self.model_files[f"{version}/{name}"])
 
     async def _promote(self, request: web.Request) -> web.Response:
         version = request.match_info["version"]

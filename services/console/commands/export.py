@@ -32,7 +32,7 @@ async def export(
     directory: Path, *, format: str, annotators: bool, home: Path | None, url: str | None, json_output: bool
 ) -> int:
     """Write the dataset into an empty or new directory."""
-    _check_empty(directory)  # before the server packs anything
+    check_empty(directory)  # before the server packs anything
     async with labeler(home, url) as (client, _), client.export(format, annotators=annotators) as download:
         files = await write_export(download, directory, format)
     if json_output:
@@ -44,7 +44,7 @@ async def export(
 
 async def write_export(download: Download, directory: Path, format: str) -> int:
     """Write a download into an empty or new directory, whole or not at all. Returns the number of files."""
-    partial = _prepare(directory)
+    partial = prepare(directory)
     try:
         if download.content_type in ("application/x-tar", "application/tar"):
             files = await _extract(download.chunks, partial)
@@ -52,23 +52,24 @@ async def write_export(download: Download, directory: Path, format: str) -> int:
             files = _write(partial / _FILES.get(format, format), [chunk async for chunk in download.chunks])
             if format == "labelstudio":
                 files += _write(partial / _CONFIGURATION, [labelling_configuration().encode()])
-        _put_in_place(partial, directory)
+        put_in_place(partial, directory)
     except OSError as error:
-        raise _unwritable(directory, error) from error
+        raise unwritable(directory, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return files
 
 
-def _check_empty(directory: Path) -> None:
+def check_empty(directory: Path) -> None:
+    """Raise Conflict unless it is an empty directory or is not there."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         what = "is not empty" if directory.is_dir() else "is a file"
         raise Conflict(f"'{directory}' {what}.", advice="Export into a new or an empty directory.")
 
 
-def _prepare(directory: Path) -> Path:
+def prepare(directory: Path) -> Path:
     """A hidden directory beside the wanted one, so that putting it in place is one rename."""
-    _check_empty(directory)
+    check_empty(directory)
     target = directory.absolute()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,14 +83,16 @@ def _write(path: Path, chunks: list[bytes]) -> int:
     return 1
 
 
-def _put_in_place(partial: Path, directory: Path) -> None:
+def put_in_place(partial: Path, directory: Path) -> None:
+    """Rename what was written to what was wanted."""
     partial.chmod(0o755)  # mkdtemp's is for its owner only
     if directory.is_dir():
         directory.rmdir()
     partial.rename(directory.absolute())
 
 
-def _unwritable(directory: Path, error: OSError) -> EvenskinError:
+def unwritable(directory: Path, error: OSError) -> EvenskinError:
+    """The error that an export ends with where the disk refuses it."""
     failed = EvenskinError(f"'{directory}' cannot be written: {error.strerror or error}.", advice="Nothing was left.")
     failed.code = "export_failed"
     return failed

@@ -1,4 +1,4 @@
-"""`predict` and `models list|promote|rollback`: the live model's answers, and which model is live."""
+"""`predict` and `models list|compare|promote|rollback`: the live model's answers, and which model is live."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from services.console.client import ModelClient
 from services.console.commands.importing import read_picture
 from services.console.connection import labeler, model_server
 from services.console.file_names import as_text, shown
+from services.console.model_comparison import compare
 from services.console.output import print_json, results
 from services.console.picture_files import check_files, exit_status, tell_failure
-from services.console.tables import models_table, prediction_table
+from services.console.tables import comparison_table, models_table, prediction_table
 from shared.documents.models import LiveModelDocument
 from shared.documents.predictions import Prediction
 from shared.errors import EvenskinError
+from shared.model_card import ModelCard
 
 PREDICTIONS = 4  # on their way at a time
 
@@ -70,6 +72,20 @@ async def list_models(*, home: Path | None, url: str | None, json_output: bool) 
         results().print(models_table(models))
     else:
         results().print("No model yet: `evenskin train` makes one of what there is.")
+    return 0
+
+
+async def compare_models(first: str, second: str, *, home: Path | None, url: str | None, json_output: bool) -> int:
+    """Show two versions' metrics side by side, with the difference."""
+    async with labeler(home, url) as (client, _):
+        cards = [
+            ModelCard.model_validate_json(await client.model_file(version, "card.json")) for version in (first, second)
+        ]
+    comparison = compare(*cards)
+    if json_output:
+        print_json(comparison.json_object())
+    else:
+        results().print(comparison_table(comparison))
     return 0
 
 

@@ -24,6 +24,7 @@ from shared.documents.requests import (
 from shared.events import MAX_TARGET, RebalanceRequested
 from shared.http import MAX_NUMBER
 from shared.imaging import MEDIA_TYPES
+from shared.model_card import MODEL_FILES
 from shared.openapi import BINARY, COMMON, JSON, TEXT, Answer, Operation, Parameter, described, event_of
 from shared.pictures.kinds import NAMES
 from shared.schemas import known_queues
@@ -342,6 +343,19 @@ _OPERATIONS: tuple[Operation, ...] = (
         ],
     ),
     Operation("get", "/v1/models", "Every model, and which one is live.", {200: Answer("The models.", Models)}),
+    Operation(
+        "get",
+        "/v1/models/{version}/files/{name}",
+        "A file of one version: its ONNX file, card or evaluation.",
+        {
+            200: Answer(
+                "Its bytes.",
+                {"application/octet-stream": BINARY, JSON: {"type": "object"}},
+            )
+        },
+        {404: "There is no such model, or no such file of it: `not_found`."},
+        [_VERSION, Parameter("name", {"type": "string", "enum": list(MODEL_FILES)}, "The file.", "path")],
+    ),
     Operation(
         "post",
         "/v1/models/{version}/promotions",

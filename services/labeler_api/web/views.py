@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -142,8 +142,8 @@ async def _model(connection: AsyncConnection, version: str | None) -> TrainedMod
     return None if row is None else TrainedModel(**{name: row[name] for name in TrainedModel.model_fields})
 
 
-async def models(connection: AsyncConnection, live: LiveModel | None) -> Models:
-    """Every model that was trained, newest first, and the live one."""
+async def models(connection: AsyncConnection, live: LiveModel | None, stored: Collection[str]) -> Models:
+    """Every model that was trained, newest first, and the live one. `stored`: keys that the store has."""
     rows = await rows_of(connection, sa.select(model_table).order_by(model_table.c.created_at.desc()))
     summaries = (
         ModelSummary(
@@ -155,6 +155,7 @@ async def models(connection: AsyncConnection, live: LiveModel | None) -> Models:
             metrics=row["metrics"],
             reason=row["reason"],
             live=live is not None and row["version"] == live.version,
+            stored=row["key"] in stored,
         )
         for row in rows
     )

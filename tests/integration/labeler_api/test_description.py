@@ -216,6 +216,10 @@ async def _models(asker: Asker) -> None:
     for version in ("v1", "v2"):
         await put_model(asker.running.blobs, version, live=False)
         await asker.ask("POST", f"/v1/models/{version}/promotions", 202, json={"reason": "it is better"})
+    for name in ("model.onnx", "card.json"):
+        await asker.ask("GET", f"/v1/models/v1/files/{name}", 200)
+    for path in ("v1/files/evaluation.json", "v1/files/weights.bin", "v9/files/card.json"):
+        await asker.ask("GET", f"/v1/models/{path}", 404)
     await asker.ask("POST", "/v1/models/v9/promotions", 404)
     await asker.ask("POST", "/v1/models/v1/promotions", 422, json={"reason": 5})
     await asker.ask("POST", "/v1/models/rollback", 202)

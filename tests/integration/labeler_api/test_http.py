@@ -19,7 +19,8 @@ from PIL import Image
 from shared.errors import StoreUnavailable
 from shared.events import ImageLabeled, ModelPromoted, ModelTrained, TrainingFailed, TrainingFailure, TrainingProgressed
 from shared.imaging import MAX_BYTES
-from shared.model_card import LIVE_KEY
+from shared.live_model import read_live
+from shared.model_card import LIVE_KEY, card_key, model_key
 from shared.taxonomy import Condition, Fold, fold_of
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.bus import Listener
@@ -306,6 +307,49 @@ async def test_models_are_promoted_and_rolled_back(one: Labeler) -> None:
     assert (back["version"], back["generation"]) == ("v1", 3)
     await eventually(lambda: [event.version for event in heard.events(ModelPromoted)] == ["v1", "v2", "v1"])
     assert [event.generation for event in heard.events(ModelPromoted)] == [1, 2, 3]
+
+
+async def test_a_versions_files_are_answered_as_they_are(one: Labeler) -> None:
+    await put_model(one.blobs, "v1")
+    card = (await one.blobs.get(card_key("v1"))).data
+    assert (await one.call("GET", "/v1/models/v1/files/card.json")).body == card
+    model = await one.call("GET", "/v1/models/v1/files/model.onnx")
+    assert hashlib.sha256(model.body).hexdigest() == json.loads(card)["sha256"]
+    assert (await one.call("GET", "/v1/models/v1/files/evaluation.json")).code == "not_found"
+    key = "models/v1/evaluation-0123456789abcdef.json"
+    await one.blobs.put(key, b'{"groups": []}')
+    await one.blobs.put(card_key("v1"), json.dumps({**json.loads(card), "evaluation": key}).encode())
+    assert (await one.call("GET", "/v1/models/v1/files/evaluation.json")).json == {"groups": []}
+    for missing in ("v1/files/live.json", "v9/files/card.json", "..%2Flive/files/card.json"):
+        assert (await one.call("GET", f"/v1/models/{missing}")).code == "not_found"
+
+
+async def test_a_model_whose_file_was_removed_is_listed_and_not_promoted(one: Labeler) -> None:
+    for version in ("v1", "v2"):
+        await put_model(one.blobs, version, live=version == "v2")
+        trained = ModelTrained(
+            run_id=version,
+            campaign_id=uuid4(),
+            dataset_version="ds",
+            version=version,
+            key=model_key(version),
+            sha256="0" * 64,
+            metrics={},
+            promoted=True,
+        )
+        await one.publish(trained)
+    await one.blobs.delete(model_key("v1"))
+
+    async def listed() -> bool:
+        models = (await one.get("/v1/models"))["models"]
+        return {model["version"]: model["stored"] for model in models} == {"v1": False, "v2": True}
+
+    await eventually(listed)
+    answer = await one.call("POST", "/v1/models/v1/promotions", json={})
+    assert (answer.status, answer.code) == (404, "not_found")
+    live = await read_live(one.blobs)
+    assert live is not None
+    assert live.version == "v2"
 
 
 async def test_an_import_is_told_to_the_augmenter_once(one: Labeler) -> None:

@@ -28,6 +28,7 @@ from services.console.commands.watching import Pace
 from services.console.tables import Look, campaign_view, look_line, plan_table
 from shared.documents.rebalances import Campaign, PlanDocument, PlanWarning, QuotaDocument
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
+from shared.model_card import ModelCard
 from shared.taxonomy import Condition
 from tests.eventually import LIMIT_S
 from tests.fakes.evenskin_server import (
@@ -41,6 +42,8 @@ from tests.fakes.evenskin_server import (
     model_document,
     serve_in_thread,
 )
+from tests.fakes.model_cards import MODEL, comparison
+from tests.fakes.model_cards import card as model_card
 
 JPEG = b"\xff\xd8 a picture"
 
@@ -124,6 +127,8 @@ def folder(tmp_path: Path) -> Path:
         "look",
         "export",
         "models list",
+        "models compare",
+        "models export",
         "models promote",
         "models rollback",
         "dead list",
@@ -771,6 +776,73 @@ def test_models_are_listed_promoted_and_rolled_back(run: Invoke, told: FakeServe
     ran = run("models", "promote", "v9")
     assert ran.status == 2
     assert ran.err.startswith("error[not_found]: No model has the version 'v9'.")
+
+
+def _has_model(told: FakeServer, card: ModelCard, model: bytes = MODEL) -> None:
+    told.model_files |= {
+        f"{card.version}/card.json": card.model_dump_json().encode(),
+        f"{card.version}/model.onnx": model,
+    }
+
+
+def test_a_removed_model_is_told(run: Invoke, told: FakeServer) -> None:
+    told.models = [_model("v2", live=True), {**_model("v1", live=False), "stored": False}]
+    lines = [line.split() for line in run("models", "list").out.splitlines()]
+    assert ["removed" in line for line in lines if line[:1] in (["v1"], ["v2"])] == [False, True]
+
+
+def test_models_that_the_gate_compared_are_compared_on_the_same_pictures(run: Invoke, told: FakeServer) -> None:
+    old, new = model_card("v1"), model_card("v2", comparison=comparison("v1"), dataset_version="ds-2")
+    _has_model(told, old)
+    _has_model(told, new)
+    found = run("models", "compare", "v1", "v2", "--json").json
+    assert found["paired"] == {"difference": 0.0371, "lower": 0.0024, "upper": 0.0713}
+    assert found["same_pictures"] is True
+    before, after = (comparison("v1")[part]["overall"] for part in ("live", "candidate"))
+    assert found["overall"]["f1"]["first"] == before["f1"]
+    assert found["overall"]["f1"]["second_interval"] == after["intervals"]["f1"]
+    assert found["overall"]["f1"]["difference"] == pytest.approx(after["f1"] - before["f1"])
+    assert set(found["conditions"]) == set(Condition)
+    shown = run("models", "compare", "v1", "v2").out
+    assert "+3.7 points, 90% interval +0.2 to +7.1" in shown
+    back = run("models", "compare", "v2", "v1", "--json").json
+    assert back["paired"] == {"difference": -0.0371, "lower": -0.0713, "upper": -0.0024}
+    assert back["overall"]["f1"]["second"] == before["f1"]
+
+
+def test_models_of_different_datasets_are_compared_with_a_warning(run: Invoke, told: FakeServer) -> None:
+    _has_model(told, model_card("v1"))
+    _has_model(told, model_card("v2", dataset_version="ds-2"))
+    assert "different test pictures" in run("models", "compare", "v1", "v2").out
+    found = run("models", "compare", "v1", "v2", "--json").json
+    assert (found["same_pictures"], found["paired"]) == (False, None)
+    ran = run("models", "compare", "v1", "v9")
+    assert (ran.status, "error[not_found]" in ran.err) == (2, True)
+
+
+def test_a_model_is_exported_with_what_is_known_of_it(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    card = model_card("v1")
+    _has_model(told, card)
+    directory = tmp_path / "exports" / "v1"
+    assert "4 files written" in run("models", "export", "v1", directory).out
+    assert {path.name for path in directory.iterdir()} == {"model.onnx", "card.json", "MODEL_CARD.md", "DATASHEET.md"}
+    assert (directory / "model.onnx").read_bytes() == MODEL
+    assert ModelCard.model_validate_json((directory / "card.json").read_bytes()) == card
+    ran = run("models", "export", "v1", directory)
+    assert (ran.status, "error[conflict]" in ran.err) == (2, True)
+    told.model_files["v1/evaluation.json"] = b"{}"
+    assert "evaluation.json" in run("models", "export", "v1", tmp_path / "more", "--json").json["files"]
+
+
+def test_a_model_that_its_card_does_not_describe_is_not_exported(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    _has_model(told, model_card("v1"), b"another one")
+    ran = run("models", "export", "v1", tmp_path / "out")
+    assert "error[model_invalid]" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bucket_without_a_name_is_told(run: Invoke, told: FakeServer) -> None:
+    assert "error[configuration_error]" in run("models", "export", "v1", "s3://").err
 
 
 def test_dead_letters_are_listed_and_replayed(run: Invoke, told: FakeServer) -> None:
