@@ -6,7 +6,6 @@ new. Deleting the cache costs only time.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from shared.errors import ImageError, InvalidRequest, TrainingFailed
 from shared.faces import FaceDetector
@@ -98,8 +98,7 @@ class PixelCache:
         """
         unreadable: dict[str, str] = {}
         self._directory.mkdir(parents=True, exist_ok=True)
-        with (self._directory / "lock").open("a") as lock, ThreadPoolExecutor(max(1, threads)) as pool:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file closes
+        with FileLock(self._directory / "lock"), ThreadPoolExecutor(max(1, threads)) as pool:
             known = self.known()
             sums = ((self.view.sum_of(picture), picture) for picture in pictures)
             missing = {name: picture for name, picture in sums if name not in known}

@@ -7,9 +7,7 @@ an error that has a code of ours. It leaves the model and, last, `result.json` i
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from services.trainer.backbone import load_backbone, load_detector
 from services.trainer.baseline import measure_baseline
@@ -197,7 +196,7 @@ def _end_with_parent() -> None:
 
     Elsewhere an orphan ends with its next line, which nobody reads any more.
     """
-    with contextlib.suppress(OSError, AttributeError):
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -206,8 +205,7 @@ def main(arguments: list[str]) -> int:
     spec = RunSpec.model_validate_json(Path(arguments[0]).read_bytes())
     _end_with_parent()
     try:
-        with (spec.run_dir / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # an orphan of this run may still be at its last batch
+        with FileLock(spec.run_dir / "lock"):  # an orphan of this run may still be at its last batch
             result = run(spec)
     except EvenskinError as error:
         _report({"failed": error.code, "message": error.message, "advice": error.advice})

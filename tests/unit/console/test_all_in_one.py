@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import socket
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from services.console.all_in_one import all_in_one
 from services.console.client import ModelClient
 from services.console.connection import running_on
 from shared.errors import HomeInUse, StoreUnavailable
-
-ROOT = Path(__file__).parents[3]
-TRAINERS = {"services/trainer/pixel_cache.py", "services/trainer/worker.py"}  # which forks: Linux and macOS
 
 
 def can_listen(host: str) -> bool:
@@ -53,22 +49,3 @@ async def test_a_home_that_cannot_be_one_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="cannot be used"):
         async with all_in_one(tmp_path / "home", services=["augmenter"]):
             pass
-
-
-def test_nothing_that_only_posix_has_is_imported() -> None:
-    files = [path for top in ("shared", "services") for path in (ROOT / top).rglob("*.py")]
-    imported = {
-        (path.relative_to(ROOT).as_posix(), name)
-        for path in files
-        for node in ast.walk(ast.parse(path.read_text()))
-        for name in _imported(node)
-    }
-    assert len(imported) > 100
-    of_posix = {path for path, name in imported if name in {"fcntl", "resource", "pwd", "grp", "termios", "tty"}}
-    assert of_posix <= TRAINERS
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []

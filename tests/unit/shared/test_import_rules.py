@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,3 +55,34 @@ def test_nothing_below_aio_pika_is_imported(graph: grimp.ImportGraph) -> None:
 def test_the_remote_adapters_import_their_drivers(graph: grimp.ImportGraph) -> None:
     """Without this, the test above would pass on a misspelt name."""
     assert {"aio_pika", "aioboto3"} <= graph.modules
+
+
+POSIX_ALONE = ("fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty")
+"""Modules of the standard library that Windows lacks. They are refused to us: others go on without them."""
+
+
+def test_no_module_needs_what_only_posix_has() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for top in ("services", "shared")
+        for path in sorted((ROOT / top).rglob("*.py"))
+        if "migrations" not in path.parts  # which Alembic runs, not imports
+    ]
+    assert len(modules) > 150
+    program = f"""
+import builtins, importlib, sys
+
+real = builtins.__import__
+
+def refusing(name, globals=None, locals=None, fromlist=(), level=0):
+    importer = (globals or {{}}).get("__name__", "")
+    if name in {POSIX_ALONE} and importer.split(".")[0] in ("services", "shared"):
+        raise ImportError(f"{{importer}} imports {{name}}, which Windows lacks")
+    return real(name, globals, locals, fromlist, level)
+
+builtins.__import__ = refusing
+for module in {modules}:
+    importlib.import_module(module)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
