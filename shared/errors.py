@@ -272,6 +272,12 @@ class BusUnavailable(EvenskinError):
     code, status, retryable = "bus_unavailable", 503, True
 
 
+class QueueWithoutLeader(BusUnavailable):
+    """The broker answers, but not for a queue: a quorum queue that has no leader."""
+
+    code = "queue_without_leader"
+
+
 class StoreUnavailable(EvenskinError):
     """The object store cannot be reached or answers with a server error."""
 

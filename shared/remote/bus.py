@@ -103,9 +103,11 @@ class RabbitBus:
             return sum([await dead.replay(connection, self._publisher, name) for name in self._named(queue)])
 
     async def check(self) -> None:
-        """Raise BusUnavailable unless messages can be published now."""
+        """Raise BusUnavailable unless messages can be published now, QueueWithoutLeader where one of ours has none."""
         self._demand_open()
         await self._publishing.check()
+        for consumer in self._consumers:
+            consumer.check()
 
     async def close(self) -> None:
         """Return what is in hand to the broker, and disconnect."""

@@ -3,6 +3,11 @@
 A handler runs in a task of its own that outlives the channel its message came on. If the channel drops, the
 broker delivers the message again while the work still runs; that delivery joins the work instead of
 starting it twice, and is acknowledged in place of the lost one.
+
+A quorum queue can lose its leader for good: a broker that is killed within seconds after the queue was declared leaves
+it so (RabbitMQ 3.10 and 4.0 were seen to), as does one that lost most of a cluster. Declaring it succeeds; consuming it
+is not answered, and after 65 s the broker closes the connection. So such a queue is asked for on a connection apart,
+where no other consumer suffers from it, until somebody has deleted it.
 """
 
 from __future__ import annotations
@@ -16,12 +21,12 @@ from typing import Any
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue, HeadersType
-from aio_pika.exceptions import ChannelPreconditionFailed
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue, HeadersType
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed, ConnectionClosed
 
 from shared.backoff import Backoff
 from shared.bus import Subscription
-from shared.errors import BusUnavailable, ConfigurationError, EvenskinError
+from shared.errors import BusUnavailable, ConfigurationError, EvenskinError, QueueWithoutLeader
 from shared.message import GIVEN_ID, Message, Wire, identified
 from shared.outcomes import Dead, Done, Outcome, Retry, attempt, failed, read
 from shared.remote.lifetime import Lifetime
@@ -31,6 +36,8 @@ from shared.remote.topology import dead_name, declare_for, retry_name
 
 log = structlog.get_logger(__name__)
 
+ANSWER_S = 20.0  # for declaring and consuming a queue; a broker under load takes a second or two
+CLOSE_S = 5.0  # for closing a channel: one on which a call is not answered is not closed either
 HEADER_PREFIX = "x-evenskin-"
 TRIES, ERROR, DIED_AT, QUEUE = (HEADER_PREFIX + name for name in ("tries", "error", "died-at", "queue"))
 _BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
@@ -86,6 +93,9 @@ class Consumer:
         self._queue: AbstractQueue | None = None
         self._tag: str | None = None
         self._gone = asyncio.Event()
+        self._apart: AbstractConnection | None = None
+        self._goes_apart = False
+        self._problem: QueueWithoutLeader | None = None
         self._draining = False
         self._by_id: dict[tuple[str, str], _Work] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,6 +104,11 @@ class Consumer:
         """Return once messages may come. Raises ConfigurationError if a queue with other arguments is there."""
         self._keeper = asyncio.create_task(self._keep(), name=f"consume {self._subscription.queue}")
         await asyncio.shield(self._started)
+
+    def check(self) -> None:
+        """Raise QueueWithoutLeader while the broker answers but for this queue."""
+        if self._problem is not None:
+            raise self._problem
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new messages, wait for the handlers at work, cancel and return what is left."""
@@ -120,6 +135,7 @@ class Consumer:
             try:
                 await self._consume()
                 backoff.reset()
+                self._goes_apart, self._problem = False, None
                 if not self._started.done():
                     self._started.set_result(None)
                 await self._gone.wait()
@@ -144,7 +160,10 @@ class Consumer:
 
     async def _consume(self) -> None:
         """Open a channel and consume; `_gone` is set when the channel or the consumer is gone."""
-        connection = await self._link.connection()
+        if self._goes_apart:
+            connection = self._apart = await self._link.apart()
+        else:
+            connection = await self._link.connection()
         self._channel = connection.channel(publisher_confirms=False)
         await Lifetime(connection).within(self._channel.initialize())
         lifetime = Lifetime(self._channel)
@@ -154,19 +173,53 @@ class Consumer:
         # Of a consumer that the broker ends, aio-pika tells only what lies below it: somebody deleted the queue.
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(lambda _: gone.set())
-        self._queue = await declare_for(self._channel, self._subscription)
 
         async def received(message: AbstractIncomingMessage) -> None:
             await self._received(_Delivery(message, lifetime))
 
-        self._tag = await self._queue.consume(received)
+        limit = asyncio.timeout(ANSWER_S)
+        try:
+            async with limit:
+                self._queue = await declare_for(self._channel, self._subscription)
+                self._tag = await self._queue.consume(received)
+        except BROKER_ERRORS as error:
+            self._note_unanswered(error, is_late=limit.expired())
+            raise
+
+    def _note_unanswered(self, error: BaseException, *, is_late: bool) -> None:
+        """Take up what speaks for a queue without a leader.
+
+        What closes the connection that all consumers share may be another one's queue: that is seen apart.
+        """
+        # 404 is what declaring a queue that is there but does not answer ends in, on some versions.
+        is_own = is_late or isinstance(error, ChannelNotFoundEntity)
+        is_internal = isinstance(error, ConnectionClosed) and "INTERNAL_ERROR" in str(error)
+        if is_own or (is_internal and self._apart is not None):
+            self._report_no_leader()
+        self._goes_apart = is_own or is_internal
+
+    def _report_no_leader(self) -> None:
+        if self._problem is None:
+            queue = self._subscription.queue
+            self._problem = QueueWithoutLeader(
+                f"The broker does not answer for the queue {queue}: it has no leader.",
+                advice=f"Where no node of the broker is down, delete it: rabbitmqctl delete_queue {queue}. It is declared"
+                " anew within a minute; what was in it is asked for again, but an operator's events are not.",
+            )
+            log.error("queue_without_leader", queue=queue, advice=self._problem.advice)
 
     async def _close_channel(self) -> None:
-        """Close the channel; the broker takes back what was not acknowledged."""
+        """Close the channel, and a connection apart; the broker takes back what was not acknowledged."""
         channel, self._channel, self._queue, self._tag = self._channel, None, None, None
-        if channel is not None and channel.is_initialized and not channel.is_closed:
+        apart, self._apart = self._apart, None
+        with contextlib.suppress(*BROKER_ERRORS):
+            async with asyncio.timeout(CLOSE_S):
+                if channel is not None and channel.is_initialized and not channel.is_closed:
+                    await channel.close()
+        if apart is not None:
             with contextlib.suppress(*BROKER_ERRORS):
-                await channel.close()
+                async with asyncio.timeout(CLOSE_S):
+                    await apart.close()
 
     async def _received(self, delivery: _Delivery) -> None:
         if self._draining:

@@ -59,6 +59,11 @@ class Link:
             if self._connection is not None:
                 return self._connection
 
+    async def apart(self) -> AbstractConnection:
+        """Another connection to the same broker, which is the caller's to close. Raises BROKER_ERRORS."""
+        name = f"{self._name} apart"
+        return await aio_pika.connect(self._url, timeout=CONNECT_S, client_properties={"connection_name": name})
+
     async def check(self) -> None:
         """Raise BusUnavailable unless connected, and not blocked by a broker that is out of memory or disk."""
         connection = self._connection

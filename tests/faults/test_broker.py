@@ -18,7 +18,7 @@ from tests.servers.rabbitmq import Management, RabbitServer
 LONGEST_OUTAGE_S = 3.0
 QUEUES_KEPT_S = 10.0
 """Seconds after the last queue was declared. A RabbitMQ, 3.10 or 4.0, that is killed sooner can be left with a quorum
-queue that has no leader ever again, on which every call ends in INTERNAL_ERROR: nothing that its clients could mend."""
+queue that has no leader ever again, which its clients tell but do not mend: see test_leaderless_queue.py."""
 PROCESSES = 6  # two generators: what one has in hand when its connection is lost, the other one is given
 
 

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -135,9 +136,16 @@ class RabbitServer:
         mapper.wait_until(lambda: answers(self._mapper_port), timeout_s=LIMIT_S)
         return mapper
 
-    def _start_node(self) -> Process:
+    def control(self, *arguments: str) -> str:
+        """What `rabbitmqctl` says. Raises CalledProcessError where it fails."""
+        command = [str(self._script.with_name("rabbitmqctl")), "--quiet", *arguments]
+        environment = {**os.environ, **self._environment()}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=LIMIT_S)
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
         directory = self._directory
-        environment = {
+        return {
             "HOME": str(directory / "home"),  # its Erlang cookie
             "ERL_EPMD_PORT": str(self._mapper_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -154,7 +162,9 @@ class RabbitServer:
             "RABBITMQ_ALLOW_INPUT": "1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-noinput {_NO_BUSY_WAITING} {self._erlang_arguments}",
         }
-        node = Process([self._script], log=self._log, environment=environment)
+
+    def _start_node(self) -> Process:
+        node = Process([self._script], log=self._log, environment=self._environment())
         management = Management(self.facts["management"])
         node.wait_until(lambda: answers(self._port, GREETING) and management.works(), timeout_s=LIMIT_S)
         return node
