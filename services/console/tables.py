@@ -29,7 +29,7 @@ from shared.documents.dead_letters import DeadLetterDocument
 from shared.documents.models import Models
 from shared.documents.predictions import Prediction
 from shared.documents.rebalances import Campaign, PlanDocument
-from shared.taxonomy import Severity
+from shared.taxonomy import MONK_TONES, Severity
 
 BAR = 12  # cells of the longest bar
 CURVE = 40  # cells of a curve at most: the last epochs
@@ -86,7 +86,22 @@ def plan_table(plan: PlanDocument) -> RenderableType:
         f"about {duration(plan.duration_s)} at {plan.images_per_minute:g} a minute."
     )
     warnings = [Text(f"Note: {warning.message}", style="yellow") for warning in plan.warnings]
-    return Group(table, Text(summary), *warnings)
+    return Group(table, Text(summary), *warnings, *([_tones_table(plan)] if plan.tones else []))
+
+
+def _tones_table(plan: PlanDocument) -> Table:
+    """The missing images by skin tone, below what is there."""
+    table = numbers_table("Skin tones (Monk scale)", "condition", "", *map(str, MONK_TONES))
+    table.columns[1].justify = "left"
+    for tones in plan.tones:
+        table.add_row(condition_text(tones.condition), "there", *_counts(tones.there), style="dim")
+        for severity, counts in tones.missing.items():
+            table.add_row("", f"+ {severity}", *_counts(counts))
+    return table
+
+
+def _counts(numbers: Sequence[int]) -> list[str]:
+    return [f"{number:,}" if number else NONE for number in numbers]
 
 
 def balance_table(balance: Balance) -> RenderableType:

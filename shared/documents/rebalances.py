@@ -9,7 +9,7 @@ from pydantic import Field, WithJsonSchema
 from shared.documents.base import Count, Document, Id, Moment, SeverityName, Usd
 from shared.events import ReviewPolicy
 from shared.prices import PriceWarning
-from shared.taxonomy import Condition
+from shared.taxonomy import MONK_TONES, Condition
 
 CampaignStateName = Annotated[
     str,
@@ -28,6 +28,18 @@ class QuotaDocument(Document):
     count: Count = Field(description="Images asked for.")
 
 
+ByTone = Annotated[tuple[Count, ...], Field(min_length=len(MONK_TONES), max_length=len(MONK_TONES))]
+"""Images by skin tone: ten numbers, for the steps of the Monk scale from 1, lightest, to 10, darkest."""
+
+
+class ConditionTones(Document):
+    """The skin tones of one condition's images: those that are there, and those that would be generated."""
+
+    condition: Condition
+    there: ByTone = Field(description="Images of a known tone that are accepted or on their way.")
+    missing: dict[SeverityName, ByTone] = Field(description="The missing images, by severity and tone.")
+
+
 class PlanWarning(Document):
     """What to know before a rebalance is paid for."""
 
@@ -41,6 +53,11 @@ class PlanDocument(Document):
     targets: dict[Condition, Count] = Field(description="Accepted images that each condition shall have.")
     missing: dict[Condition, Count] = Field(description="Images that each condition lacks.")
     quotas: tuple[QuotaDocument, ...] = Field(description="The missing images, split over the severities.")
+    tones: tuple[ConditionTones, ...] = Field(
+        default=(),
+        description="The same by skin tone, of every condition that lacks images: each gets most of the tones that it "
+        "has least of.",
+    )
     total: Count = Field(description="Images that would be generated.")
     price_usd: Usd = Field(description="US dollars for one image.")
     cost_usd: Usd = Field(description="US dollars, if every first attempt is accepted.")

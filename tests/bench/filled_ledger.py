@@ -52,7 +52,7 @@ async def fill(url: str, images: int, like: Sequence[bytes]) -> dict[Condition, 
         slot_id = uuid4()
         image_id = generated_image_id(slot_id, 1)
         labels = dump_labels({condition: severity})
-        changes.update(counted(Status.ACCEPTED, labels))
+        changes.update(counted(Status.ACCEPTED, labels, tone=5))
         changes[f"campaign/{campaign_id}/{SlotState.COUNTED}/{condition}/{int(severity)}"] += 1
         shown[condition] += 1
         slots.append(_slot(slot_id, campaign_id, image_id, number, condition, severity))

@@ -241,6 +241,19 @@ class FakeServer:
             {
                 "total": total,
                 "quotas": quotas,
+                "tones": [
+                    {
+                        "condition": name,
+                        "there": [STARTING[name], *[0] * 9],
+                        "missing": {
+                            quota["severity"]: [0, quota["count"], *[0] * 8]
+                            for quota in quotas
+                            if quota["condition"] == name
+                        },
+                    }
+                    for name, number in missing.items()
+                    if number
+                ],
                 "targets": targets,
                 "missing": missing,
                 "price_usd": self.price_usd,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +11,12 @@ from services.labeler_api.campaigns.booking import book
 from services.labeler_api.campaigns.requests import request_message
 from services.labeler_api.campaigns.rows import campaign_in, campaign_row, slot_in
 from services.labeler_api.campaigns.slot import Effects, Happening, Slot, SlotState, asks_campaign, decide
-from services.labeler_api.campaigns.subjects import subject_of
+from services.labeler_api.campaigns.subjects import another
 from services.labeler_api.ledger.tables import slot_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.settings import LabelerSettings
-from shared.taxonomy import Condition, Severity
+from shared.events import Subject
+from shared.taxonomy import MONK_TONES, Condition, Severity
 
 QUEUED_CAMPAIGNS = 2  # whose requests may all wait in one queue: with more, some are sent twice, which is harmless
 
@@ -37,6 +39,9 @@ async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening
         counted=effects.counted,
         failed=effects.failed,
     )
+    if effects.reserved:
+        tones = [effects.reserved * (tone == row["subject"]["skin_tone"]) for tone in MONK_TONES]
+        count_tones(transaction, Condition(row["condition"]), Severity(row["severity"]), tones)
     await book(transaction, row["campaign_id"], paid=effects.paid_micro_usd, committed=effects.committed_micro_usd)
     if effects.request:
         transaction.emit(request_message(row, settings))
@@ -61,7 +66,7 @@ def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: La
         "given_up": list(after.given_up),
     }
     if after.attempt != before.attempt:
-        subject = subject_of(row["campaign_id"], Condition(row["condition"]), row["position"], after.attempt)
+        subject = another(Subject.model_validate(row["subject"]))
         changes |= {
             "attempt": after.attempt,
             "subject": subject.model_dump(mode="json"),
@@ -97,3 +102,9 @@ def count_slots(
         f"campaign/{campaign_id}/{SlotState.FAILED}/{kind}": failed,
     }
     transaction.count({name: change for name, change in changes.items() if change})
+
+
+def count_tones(transaction: Transaction, condition: Condition, severity: Severity, change: Sequence[int]) -> None:
+    """Add to the counters of the skin tones that slots of one condition and severity will bring."""
+    names = (f"reserved_tones/{condition}/{int(severity)}/{tone}" for tone in MONK_TONES)
+    transaction.count({name: number for name, number in zip(names, change, strict=True) if number})

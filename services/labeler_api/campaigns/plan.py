@@ -1,40 +1,55 @@
-"""What a rebalance would do: quotas, cost and duration. Pure; nothing is read or changed here."""
+"""What a rebalance would do: quotas by severity and skin tone, cost and duration. Pure; nothing is read or changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from operator import sub
 from typing import Any
 
 from services.labeler_api.campaigns.prices import budget_micro_usd, first_cost, micro_usd, usd, worst_cost
+from services.labeler_api.campaigns.tones import NO_TONES, Tones, among_first, filled, spread
 from services.labeler_api.settings import LabelerSettings
-from shared.documents.rebalances import PlanDocument, PlanWarning, QuotaDocument
+from shared.documents.rebalances import ConditionTones, PlanDocument, PlanWarning, QuotaDocument
 from shared.errors import PlanTooLarge
 from shared.events import RebalanceRequested
 from shared.prices import PriceWarning
-from shared.taxonomy import Condition, Severity, parse_severity, split_over_severities
+from shared.taxonomy import MONK_TONES, Condition, Severity, parse_severity, split_over_severities
 
-PLANNED_ON = ("shows/accepted/", "reserved/")
+PLANNED_ON = ("shows/accepted/", "reserved/", "tones/", "reserved_tones/")
 """Prefixes of the counters that a plan looks at. They are read at one moment: between two looks, an image could leave
 the reserved without being seen among the accepted."""
 
 
 @dataclass(frozen=True)
 class Quota:
-    """How many images one condition and severity must still get."""
+    """How many images one condition and severity must still get, and of them how many of each skin tone."""
 
     condition: Condition
     severity: Severity
-    count: int
+    tones: Tones
+
+    @property
+    def count(self) -> int:
+        """Images of all tones."""
+        return sum(self.tones)
 
     def document(self) -> dict[str, Any]:
         """As it is kept with its campaign."""
-        return {"condition": self.condition.value, "severity": self.severity.label, "count": self.count}
+        return {**self.told.json_object(), "tones": list(self.tones)}
+
+    @property
+    def told(self) -> QuotaDocument:
+        """As a plan tells of it; of its tones it tells elsewhere."""
+        return QuotaDocument.model_validate(
+            {"condition": self.condition, "severity": self.severity.label, "count": self.count}
+        )
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> Quota:
-        """The quota that is kept so."""
-        return cls(Condition(document["condition"]), parse_severity(document["severity"]), document["count"])
+        """The quota that is kept so. One from before tones were planned has as many of each as can be."""
+        tones = document.get("tones") or filled(NO_TONES, document["count"], 0)
+        return cls(Condition(document["condition"]), parse_severity(document["severity"]), tuple(tones))
 
 
 def between(quotas: Sequence[Quota], first: int, end: int) -> tuple[Quota, ...]:
@@ -42,22 +57,27 @@ def between(quotas: Sequence[Quota], first: int, end: int) -> tuple[Quota, ...]:
     shares = []
     begin = 0
     for quota in quotas:
-        count = min(end, begin + quota.count) - max(first, begin)
-        if count > 0:
-            shares.append(replace(quota, count=count))
+        start, stop = max(first - begin, 0), min(end - begin, quota.count)
+        if start < stop:
+            before, after = among_first(quota.tones, start), among_first(quota.tones, stop)
+            shares.append(replace(quota, tones=tuple(map(sub, after, before))))
         begin += quota.count
     return tuple(shares)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Quotas of a campaign, and what they cost at a price per image (millionths of a dollar)."""
+    """Quotas of a campaign, and what they cost at a price per image (millionths of a dollar).
+
+    `tones`: of each condition that lacks images, those that are there by skin tone, as far as that is known.
+    """
 
     targets: Mapping[Condition, int]
     quotas: tuple[Quota, ...]
     price_micro_usd: int
     max_attempts: int
     max_cost_micro_usd: int | None = None
+    tones: Mapping[Condition, Tones] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -84,7 +104,8 @@ class Plan:
         return PlanDocument(
             targets=dict(self.targets),
             missing=missing,
-            quotas=tuple(QuotaDocument(**quota.document()) for quota in self.quotas),
+            quotas=tuple(quota.told for quota in self.quotas),
+            tones=tuple(self._tones_of(condition, there) for condition, there in self.tones.items()),
             total=self.total,
             price_usd=usd(self.price_micro_usd),
             cost_usd=usd(self.cost_micro_usd),
@@ -96,18 +117,23 @@ class Plan:
             warnings=tuple(PlanWarning(code=code, message=message) for code, message in warnings),
         )
 
+    def _tones_of(self, condition: Condition, there: Tones) -> ConditionTones:
+        missing = {quota.severity.label: quota.tones for quota in self.quotas if quota.condition == condition}
+        return ConditionTones.model_validate({"condition": condition, "there": there, "missing": missing})
+
 
 def plan_for(totals: Mapping[str, int], request: RebalanceRequested, settings: LabelerSettings) -> Plan:
     """What a request would do now. `totals`: of the counters in PLANNED_ON.
 
-    Images that running campaigns are still getting count as there. Raises UnknownCondition, InvalidTarget,
-    InvalidRequest, ConfigurationError where no price is known, and PlanTooLarge where it would ask for more images than
-    one campaign may.
+    Images that running campaigns are still getting count as there, and so do their skin tones. Raises UnknownCondition,
+    InvalidTarget, InvalidRequest, ConfigurationError where no price is known, and PlanTooLarge where it would ask for
+    more images than one campaign may.
     """
     have = {c: totals.get(f"shows/accepted/{c}", 0) + totals.get(f"reserved/{c}", 0) for c in Condition}
     plan = make_plan(
         request.target_of(),
         have,
+        tones={condition: _tones_there(totals, condition) for condition in Condition},
         price_micro_usd=micro_usd(settings.price_usd),
         max_attempts=request.max_attempts,
         max_cost_micro_usd=budget_micro_usd(request.max_cost_usd),
@@ -120,17 +146,43 @@ def plan_for(totals: Mapping[str, int], request: RebalanceRequested, settings: L
     return plan
 
 
+def _tones_there(totals: Mapping[str, int], condition: Condition) -> tuple[Tones, ...]:
+    """Images of a condition by skin tone: those not graded, and those of each severity."""
+    return tuple(
+        tuple(
+            totals.get(f"tones/{condition}/{severity}/{tone}", 0)
+            # An older version, beside this one, gives back what it never reserved.
+            + max(0, totals.get(f"reserved_tones/{condition}/{severity}/{tone}", 0))
+            for tone in MONK_TONES
+        )
+        for severity in (0, *map(int, Severity))
+    )
+
+
 def make_plan(
     targets: Mapping[Condition, int],
     have: Mapping[Condition, int],
     *,
+    tones: Mapping[Condition, Sequence[Tones]] | None = None,
     price_micro_usd: int,
     max_attempts: int,
     max_cost_micro_usd: int | None = None,
 ) -> Plan:
-    """Split what each condition lacks (its target less what it has, or will get) over the severities."""
-    quotas = []
+    """Split what each condition lacks (its target less what it has, or will get) over severities and skin tones.
+
+    `tones`: of each condition, the images that have a known tone: those not graded, then those of each severity.
+    """
+    quotas: list[Quota] = []
+    there: dict[Condition, Tones] = {}
     for condition, target in targets.items():
         missing = max(0, target - have.get(condition, 0))
-        quotas += [Quota(condition, severity, n) for severity, n in split_over_severities(missing).items() if n]
-    return Plan(dict(targets), tuple(quotas), price_micro_usd, max_attempts, max_cost_micro_usd)
+        if not missing:
+            continue
+        known = (tones or {}).get(condition) or (NO_TONES,) * (1 + len(Severity))
+        there[condition] = tuple(map(sum, zip(*known, strict=True)))
+        # Conditions that lack a few images each do not all begin with the lightest.
+        first = tuple(Condition).index(condition) + sum(there[condition])
+        shares = spread(known[1:], filled(there[condition], missing, first))
+        assert [*map(sum, shares)] == [*split_over_severities(missing).values()]
+        quotas += [Quota(condition, *share) for share in zip(Severity, shares, strict=True) if any(share[1])]
+    return Plan(dict(targets), tuple(quotas), price_micro_usd, max_attempts, max_cost_micro_usd, there)

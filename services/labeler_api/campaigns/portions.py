@@ -15,12 +15,13 @@ import sqlalchemy as sa
 
 from services.labeler_api.campaigns.booking import book
 from services.labeler_api.campaigns.campaign import CampaignState
-from services.labeler_api.campaigns.filling import apply_to_slot, count_slots, request_due
+from services.labeler_api.campaigns.filling import apply_to_slot, count_slots, count_tones, request_due
+from services.labeler_api.campaigns.plan import between
 from services.labeler_api.campaigns.prices import first_cost
 from services.labeler_api.campaigns.requests import request_message
-from services.labeler_api.campaigns.rows import campaign_in, campaign_row, quotas_in
+from services.labeler_api.campaigns.rows import campaign_in, campaign_row, quotas_in, reserves_tones
 from services.labeler_api.campaigns.slot import RESERVED, CampaignCancelled, SlotState
-from services.labeler_api.campaigns.subjects import subject_of
+from services.labeler_api.campaigns.subjects import subjects_between
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.relay import Relay
 from services.labeler_api.ledger.tables import campaign_table, counter_table, slot_table
@@ -117,6 +118,9 @@ async def request_portion(transaction: Transaction, campaign_id: UUID, settings:
     if not slots:
         return 0
     transaction.insert(slot_table, slots)
+    if not reserves_tones(campaign):
+        for quota in between(quotas_in(campaign), made, end):
+            count_tones(transaction, quota.condition, quota.severity, quota.tones)
     transaction.update(campaign_table, campaign, slots_made=end)
     transaction.emit(*(request_message({**campaign, **slot}, settings) for slot in slots))
     return len(slots)
@@ -136,15 +140,14 @@ async def _slots_made(transaction: Transaction, campaign: Row) -> int:
 
 def _slot_rows(campaign: Row, first: int, end: int, *, due: float) -> Iterator[dict[str, Any]]:
     """The slots of a campaign from position `first` up to, and without, `end`: they follow from its id and quotas."""
-    wanted = (quota for quota in quotas_in(campaign, first, end) for _ in range(quota.count))
-    for position, quota in enumerate(wanted, first):
-        subject = subject_of(campaign["id"], quota.condition, position, 1)
+    wanted = subjects_between(campaign["id"], quotas_in(campaign), first, end)
+    for position, (condition, severity, subject) in enumerate(wanted, first):
         yield {
             "id": uuid5(campaign["id"], f"slot-{position}"),
             "campaign_id": campaign["id"],
             "position": position,
-            "condition": quota.condition.value,
-            "severity": int(quota.severity),
+            "condition": condition.value,
+            "severity": int(severity),
             "state": SlotState.OPEN.value,
             "attempt": 1,
             "subject": subject.model_dump(mode="json"),
@@ -181,9 +184,11 @@ async def give_up_unmade(transaction: Transaction, campaign: Row) -> None:
     parameters = {"first": prefix, "end": prefix + "\x7f", "campaign_id": campaign["id"]}
     if (await transaction.execute(_FAILED_BEYOND_ROWS, parameters)).scalar_one():
         return
-    for quota in quotas_in(campaign, made, total):
+    for quota in between(quotas_in(campaign), made, total):
         count_slots(
             transaction, campaign["id"], quota.condition, quota.severity, reserved=-quota.count, failed=quota.count
         )
+        if reserves_tones(campaign):
+            count_tones(transaction, quota.condition, quota.severity, [-number for number in quota.tones])
     unasked = first_cost(total - made, campaign["price_micro_usd"])
     await book(transaction, campaign["id"], paid=0, committed=-unasked)

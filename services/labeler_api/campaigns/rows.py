@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from services.labeler_api.campaigns.campaign import Campaign, CampaignState, Terms
-from services.labeler_api.campaigns.plan import Quota, between
+from services.labeler_api.campaigns.plan import Quota
 from services.labeler_api.campaigns.slot import Slot, SlotState
 from services.labeler_api.ledger.transaction import Row, Transaction
 from shared.errors import NotFound
@@ -42,9 +42,14 @@ def campaign_in(row: Row) -> Campaign:
     )
 
 
-def quotas_in(row: Row, first: int, end: int) -> tuple[Quota, ...]:
-    """What a campaign's slots from position `first` up to, and without, `end` are for. `row`: the campaign's."""
-    return between([Quota.of_document(document) for document in row["quotas"]], first, end)
+def quotas_in(row: Row) -> tuple[Quota, ...]:
+    """What a campaign's slots are for, one quota after the other. `row`: the campaign's."""
+    return tuple(Quota.of_document(document) for document in row["quotas"])
+
+
+def reserves_tones(row: Row) -> bool:
+    """Whether the tones of a campaign's slots were reserved when it started; an older version planned none."""
+    return all("tones" in document for document in row["quotas"])
 
 
 async def campaign_row(transaction: Transaction, campaign_id: UUID) -> Row:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.campaigns.campaign import CampaignState
-from services.labeler_api.campaigns.filling import count_slots
+from services.labeler_api.campaigns.filling import count_slots, count_tones
 from services.labeler_api.campaigns.plan import PLANNED_ON, Plan, plan_for
 from services.labeler_api.campaigns.portions import request_portion
 from services.labeler_api.campaigns.prices import fits_budget, usd
@@ -54,6 +54,7 @@ async def start(
     transaction.insert(campaign_table, [_campaign_row(request, message, plan, state)])
     for quota in plan.quotas:
         count_slots(transaction, request.campaign_id, quota.condition, quota.severity, reserved=quota.count)
+        count_tones(transaction, quota.condition, quota.severity, quota.tones)
     await request_portion(transaction, request.campaign_id, settings)
 
 

@@ -121,12 +121,14 @@ def load_labels(stored: Mapping[str, int | None]) -> dict[Condition, Severity | 
     return {Condition(name): None if value is None else Severity(value) for name, value in stored.items()}
 
 
-def counted(status: str, labels: Mapping[str, int | None], weight: int = 1) -> Counter[str]:
-    """What one image adds to the counters."""
-    changes = Counter({f"images/{status}": weight})
+def counted(status: str, labels: Mapping[str, int | None], tone: int | None = None) -> Counter[str]:
+    """What one image adds to the counters. `tone`: its step of the Monk scale; None: not known."""
+    changes = Counter({f"images/{status}": 1})
     for condition, severity in labels.items():
-        changes[f"labels/{status}/{condition}/{severity or 0}"] += weight
-        changes[f"shows/{status}/{condition}"] += weight
+        changes[f"labels/{status}/{condition}/{severity or 0}"] += 1
+        changes[f"shows/{status}/{condition}"] += 1
+        if tone is not None and status == Status.ACCEPTED:
+            changes[f"tones/{condition}/{severity or 0}/{tone}"] += 1
     return changes
 
 
@@ -179,7 +181,7 @@ async def record(
     transaction.insert(_LABELS_OF_IMAGE, _label_rows(image.id, labels))
     if image.hash is not None:
         transaction.insert_bands(image.id, image.hash, bands(image.hash))
-    changes = counted(status, labels)
+    changes = counted(status, labels, image.skin_tone)
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
     transaction.count(changes)
@@ -208,8 +210,8 @@ async def relabel(
     transaction: Transaction, image: Row, status: Status, labels: dict[str, int | None], **columns: Any
 ) -> None:
     """Move an image in hand to a status and labels, and set further columns; the counters follow."""
-    changes = counted(status, labels)
-    changes.subtract(counted(image["status"], image["labels"]))
+    changes = counted(status, labels, columns.get("skin_tone", image["skin_tone"]))
+    changes.subtract(counted(image["status"], image["labels"], image["skin_tone"]))
     entering = (status is Status.ACCEPTED) - (image["status"] == Status.ACCEPTED)
     if entering and image["augmented_at"] is None:
         changes["unaugmented"] += entering

@@ -96,7 +96,8 @@ async def _campaign_document(connection: AsyncConnection, row: Mapping[str, Any]
         severity = next(int(s) for s in Severity if s.label == quota["severity"])
         name = f"{quota['condition']}/{severity}"
         counted, failed = (ends.get(f"campaign/{row['id']}/{s}/{name}", 0) for s in ("counted", "failed"))
-        quotas.append(CampaignQuota(**quota, counted=counted, failed=failed))
+        told = {key: quota[key] for key in ("condition", "severity", "count")}
+        quotas.append(CampaignQuota(**told, counted=counted, failed=failed))
     counted, failed = sum(quota.counted for quota in quotas), sum(quota.failed for quota in quotas)
     worst = row["committed_micro_usd"] if row["state"] not in FILLING else _worst(row)
     return Campaign(

@@ -29,24 +29,34 @@ async def recount(ledger: Ledger) -> dict[str, int]:
         status = images[row["image_id"]]["status"]
         expected[f"labels/{status}/{row['condition']}/{row['severity'] or 0}"] += 1
         expected[f"shows/{status}/{row['condition']}"] += 1
+        tone = images[row["image_id"]]["skin_tone"]
+        if status == "accepted" and tone is not None:
+            expected[f"tones/{row['condition']}/{row['severity'] or 0}/{tone}"] += 1
     for row in await ledger.rows("reviews"):
         expected[f"reviews/{row['verdict']}/person"] += 1
     for row in await ledger.rows("variants"):
         expected["variants"] += images[row["image_id"]]["status"] == "accepted"
     slots = await ledger.rows("slots")
     made = Counter((row["campaign_id"], row["condition"], Severity(row["severity"])) for row in slots)
+    toned = Counter(
+        (row["campaign_id"], row["condition"], row["severity"], row["subject"]["skin_tone"]) for row in slots
+    )
     for campaign in await ledger.rows("campaigns"):
         for quota in campaign["quotas"]:
             condition, severity = quota["condition"], Severity[quota["severity"].upper()]
             unmade = quota["count"] - made[campaign["id"], condition, severity]
             if campaign["state"] in ("running", "paused"):
                 expected[f"reserved/{condition}"] += unmade
+                for tone, count in enumerate(quota.get("tones", ()), start=1):
+                    left = count - toned[campaign["id"], condition, int(severity), tone]
+                    expected[f"reserved_tones/{condition}/{int(severity)}/{tone}"] += left
             else:  # only one that is cancelled can lack some
                 expected[f"campaign/{campaign['id']}/failed/{condition}/{int(severity)}"] += unmade
                 assert unmade == 0 or campaign["state"] == "cancelled"
     for row in slots:
         if row["state"] in ("open", "review"):
             expected[f"reserved/{row['condition']}"] += 1
+            expected[f"reserved_tones/{row['condition']}/{row['severity']}/{row['subject']['skin_tone']}"] += 1
         if row["state"] in ("counted", "failed"):
             expected[f"campaign/{row['campaign_id']}/{row['state']}/{row['condition']}/{row['severity']}"] += 1
     return {name: value for name, value in expected.items() if value}

@@ -19,15 +19,18 @@ from services.labeler_api.ledger.database import Database, rows_of
 from services.labeler_api.ledger.tables import metadata
 from services.labeler_api.settings import LabelerSettings
 from shared.embedded.bus import InProcessBus
-from shared.events import Event, QuotaMet, RebalanceRejected
+from shared.events import Event, QuotaMet, RebalanceRejected, Subject
 from shared.manifest import ManifestImage, parse_manifest
 from shared.message import Message, Wire
 from shared.service import Service
+from shared.taxonomy import AgeBand, Light, Sex, View
 from tests.eventually import eventually
 from tests.fakes.blobs import FailingBlobs
 from tests.fakes.bus import Listener
 from tests.fakes.pictures import png
 from tests.fakes.workers import FakeAugmenter, FakeGenerator
+
+SUBJECT = Subject(age_band=AgeBand.ADULT, skin_tone=4, sex=Sex.FEMALE, light=Light.DAYLIGHT, view=View.FRONTAL)
 
 
 def settings_of(home: Path, **changes: Any) -> LabelerSettings:

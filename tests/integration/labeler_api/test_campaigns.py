@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
-from services.labeler_api.campaigns.subjects import subject_of
 from shared.events import (
     FailureReason,
     ImageRequested,
@@ -24,7 +24,7 @@ from tests.fakes.bus import TwiceBus
 from tests.fakes.pictures import encoded, noise, png
 from tests.fakes.workers import Answer, seed_of
 from tests.integration.labeler_api.recount import assert_counters
-from tests.integration.labeler_api.support import Labeler, labeler
+from tests.integration.labeler_api.support import SUBJECT, Labeler, labeler
 
 
 async def test_a_campaign_ends_with_exactly_its_quota(both: Labeler) -> None:
@@ -108,7 +108,12 @@ async def test_failures_reopen_the_slot_for_another_subject_until_attempts_are_u
     first, second, third = both.generator.requests
     assert [r.attempt for r in both.generator.requests] == [1, 2, 3]
     assert [r.image_id for r in both.generator.requests] == [generated_image_id(first.slot_id, n) for n in (1, 2, 3)]
-    assert len({r.subject.skin_tone for r in both.generator.requests}) == 3
+    subjects = [r.subject for r in both.generator.requests]
+    assert len({(subject.skin_tone, subject.age_band) for subject in subjects}) == 1  # planned, and still to be had
+    for before, after in pairwise(subjects):
+        assert before.sex != after.sex
+        assert before.light != after.light
+        assert before.view != after.view
     assert first.earlier_rejections == ()
     assert second.earlier_rejections == ("moderation_blocked: as the test asked",)
     assert len(third.earlier_rejections) == 2
@@ -351,7 +356,7 @@ async def test_events_of_things_that_do_not_exist_are_dead_letters(both: Labeler
         image_id=uuid4(),
         condition=Condition.ACNE,
         severity=Severity.MILD,
-        subject=subject_of(uuid4(), Condition.ACNE, 0, 1),
+        subject=SUBJECT,
     )
     await both.publish(await both.generator.made(request, png(1)))
     await both.publish(both.generator.failed(request, FailureReason.TIMEOUT))

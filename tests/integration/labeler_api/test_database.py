@@ -24,8 +24,11 @@ from services.labeler_api.ledger.tables import metadata
 from services.labeler_api.ledger.transaction import Transaction
 from shared.embedded.bus import InProcessBus
 from shared.errors import ConfigurationError, DatabaseUnavailable, EvenskinError
+from shared.taxonomy import Condition
 from tests.eventually import eventually
 from tests.fakes.blobs import FailingBlobs
+from tests.fakes.pictures import png
+from tests.integration.labeler_api.recount import counted
 from tests.integration.labeler_api.support import Labeler, labeler, settings_of
 
 
@@ -138,6 +141,29 @@ async def test_bands_survive_their_move_into_the_index_and_back(database_url: st
         assert (found.band, found.image_id.hex) == (7, image)
         async with database._engine.begin() as connection:
             await connection.run_sync(lambda c: command.downgrade(config_of(c), "0004"))
+    await database.close()
+
+
+async def test_the_tones_of_an_older_ledger_are_counted(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url) as running:
+        await running.imported(2, condition="acne", severity="mild", skin_tone="3")
+        await running.imported(1, labels='{"acne": null, "aging": "severe"}', skin_tone="10")
+        await running.imported(1, condition="acne", severity="mild")
+        running.generator.answer = lambda request: png(1) if request.condition == Condition.ACNE else None
+        await running.rebalance(targets={"acne": 5, "redness": 12})
+        await eventually(lambda: len(running.generator.requests) == 13)
+        await running.settled()
+        before = await counted(running)
+    assert {name for name in before if name.startswith("tones/")} > {"tones/acne/1/3", "tones/acne/0/10"}
+    database = Database(database_url)
+    async with database._engine.begin() as connection:
+        await connection.run_sync(lambda c: command.downgrade(config_of(c), "0010"))
+    async with database.reading() as connection:
+        assert not await counters.totals(connection, "tones/", "reserved_tones/")
+    await database.migrate()
+    async with database.reading() as connection:
+        after = await counters.totals(connection, "tones/", "reserved_tones/")
+    assert after == {name: value for name, value in before.items() if "tones/" in name}
     await database.close()
 
 

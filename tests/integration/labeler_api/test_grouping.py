@@ -11,7 +11,6 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from services.labeler_api.campaigns.subjects import subject_of
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.group_commit import LARGEST, GroupCommit, Work
@@ -25,7 +24,7 @@ from tests.eventually import LIMIT_S, eventually
 from tests.fakes.pictures import encoded, noise, png
 from tests.fakes.workers import seed_of
 from tests.integration.labeler_api.recount import assert_counters
-from tests.integration.labeler_api.support import Labeler
+from tests.integration.labeler_api.support import SUBJECT, Labeler
 
 BURST = 2 * LARGEST + 10  # messages at once: more than one transaction takes
 
@@ -61,7 +60,7 @@ async def test_poison_in_a_burst_harms_nobody_else(both: Labeler) -> None:
         image_id=uuid4(),
         condition=Condition.ACNE,
         severity=Severity.MILD,
-        subject=subject_of(uuid4(), Condition.ACNE, 0, 1),
+        subject=SUBJECT,
     )
     for number, request in enumerate([*requests[:10], nowhere, *requests[10:]]):
         await both.publish(await both.generator.made(request, png(number)))

@@ -12,9 +12,10 @@ from uuid import UUID, uuid4, uuid5
 import pytest
 import sqlalchemy as sa
 
+from services.labeler_api.campaigns.plan import Quota
 from services.labeler_api.campaigns.portions import GATHER_S, PORTION
-from services.labeler_api.campaigns.subjects import subject_of
-from services.labeler_api.ledger.tables import campaign_table
+from services.labeler_api.campaigns.subjects import subjects_between
+from services.labeler_api.ledger.tables import campaign_table, counter_table
 from services.labeler_api.ledger.transaction import Transaction
 from shared.events import FailureReason, ImageRequested, RebalanceRejected
 from shared.taxonomy import Condition
@@ -102,9 +103,10 @@ async def test_slots_are_the_same_whatever_the_portions(few: Labeler) -> None:
     kinds = [("acne", 1)] * 2 + [("acne", 2)] * 2 + [("acne", 3)] + [("redness", 1)] * 2
     kinds += [("redness", 2), ("redness", 3)]
     assert [(row["condition"], row["severity"]) for row in slots] == kinds
-    for position, row in enumerate(slots):
+    quotas = [Quota.of_document(document) for document in (await row_of(few, campaign_id))["quotas"]]
+    whole = list(subjects_between(UUID(campaign_id), quotas, 0, TOTAL))
+    for position, (row, (_, _, subject)) in enumerate(zip(slots, whole, strict=True)):
         assert (row["position"], row["id"]) == (position, uuid5(UUID(campaign_id), f"slot-{position}"))
-        subject = subject_of(UUID(campaign_id), Condition(row["condition"]), position, 1)
         assert row["subject"] == subject.model_dump(mode="json")
 
 
@@ -224,6 +226,34 @@ async def test_slots_that_an_older_version_made_are_not_made_again(few: Labeler)
     await few.settled()
     assert set(few.generator.paid.values()) == {1}
     await assert_counters(few)
+
+
+async def test_a_campaign_of_an_older_version_gets_tones_as_its_slots_are_made(few: Labeler) -> None:
+    """It planned none: they are reserved as the slots are made, and given back as those are answered or given up."""
+    campaigns = [await few.rebalance(targets={condition: 9}) for condition in ("acne", "redness")]
+    await asked(few, 2 * WINDOW)
+
+    async def forget(transaction: Transaction) -> None:
+        for row in await few.rows("campaigns"):
+            quotas = [{name: quota[name] for name in ("condition", "severity", "count")} for quota in row["quotas"]]
+            await transaction.execute(
+                sa.update(campaign_table).where(campaign_table.c.id == row["id"]).values(quotas=quotas)
+            )
+        unmade = sa.delete(counter_table).where(counter_table.c.name.like("reserved_tones/%"))
+        await transaction.execute(unmade)
+        for slot in await few.rows("slots"):
+            name = f"reserved_tones/{slot['condition']}/{slot['severity']}/{slot['subject']['skin_tone']}"
+            transaction.count({name: 1})
+
+    await few.database.write(forget)
+    await assert_counters(few)
+    assert (await few.call("POST", f"/v1/rebalances/{campaigns[1]}/cancel")).status == 200
+    await go_on(few)
+    await few.reaches(campaigns[0], "met")
+    await few.settled()
+    await assert_counters(few)
+    tones = Counter(row["subject"]["skin_tone"] for row in await few.rows("slots") if row["condition"] == "acne")
+    assert sum(tones.values()) == 9
 
 
 async def test_what_an_older_version_made_is_given_up_once(tmp_path: Path, database_url: str) -> None:

@@ -29,7 +29,7 @@ from services.console.tables import Look, campaign_view, look_line, plan_table
 from shared.documents.rebalances import Campaign, PlanDocument, PlanWarning, QuotaDocument
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
 from shared.model_card import ModelCard
-from shared.taxonomy import Condition
+from shared.taxonomy import MONK_TONES, Condition
 from tests.eventually import LIMIT_S
 from tests.fakes.evenskin_server import (
     CAMPAIGN_ID,
@@ -195,6 +195,15 @@ def test_the_plan_is_shown_with_cost_and_duration(run: Invoke, told: FakeServer)
     assert "about 10 min 24 s at 50 a minute" in " ".join(ran.out.split())
     redness = next(line.split() for line in ran.out.splitlines() if line.strip().startswith("redness"))
     assert redness == ["redness", "200", "134", "45", "45", "44", "$4.02"]
+
+
+def test_the_plan_shows_each_severity_s_skin_tones_below_those_that_are_there(run: Invoke, told: FakeServer) -> None:
+    out = run("plan", "200", "-c", "redness").out
+    lines = [line.split() for line in out[out.index("Skin tones") :].splitlines()]
+    assert ["condition", *map(str, MONK_TONES)] in lines
+    assert ["redness", "there", "66", *["–"] * 9] in lines
+    assert ["+", "mild", "–", "45", *["–"] * 8] in lines
+    assert ["+", "severe", "–", "44", *["–"] * 8] in lines
 
 
 def test_what_to_know_about_the_price_is_shown_under_the_plan() -> None:

@@ -67,6 +67,22 @@ def test_a_plan_s_document_by_hand() -> None:
             {"condition": "redness", "severity": "mild", "count": 1},
             {"condition": "redness", "severity": "moderate", "count": 1},
         ],
+        "tones": [
+            {
+                "condition": "acne",
+                "there": [0] * 10,
+                "missing": {
+                    "mild": [1, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+                    "moderate": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+                    "severe": [0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
+                },
+            },
+            {
+                "condition": "redness",
+                "there": [0] * 10,
+                "missing": {"mild": [0, 1, 0, 0, 0, 0, 0, 0, 0, 0], "moderate": [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]},
+            },
+        ],
         "total": 6,
         "price_usd": 1.25,
         "cost_usd": 7.5,
@@ -108,9 +124,9 @@ def test_a_plan_asks_for_no_more_images_than_a_campaign_may(target: int, is_take
 
 
 QUOTAS = (
-    Quota(Condition.ACNE, Severity.MILD, 3),
-    Quota(Condition.ACNE, Severity.SEVERE, 1),
-    Quota(Condition.AGING, Severity.MILD, 4),
+    Quota(Condition.ACNE, Severity.MILD, (2, 0, 1, 0, 0, 0, 0, 0, 0, 0)),
+    Quota(Condition.ACNE, Severity.SEVERE, (0, 0, 0, 0, 1, 0, 0, 0, 0, 0)),
+    Quota(Condition.AGING, Severity.MILD, (0, 1, 0, 3, 0, 0, 0, 0, 0, 0)),
 )
 
 
@@ -147,3 +163,27 @@ def test_portions_of_any_size_are_the_whole(size: int) -> None:
 
 def test_a_quota_is_what_its_document_says() -> None:
     assert [Quota.of_document(quota.document()) for quota in QUOTAS] == list(QUOTAS)
+    before_tones = {"condition": "acne", "severity": "severe", "count": 23}
+    old = Quota.of_document(before_tones)
+    assert (old.condition, old.severity, old.count) == (Condition.ACNE, Severity.SEVERE, 23)
+    assert set(old.tones) == {2, 3}
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_portions_of_any_size_have_the_tones_of_the_whole(size: int) -> None:
+    portions = [quota for first in range(0, 8, size) for quota in between(QUOTAS, first, min(first + size, 8))]
+    for whole in QUOTAS:
+        parts = [
+            part.tones for part in portions if (part.condition, part.severity) == (whole.condition, whole.severity)
+        ]
+        assert tuple(map(sum, zip(*parts, strict=True))) == whole.tones
+
+
+def test_a_plan_says_what_is_there_and_what_is_missing_of_each_tone() -> None:
+    totals = {"shows/accepted/acne": 3, "tones/acne/0/2": 1, "tones/acne/3/1": 1, "reserved/acne": 1}
+    totals |= {"reserved_tones/acne/1/10": 1, "reserved_tones/acne/2/9": -1}  # as an older version leaves it
+    plan = plan_for(totals, RebalanceRequested(targets={"acne": 11, "aging": 0}), LabelerSettings())
+    (tones,) = plan.document(provider="p", images_per_minute=1).tones
+    assert (tones.condition, tones.there) == ("acne", (1, 1, 0, 0, 0, 0, 0, 0, 0, 1))
+    assert [sum(row) for row in zip(*tones.missing.values(), strict=True)] == [0, 0, 1, 1, 1, 1, 1, 1, 1, 0]
+    assert {severity: sum(row) for severity, row in tones.missing.items()} == {"mild": 3, "moderate": 2, "severe": 2}

@@ -34,6 +34,9 @@ def test_an_image_counts_for_every_condition_it_shows() -> None:
         "shows/accepted/aging": 1,
     }
     assert counted("pending", {}) == {"images/pending": 1}
+    toned = counted("accepted", {"acne": 3, "aging": None}, 7)
+    assert {name: n for name, n in toned.items() if "tones" in name} == {"tones/acne/3/7": 1, "tones/aging/0/7": 1}
+    assert not [name for name in counted("pending", {"acne": 3}, 7) if name.startswith("tones/")]
     moved = counted("accepted", {"acne": 1})
     moved.subtract(counted("accepted", {"acne": 2}))
     assert Counter({k: v for k, v in moved.items() if v}) == {"labels/accepted/acne/1": 1, "labels/accepted/acne/2": -1}
