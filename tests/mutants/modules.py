@@ -9,6 +9,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "services/labeler_api/campaigns/campaign.py": ("tests/unit/labeler_api/campaigns/test_campaign.py",),
     "services/labeler_api/campaigns/prices.py": ("tests/unit/labeler_api/campaigns/test_prices.py",),
     "services/labeler_api/campaigns/plan.py": ("tests/unit/labeler_api/campaigns/test_plan.py",),
+    "services/trainer/measures.py": ("tests/unit/trainer/test_measures.py",),
     "services/trainer/scores.py": ("tests/unit/trainer/test_scores.py",),
     "shared/imaging.py": ("tests/unit/shared/test_imaging.py", "tests/unit/shared/pictures/test_jpeg.py"),
     "shared/pictures/colour.py": ("tests/unit/shared/test_imaging.py", "tests/unit/shared/pictures/test_colour.py"),
