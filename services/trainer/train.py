@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,8 @@ def learn(
     state = _TrainingState(net, average, optimiser, schedule, run)
     if not state.restore(checkpoint):
         fit_linear(net.linear, answers, training.data, weights)
+        if not net.linear.weights.isfinite().all():
+            raise _not_finite("the linear judge's fit")
         average.linear.load_state_dict(net.linear.state_dict())
 
     while state.epoch < epochs and state.epoch - state.best_epoch < config.patience:
@@ -129,11 +131,15 @@ def learn(
         order = _sample_order(len(labels), batches * config.batch_size, generator)
         total = 0.0
         net.train()
-        for indices in order.reshape(batches, -1).numpy():
+        for number, indices in enumerate(order.reshape(batches, -1).numpy(), start=1):
             severity = torch.from_numpy(labels[indices])
             grid, _ = answers.tensors(indices)
             logits, _ = learner(augment(grid, generator, filters))
             loss = ordinal_loss(logits, severity, weights, config.label_smoothing)
+            total += (measured := loss.item())
+            if not math.isfinite(measured):  # before it reaches the weights
+                images = [training.data.image_ids[index] for index in indices]
+                raise _not_finite(f"step {number} of epoch {state.epoch + 1}", images)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
@@ -141,18 +147,24 @@ def learn(
             schedule.step()
             state.step += 1
             _update_average(average.convolutional, learner, min(config.ema_decay, state.step / (state.step + 10)))
-            total += loss.item()
         validation_loss, scores = _validate(average, validation, weights)
-        if not math.isfinite(total + validation_loss):
-            raise LossNotFinite(
-                f"The loss of epoch {state.epoch + 1} is not a number.", advice="Lower the learning rate."
-            )
+        if not math.isfinite(validation_loss):
+            raise _not_finite(f"the validation after epoch {state.epoch + 1}")
         state.finish(Epoch(state.epoch + 1, epochs, total / batches, validation_loss, scores))
         state.save(checkpoint)
         on_epoch(state.history[-1])
     best = state.best_net()
     calibrate(best, *logits_of(best, validation.answers), validation.data.severity, weights)
     return Trained(best, state.history, state.best_epoch, probabilities_of(best, validation.answers))
+
+
+def _not_finite(where: str, image_ids: Iterable[str] = ()) -> LossNotFinite:
+    """The error of a loss that is not a finite number. `image_ids`: of the batch, which are named once each."""
+    images = ", ".join(dict.fromkeys(image_ids))
+    return LossNotFinite(
+        f"The loss of {where} is not a finite number{f', with the images {images}' if images else ''}.",
+        advice="Lower the learning rate in EVENSKIN_TRAINING; if these images fail at any rate, look at them.",
+    )
 
 
 def model_config(config: TrainingConfig) -> ModelConfig:

@@ -20,6 +20,7 @@ from services.trainer.features import FeatureReader, Features
 from services.trainer.pixel_cache import Pixels
 from services.trainer.settings import TrainerSettings
 from services.trainer.spec import RunSpec, model_path
+from services.trainer.train import Epoch, train
 from shared.embedded.blobs import DirectoryBlobs
 from shared.embedded.bus import InProcessBus
 from shared.errors import ConfigurationError, WeightsUnusable
@@ -131,6 +132,35 @@ def test_a_run_serves_it_and_says_what_it_is(small: Dataset, tmp_path: Path) -> 
     assert "ImageNet" in metadata.backbone.trained_on
     assert metadata.backbone.sha256 == model_entry(NAME)["sha256"]
     assert set(metadata.calibration) == set(Condition)
+
+
+def test_a_run_that_is_resumed_sees_the_same_through_it(
+    backbone: EfficientNetLite0, small: Dataset, tmp_path: Path
+) -> None:
+    small.write_encoded(tmp_path / "encoded")
+    cache = cache_of(tmp_path / "cache", 32)
+    decode(small.images, tmp_path / "encoded", cache, 1, None)
+    folds = load_folds(small.images, cache)
+    runs = [tmp_path / name for name in ("undisturbed", "again", "killed")]
+    for run in runs:
+        run.mkdir()
+
+    def fit(run: Path, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> list[bytes]:
+        features = Features(2, 8, backbone)
+        trained = train(folds[Fold.TRAIN], folds[Fold.VALIDATION], TINY, features, run / "checkpoint.pt", on_epoch)
+        return [tensor.numpy().tobytes() for tensor in trained.net.state_dict().values()]
+
+    def die(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    undisturbed = fit(runs[0])
+    assert fit(runs[1]) == undisturbed
+    with pytest.raises(KeyboardInterrupt):
+        fit(runs[2], die)
+    told: list[int] = []
+    assert fit(runs[2], lambda epoch: told.append(epoch.epoch)) == undisturbed
+    assert told[0] == 3
 
 
 def test_none_is_a_choice(small: Dataset, tmp_path: Path) -> None:

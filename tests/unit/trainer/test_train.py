@@ -13,7 +13,7 @@ import torch
 from services.trainer import train as training_module
 from services.trainer.augment import MAX_GAMMA, augment
 from services.trainer.data import UNGRADED, UNKNOWN, FoldData, decode, load_folds
-from services.trainer.features import FeatureReader, Features
+from services.trainer.features import Answers, FeatureReader, Features
 from services.trainer.filters import LOG_COLOURS, NOISE, FilterAnswers
 from services.trainer.losses import ordinal_loss, ordinal_targets, positive_weights
 from services.trainer.model import ModelConfig, ServedNet, SkinNet
@@ -165,9 +165,34 @@ def test_it_stops_early_and_keeps_the_best(folds: dict[Fold, FoldData], tmp_path
     assert loss == pytest.approx(min(losses), rel=1e-5)
 
 
-def test_a_loss_that_is_not_a_number_ends_the_run(folds: dict[Fold, FoldData], tmp_path: Path) -> None:
-    with pytest.raises(LossNotFinite, match="not a number"):
+def test_a_loss_that_is_not_a_number_ends_the_run_and_names_its_step(
+    folds: dict[Fold, FoldData], tmp_path: Path
+) -> None:
+    with pytest.raises(LossNotFinite, match=r"step [2-9] of epoch 1 is not a finite number, with the images "):
         fit(folds, tmp_path / "checkpoint.pt", TINY.model_copy(update={"learning_rate": 1e30}))
+
+
+def test_an_image_that_gives_no_number_is_named_with_its_batch(
+    folds: dict[Fold, FoldData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = folds[Fold.TRAIN]
+    read = FeatureReader.read
+
+    def poisoned(reader: FeatureReader, data: FoldData, directory: Path) -> Answers:
+        answers = read(reader, data, directory)
+        if data is training:
+            answers.grid[5] = np.nan
+        return answers
+
+    monkeypatch.setattr(FeatureReader, "read", poisoned)
+    with pytest.raises(LossNotFinite) as caught:
+        fit(folds, tmp_path / "checkpoint.pt")
+    named = caught.value.message.partition("with the images ")[2].rstrip(".").split(", ")
+    assert training.image_ids[5] in named
+    assert 1 < len(named) <= TINY.batch_size
+    assert caught.value.code == "loss_not_finite"
+    assert "learning rate" in caught.value.advice
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_a_validation_loss_that_is_not_a_number_ends_the_run(
