@@ -374,6 +374,24 @@ class LossNotFinite(TrainingFailed):
     code = "loss_not_finite"
 
 
+class LabelsContradict(TrainingFailed):
+    """A manifest names the same picture twice, with labels that cannot both be right."""
+
+    code, status = "labels_contradict", 422
+
+
+class DiskFull(TrainingFailed):
+    """The disk that a training works on is full."""
+
+    code, status, retryable = "disk_full", 500, True
+
+
+class OutOfMemory(TrainingFailed):
+    """A training needs more memory than there is, or was killed for want of it."""
+
+    code, status, retryable = "out_of_memory", 500, True
+
+
 class WeightsUnusable(TrainingFailed):
     """The pretrained weights that a training starts from are absent, or are not the promised ones."""
 
@@ -381,9 +399,16 @@ class WeightsUnusable(TrainingFailed):
 
 
 class TriesUsedUp(TrainingFailed):
-    """Every try of a training ended without a model, and none could say why trying again is no use."""
+    """Every try of a training ended without a model, and none could say why trying again is no use.
+
+    `because`: code of what ended the last try, which becomes this error's own.
+    """
 
     code = "crashed"
+
+    def __init__(self, message: str, *, advice: str, because: str = "crashed") -> None:
+        super().__init__(message, advice=advice)
+        self.code = because
 
 
 class ConfigurationError(EvenskinError):

@@ -115,9 +115,12 @@ class TrainingFailure(StrEnum):
     DATASET_TOO_SMALL = "dataset_too_small"
     DATASET_UNREADABLE = "dataset_unreadable"
     IMAGES_UNREADABLE = "images_unreadable"
+    LABELS_CONTRADICT = "labels_contradict"
     LOSS_NOT_FINITE = "loss_not_finite"
     WEIGHTS_UNUSABLE = "weights_unusable"
     PARITY_FAILED = "parity_failed"
+    DISK_FULL = "disk_full"
+    OUT_OF_MEMORY = "out_of_memory"
     CRASHED = "crashed"
 
 

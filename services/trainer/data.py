@@ -42,7 +42,11 @@ def originals(images: Iterable[ManifestImage], fold: Fold) -> list[ManifestImage
 
 
 def check_folds(images: Sequence[ManifestImage]) -> None:
-    """Raise DatasetTooSmall unless every fold has MIN_IMAGES images and the train fold shows a condition."""
+    """Raise DatasetTooSmall unless every fold has MIN_IMAGES images and the train fold has something to tell apart.
+
+    That is a condition which some of its images show and others do not. A condition that no image shows is no error: a
+    model never answers it, see `abstention`.
+    """
     for fold in Fold:
         found = len(originals(images, fold))
         if found < MIN_IMAGES:
@@ -56,6 +60,12 @@ def check_folds(images: Sequence[ManifestImage]) -> None:
     if not any(present):
         raise DatasetTooSmall(
             "No image of the train fold shows a condition.", advice="Import images with a condition, and train again."
+        )
+    shown, known = presence(np.array([severities_of(image) for image in originals(images, Fold.TRAIN)], np.int8))
+    if not ((shown & known).any(0) & (~shown & known).any(0)).any():
+        raise DatasetTooSmall(
+            "All images of the train fold show the same conditions: there is nothing to tell apart.",
+            advice="Import images with other conditions, or of clear skin, and train again.",
         )
 
 

@@ -7,11 +7,12 @@ at their own resolution: a spread of pooled maps would no longer know of pores.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -129,8 +130,8 @@ class FeatureReader:
                 if found is None:
                     count, channels, height, width = len(data), *grid.shape[1:]
                     found = Answers(
-                        np.memmap(grids, np.float16, "w+", shape=(count, height, width, channels)),
-                        np.memmap(statistics, np.float32, "w+", shape=(count, pooled.shape[1])),
+                        _mapped(grids, np.dtype(np.float16), (count, height, width, channels)),
+                        _mapped(statistics, np.dtype(np.float32), (count, pooled.shape[1])),
                     )
                 found.grid[indices] = grid.transpose(0, 2, 3, 1)
                 found.statistics[indices] = pooled
@@ -144,6 +145,12 @@ class FeatureReader:
         with torch.inference_mode():
             grid, statistics = self._features(torch.from_numpy(pixels))
             return grid.numpy(), statistics.numpy()
+
+
+def _mapped(file: IO[bytes], kind: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """An array in a file whose room is taken at once: on a full disk, writing to a map ends the process (SIGBUS)."""
+    os.posix_fallocate(file.fileno(), 0, math.prod(shape) * kind.itemsize)
+    return np.memmap(file, kind, "r+", shape=shape)
 
 
 def _graph_of(features: Features, size: int, directory: Path) -> Path:

@@ -82,7 +82,7 @@ async def _train(trainer: Trainer, message: Message, run: Run, published: set[in
         with trainer.metrics.training():
             card = await run.train(epoch_ended)
     except EvenskinError as error:
-        if error.code not in set(TrainingFailure):
+        if error.retryable or error.code not in set(TrainingFailure):
             raise
         log.error("training_failed", run_id=run.id, code=error.code, error=error.message)
         return await run.give_up(TrainingFailure(error.code), f"{error.message} {error.advice}".strip())

@@ -20,7 +20,9 @@ from typing import Any
 
 import structlog
 
+from services.trainer.contradictions import check_labels
 from services.trainer.data import check_folds, fetch, read_manifest
+from services.trainer.exhaustion import exhaustion
 from services.trainer.pixel_cache import PixelCache, View
 from services.trainer.settings import TrainerSettings
 from services.trainer.spec import RunSpec, checkpoint_path, model_path, preprocessing_for
@@ -110,8 +112,8 @@ class Run:
         """Fetch, train, prove, and store model and card: one try of the `max_tries` that may end without an epoch.
 
         Raises the errors of `TrainingFailure` where trying again is no use: DatasetTooSmall, DatasetUnreadable,
-        ImagesUnreadable, LossNotFinite, ParityFailed, TriesUsedUp, WeightsUnusable. Raises StoreUnavailable, and
-        whatever else ended the try, where another one may succeed.
+        ImagesUnreadable, LabelsContradict, LossNotFinite, ParityFailed, TriesUsedUp, WeightsUnusable. Raises
+        StoreUnavailable, DiskFull, OutOfMemory, and whatever else ended the try, where another one may succeed.
         """
         most = self._settings.max_tries
         if await self._tries.begin() > most:
@@ -121,18 +123,24 @@ class Run:
         except (StoreUnavailable, asyncio.CancelledError):
             await self._tries.take_back()
             raise
-        except Exception as error:
-            named = isinstance(error, EvenskinError) and error.code in set(TrainingFailure)
-            if named or self._tries.number < most:
+        except Exception as caught:
+            named: EvenskinError | None = exhaustion(caught)
+            if named is None and isinstance(caught, EvenskinError) and caught.code in set(TrainingFailure):
+                named = caught
+            if self._tries.number >= most and (named is None or named.retryable):
+                raise TriesUsedUp(
+                    f"Each of {most} tries ended without a model, the last one with: {named or caught}",
+                    advice=named.advice if named else "See the trainer's log, and train again.",
+                    because=named.code if named else TrainingFailure.CRASHED,
+                ) from caught
+            if named is None or named is caught:
                 raise
-            raise TriesUsedUp(
-                f"Each of {most} tries ended without a model, the last one with: {error}",
-                advice="See the trainer's log, and train again.",
-            ) from error
+            raise named from caught
 
     async def _train(self, on_epoch: Any) -> ModelCard:
         manifest, images = await self._manifest()
         check_folds(images)  # before anything is fetched
+        check_labels(images)
         await asyncio.to_thread(self._dir.mkdir, parents=True, exist_ok=True)
         await asyncio.to_thread((self._dir / "manifest.jsonl").write_bytes, manifest)
         await self._restore_checkpoint()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import math
 import os
 import pickle
@@ -287,15 +288,17 @@ class _TrainingState:
 
     def save(self, path: Path) -> None:
         """Write whole or not at all."""
+        buffer = io.BytesIO()  # torch tells of a full disk in words of its own, and closes a file of its own
+        torch.save(
+            {name: part.state_dict() for name, part in self._parts.items()}
+            | {"best": self.best, "history": [asdict(epoch) for epoch in self.history]}
+            | {name: getattr(self, name) for name in _NUMBERS}
+            | {"run": self._run, "random": torch.get_rng_state(), "config": asdict(self._average.config)},
+            buffer,
+        )
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
-            torch.save(
-                {name: part.state_dict() for name, part in self._parts.items()}
-                | {"best": self.best, "history": [asdict(epoch) for epoch in self.history]}
-                | {name: getattr(self, name) for name in _NUMBERS}
-                | {"run": self._run, "random": torch.get_rng_state(), "config": asdict(self._average.config)},
-                file,
-            )
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -26,6 +26,7 @@ from services.trainer.backbone import load_backbone, load_detector
 from services.trainer.baseline import measure_baseline
 from services.trainer.calibration import calibration_of, neutral_probabilities
 from services.trainer.comparison import compare
+from services.trainer.contradictions import check_labels, contradicting_copies
 from services.trainer.data import (
     check_folds,
     decode,
@@ -36,6 +37,7 @@ from services.trainer.data import (
     readable_images,
 )
 from services.trainer.evaluate import ExportedModel
+from services.trainer.exhaustion import exhaustion
 from services.trainer.export import backbone_of, check_parity, export, metadata_of
 from services.trainer.features import Features
 from services.trainer.gate import GATE_FOLD, decide
@@ -63,7 +65,8 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def run(spec: RunSpec) -> dict[str, Any]:
     """Train, export, check parity and measure. Returns the content of `result.json`.
 
-    Raises DatasetTooSmall, ImagesUnreadable, LossNotFinite, TrainingFailed, ParityFailed, WeightsUnusable.
+    Raises DatasetTooSmall, ImagesUnreadable, LabelsContradict, LossNotFinite, TrainingFailed, ParityFailed,
+    WeightsUnusable.
     """
     stopwatch = _Stopwatch()
     threads = use_threads(spec.config.threads)
@@ -72,6 +75,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
     size = spec.config.input_size
     fetched = readable_images(manifest, spec.unreadable)
     check_folds(fetched)  # before anything is decoded
+    check_labels(fetched)
     network = model_config(spec.config)
     features = Features(network.scales, network.cell, load_backbone(spec.backbone))
     detector = load_detector(spec.faces)
@@ -79,6 +83,8 @@ def run(spec: RunSpec) -> dict[str, Any]:
     cache = PixelCache(spec.cache, View(size, preprocessing, detector is not None))
     unreadable = spec.unreadable | decode(fetched, spec.encoded, cache, threads, detector)
     images = readable_images(manifest, unreadable)
+    copies = contradicting_copies(images, cache)
+    images = [image for image in images if image.sha256 not in copies]
     check_folds(images)
     folds = load_folds(images, cache)
     validation, testing = folds[Fold.VALIDATION], folds[Fold.TEST]
@@ -135,7 +141,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
             "reason": decision.reason,
         },
         "parity": parity,
-        "left_out": [entry.model_dump() for entry in left_out(manifest, unreadable)],
+        "left_out": [entry.model_dump() for entry in left_out(manifest, unreadable | copies)],
         "promoted": decision.promoted,
         "verdict": decision.verdict,
         "reason": decision.reason,
@@ -207,12 +213,15 @@ def main(arguments: list[str]) -> int:
     try:
         with FileLock(spec.run_dir / "lock"):  # an orphan of this run may still be at its last batch
             result = run(spec)
-    except EvenskinError as error:
+            partial = result_path(spec.run_dir).with_suffix(".partial")
+            partial.write_text(json.dumps(result))
+            os.replace(partial, result_path(spec.run_dir))
+    except Exception as caught:
+        error = exhaustion(caught) or caught
+        if not isinstance(error, EvenskinError):
+            raise
         _report({"failed": error.code, "message": error.message, "advice": error.advice})
         return FAILED_STATUS
-    partial = result_path(spec.run_dir).with_suffix(".partial")
-    partial.write_text(json.dumps(result))
-    os.replace(partial, result_path(spec.run_dir))
     _report({"done": spec.version})
     return 0
 

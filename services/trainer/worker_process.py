@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -13,11 +14,15 @@ from typing import Any
 
 import structlog
 
+from services.trainer.exhaustion import out_of_memory
 from services.trainer.spec import FAILED_STATUS, RunSpec, result_path
 from shared.errors import (
     DatasetTooSmall,
+    DiskFull,
     ImagesUnreadable,
+    LabelsContradict,
     LossNotFinite,
+    OutOfMemory,
     ParityFailed,
     TrainingFailed,
     WeightsUnusable,
@@ -29,12 +34,22 @@ ROOT = Path(__file__).resolve().parents[2]  # where `services` and `shared` lie,
 KEPT_LINES = 20  # of standard error that are logged; the last one goes into the error
 _ERRORS = {
     error.code: error
-    for error in (DatasetTooSmall, ImagesUnreadable, LossNotFinite, ParityFailed, TrainingFailed, WeightsUnusable)
+    for error in (
+        DatasetTooSmall,
+        DiskFull,
+        ImagesUnreadable,
+        LabelsContradict,
+        LossNotFinite,
+        OutOfMemory,
+        ParityFailed,
+        TrainingFailed,
+        WeightsUnusable,
+    )
 }
 
 
 class WorkerCrashed(TrainingFailed):
-    """The worker ended without saying why, for example killed for want of memory: trying again may help."""
+    """The worker ended without saying why: trying again may help."""
 
     code, status, retryable = "training_crashed", 500, True
 
@@ -42,8 +57,8 @@ class WorkerCrashed(TrainingFailed):
 async def run_worker(spec: RunSpec, on_epoch: Callable[[dict[str, Any]], Awaitable[None]]) -> dict[str, Any]:
     """Run one spec in a process of its own and return its result. Cancelling this call kills the process.
 
-    Raises the error that the worker reported (DatasetTooSmall, ImagesUnreadable, LossNotFinite, ParityFailed,
-    TrainingFailed, WeightsUnusable), or WorkerCrashed with the last line of its standard error.
+    Raises the error that the worker reported (one of `_ERRORS`), OutOfMemory where it was killed by signal 9, as a
+    system short of memory does, or WorkerCrashed with the last line of its standard error.
     """
     path = spec.run_dir / "spec.json"
     await asyncio.to_thread(path.write_text, spec.model_dump_json(indent=1))
@@ -80,6 +95,8 @@ async def run_worker(spec: RunSpec, on_epoch: Callable[[dict[str, Any]], Awaitab
         log.warning("worker_complained", run_id=spec.run_id, status=status, lines=lines)
     if failure is not None and status == FAILED_STATUS:
         raise failure
+    if status == -signal.SIGKILL:
+        raise out_of_memory("Training was killed by signal 9, most likely for want of memory.")
     if status != 0:
         ended = f"signal {-status}" if status < 0 else f"status {status}"
         raise WorkerCrashed(f"Training ended with {ended}: {lines[-1] if lines else 'it said nothing'}")

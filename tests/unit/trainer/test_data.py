@@ -239,5 +239,16 @@ def test_nothing_but_clear_skin_is_too_small() -> None:
         check_folds(dataset.images)
 
 
+def test_one_class_alone_is_too_small() -> None:
+    dataset = Dataset([], {})
+    for seed in range(9):
+        dataset.add({Condition.ACNE: Severity.MILD}, seed, fold=list(Fold)[seed % 3])
+    with pytest.raises(DatasetTooSmall, match="nothing to tell apart") as caught:
+        check_folds(dataset.images)
+    assert "clear skin" in caught.value.advice
+    dataset.add({}, 9, fold=Fold.TRAIN)
+    check_folds(dataset.images)
+
+
 def test_an_ordinary_dataset_is_large_enough() -> None:
     check_folds(dataset_of(16).images)
