@@ -56,6 +56,12 @@ class InvalidRequest(EvenskinError):
     code, status = "invalid_request", 422
 
 
+class DamagedBody(InvalidRequest):
+    """A request's body broke off, or is not what its Content-Encoding says."""
+
+    code, status = "body_damaged", 400
+
+
 class UnknownCondition(InvalidRequest):
     """A name is not one of the seven conditions."""
 

@@ -20,6 +20,7 @@ from shared.documents.base import Document
 from shared.documents.operations import Health, Readiness
 from shared.documents.problems import problem_of
 from shared.errors import (
+    DamagedBody,
     EvenskinError,
     InvalidRequest,
     NotFound,
@@ -30,6 +31,7 @@ from shared.errors import (
 )
 from shared.message import first_problem
 from shared.metrics import ServiceMetrics
+from shared.request_body import X_GZIP, coding_of, text_of
 from shared.tracing import (
     CORRELATION_HEADER,
     TRACE_HEADER,
@@ -92,6 +94,14 @@ def problem_response(error: EvenskinError) -> web.Response:
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem document, so that no caller sees a traceback."""
+    response = await _explained(request, handler)
+    if request.content.exception() is not None:  # aiohttp would read on after the answer, and log a traceback
+        request.content.feed_eof()
+        response.force_close()
+    return response
+
+
+async def _explained(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except EvenskinError as error:
@@ -99,7 +109,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             log.warning("request_failed", path=request.path, code=error.code, error=error.message)
         return problem_response(error)
     except _DAMAGED:
-        return problem_response(InvalidRequest("The request's body broke off or its encoding is damaged."))
+        return problem_response(DamagedBody("The request's body broke off or its encoding is damaged."))
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -119,8 +129,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 @web.middleware
 async def known_codings(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse a body whose coding aiohttp would hand on as it came. Raises UnsupportedCoding."""
-    coding = request.headers.get("Content-Encoding", "").strip().lower()
-    if coding not in ("", "identity", *CODINGS) and request.can_read_body:
+    coding = coding_of(request)
+    if coding not in ("", "identity", X_GZIP, *CODINGS) and request.can_read_body:
         raise UnsupportedCoding(
             f"The body's Content-Encoding '{coding[:80]}' is not read.",
             advice=f"Send it without one, or as one of: {', '.join(CODINGS)}.",
@@ -221,7 +231,7 @@ async def json_body(request: web.Request) -> dict[str, Any]:
         raise UnsupportedMediaType("The request's body is not JSON.", advice=f"Send it as Content-Type: {JSON}.")
     try:
         # Unlike Python's own reader, this one refuses lone surrogates and NaN, which cannot be kept or answered.
-        body = from_json((await request.text()).encode(), allow_inf_nan=False)
+        body = from_json((await text_of(request)).encode(), allow_inf_nan=False)
     except (ValueError, LookupError) as error:  # LookupError: no such charset
         raise InvalidRequest("The request's body is not JSON.") from error
     if not isinstance(body, dict):

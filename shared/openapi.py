@@ -19,6 +19,7 @@ TEXT: dict[str, Any] = {"type": "string"}
 
 _REF = "#/components/schemas/"
 _PROBLEMS: dict[int, str] = {
+    400: "The body broke off, or is not what its Content-Encoding says: `body_damaged`.",
     401: "The request carries no valid API key: `unauthorized`.",
     404: "There is no such thing: `not_found`.",
     403: "The Host is a name that the service does not answer to: `foreign_host`.",
@@ -70,9 +71,9 @@ class Answer:
 class Operation:
     """One method of one path.
 
-    `problems` are the statuses that this operation may be answered with beside those of every operation (401 where a
-    key is set and 403 where none is, 500, 503), each with a description or the usual one. `problem` is the model of its
-    problems.
+    `problems` are the statuses that this operation may be answered with beside those of every operation (400 where it
+    has a body, 401 where a key is set and 403 where none is, 500, 503), each with a description or the usual one.
+    `problem` is the model of its problems.
     """
 
     method: Literal["get", "post"]
@@ -144,7 +145,8 @@ def _operation(operation: Operation, *, secured: bool) -> dict[str, Any]:
     asks_for_key = secured and not _is_open(operation.path)
     asks_for_host = not secured and operation.path not in PUBLIC_PATHS
     statuses: dict[int, str | None] = dict(operation.problems)
-    for status in ([401] if asks_for_key else []) + ([403] if asks_for_host else []) + [500, 503]:
+    damaged = [400] if operation.body is not None else []
+    for status in damaged + ([401] if asks_for_key else []) + ([403] if asks_for_host else []) + [500, 503]:
         statuses.setdefault(status, None)
     found: dict[str, Any] = {
         "summary": operation.summary,

@@ -10,21 +10,21 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from shared.errors import InvalidRequest, Overloaded
+from shared.errors import DamagedBody, Overloaded
 
 _BROKEN_UPLOAD = (web.RequestPayloadError, HttpProcessingError, aiohttp.ClientError, ConnectionError)
 
 
 @contextlib.asynccontextmanager
 async def reading_upload(timeout_s: float) -> AsyncIterator[None]:
-    """Limit the time of reading. A stalled upload raises HTTPRequestTimeout, one that breaks off InvalidRequest."""
+    """Limit the time of reading. A stalled upload raises HTTPRequestTimeout, one that breaks off DamagedBody."""
     try:
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
     except _BROKEN_UPLOAD as error:
-        raise InvalidRequest("The upload broke off or its encoding is damaged.", advice="Send it again.") from error
+        raise DamagedBody("The upload broke off or its encoding is damaged.", advice="Send it again.") from error
 
 
 class UploadPlaces:

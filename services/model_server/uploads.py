@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from shared.errors import ImageTooLarge, ImageUnsupported, InvalidRequest
+from shared.request_body import content_of, form_of
 from shared.uploads import reading_upload
 
 FIELD = "image"
@@ -43,7 +44,8 @@ async def read_body(request: web.Request, *, max_bytes: int, timeout_s: float) -
     """Read the request's body. Raises ImageTooLarge, InvalidRequest, HTTPRequestTimeout."""
     _check_length(request, max_bytes, max_bytes)
     async with reading_upload(timeout_s):
-        return await _read_all(request.content.iter_any(), max_bytes)  # as it came: nothing is cut and copied anew
+        content = await content_of(request, max_bytes=max_bytes)
+        return await _read_all(content.iter_any(), max_bytes)  # as it came: nothing is cut and copied anew
 
 
 def _check_length(request: web.Request, allowed: int, max_bytes: int) -> None:
@@ -68,7 +70,7 @@ async def _read_all(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
 async def _form_field(request: web.Request, max_bytes: int) -> bytes:
     skipped = 0
     try:
-        reader = await request.multipart()
+        reader = await form_of(request, max_bytes=max_bytes + MULTIPART_OVERHEAD_BYTES)
         for _ in range(MAX_PARTS):
             part = await reader.next()
             if part is None:

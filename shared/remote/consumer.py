@@ -203,8 +203,8 @@ class Consumer:
             queue = self._subscription.queue
             self._problem = QueueWithoutLeader(
                 f"The broker does not answer for the queue {queue}: it has no leader.",
-                advice=f"Where no node of the broker is down, delete it: rabbitmqctl delete_queue {queue}. It is declared"
-                " anew within a minute; what was in it is asked for again, but an operator's events are not.",
+                advice=f"Where no node of the broker is down, delete it: rabbitmqctl delete_queue {queue}. It is"
+                " declared anew within a minute; what was in it is asked for again, but an operator's events are not.",
             )
             log.error("queue_without_leader", queue=queue, advice=self._problem.advice)
 

@@ -14,7 +14,7 @@ ODD_TEXTS = {"lone surrogate": LONE_SURROGATE, "nul": rb"\u0000", "no utf-8": b"
 ODD_SEGMENTS = ("%00", "%FF", "%ED%A0%80", "%2e%2e", "%2F", "%0a", "%", "x" * 3000)
 JSON = b"Content-Type: application/json"
 FORM = b"Content-Type: multipart/form-data; boundary=b"
-ODD_CODINGS = (b"x-gzip", b"lz4", b"compress", b"gzip, gzip", b"gzip, br", b"\xff")
+ODD_CODINGS = (b"lz4", b"x-compress", b"compress", b"gzip, gzip", b"gzip, br", b"\xff")
 ODD_KEYS = (b"X-API-Key: \xff", b"X-API-Key: \xed\xa0\x80", b"Authorization: Bearer \xff", b"X-API-Key: \xc3\xa9")
 
 

@@ -26,10 +26,12 @@ from shared.frames import Frame
 from shared.framing import find_frame
 from shared.imaging import EXTENSIONS, MAX_BYTES, MEDIA_TYPES, Decoded, decode, open_checked, stand_in_mark
 from shared.message import first_problem
+from shared.request_body import form_of
 from shared.taxonomy import MONK_TONES, Fold, imported_image_id
 
 _LABELS: TypeAdapter[dict[Any, Any]] = TypeAdapter(Labels)
 _FIELD_BYTES = 16 * 1024  # of a form field: labels are far shorter
+_OTHER_BYTES = 256 * 1024  # of a form beside its picture
 _FIELDS = ("condition", "severity", "labels", "complete", "skin_tone", "group", "fold", "update")
 
 
@@ -51,7 +53,7 @@ async def read_form(request: web.Request) -> Upload:
         raise InvalidRequest("The request is not a multipart form.", advice="Send 'file' and 'condition' as a form.")
     upload = Upload()
     try:
-        async for part in await request.multipart():
+        async for part in await form_of(request, max_bytes=MAX_BYTES + _OTHER_BYTES):
             if not isinstance(part, BodyPartReader):
                 raise InvalidRequest("The form has a nested form in it.")
             if part.name == "file" and upload.file is None:

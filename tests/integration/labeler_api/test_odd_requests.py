@@ -107,11 +107,12 @@ async def test_bodies_that_are_no_json_objects_are_refused(one: Labeler) -> None
             assert answer.is_refusal(), (path, body[:20], answer)
 
 
-@pytest.mark.parametrize("encoding", ["identity", "gzip", "GZIP", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "GZIP", "x-gzip", "deflate", "br", "zstd"])
 async def test_bodies_may_be_compressed(one: Labeler, encoding: str) -> None:
     encode: dict[str, Callable[[bytes], bytes]] = {
         "identity": bytes,
         "gzip": gzip.compress,
+        "x-gzip": lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]),  # RFC 1952 allows members
         "deflate": zlib.compress,
         "br": brotli.compress,
         "zstd": zstd.compress,
@@ -120,6 +121,9 @@ async def test_bodies_may_be_compressed(one: Labeler, encoding: str) -> None:
     kind = b"Content-Encoding: " + encoding.encode()
     answer = await send(one.service.port or 0, "POST", "/v1/rebalances", JSON, kind, body=body)
     assert (answer.status, json.loads(answer.body)["review"]) == (202, "manual")
+    body = encode[encoding.lower()](form(file=png(3), condition=b"acne"))
+    answer = await send(one.service.port or 0, "POST", "/v1/images", FORM, kind, body=body)
+    assert (answer.status, json.loads(answer.body)["labels"]) == (201, {"acne": None})
 
 
 async def test_codings_and_expectations_that_are_not_known_are_refused(one: Labeler) -> None:
@@ -127,13 +131,29 @@ async def test_codings_and_expectations_that_are_not_known_are_refused(one: Labe
     await assert_codings_and_expectations(one.service.port or 0, "/v1/images", FORM)
 
 
-@pytest.mark.parametrize("encoding", [b"gzip", b"deflate", b"br", b"zstd"])
-async def test_damaged_encodings_are_refused(one: Labeler, encoding: bytes) -> None:
+@pytest.mark.parametrize("encoding", [b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"])
+async def test_damaged_encodings_are_refused(
+    one: Labeler, encoding: bytes, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     cut_off = gzip.compress(b"{}" * 100)[:-9]
     for path, kind in (("/v1/rebalances", JSON), ("/v1/reviews", JSON), ("/v1/images", FORM)):
-        for body in (b"not compressed", cut_off):
-            answer = await send(one.service.port or 0, "POST", path, kind, b"Content-Encoding: " + encoding, body=body)
-            assert 400 <= answer.status < 500, (path, answer)
+        coding = b"Content-Encoding: " + encoding
+        answer = await send(one.service.port or 0, "POST", path, kind, coding, body=b"not compressed")
+        assert (answer.status, answer.is_refusal()) == (400, True), (path, answer)
+        assert json.loads(answer.body)["code"] == "body_damaged"
+        answer = await send(one.service.port or 0, "POST", path, kind, coding, body=cut_off)
+        assert answer.is_refusal(), (path, answer)
+    assert "Traceback" not in caplog.text + capsys.readouterr().out
+
+
+async def test_a_small_gzip_of_a_large_body_is_refused(one: Labeler) -> None:
+    body = gzip.compress(bytes(64 * 1024 * 1024))
+    for path, kind in (("/v1/rebalances", JSON), ("/v1/images", FORM)):
+        answer = await send(one.service.port or 0, "POST", path, kind, b"Content-Encoding: x-gzip", body=body)
+        assert (answer.status, answer.is_refusal()) == (413, True), (path, answer)
+
+
+async def test_odd_charsets_are_refused(one: Labeler) -> None:
     for charset in (b"bogus", b"hex", b"utf-16", b"utf-7", b"undefined", b"\xff"):
         kind = b"Content-Type: application/json; charset=" + charset
         answer = await send(one.service.port or 0, "POST", "/v1/rebalances", kind, body=b'{"a": "+2AA-"}')

@@ -104,7 +104,7 @@ async def test_text_that_is_no_unicode_is_replaced() -> None:
 @pytest.mark.parametrize("error", [web.RequestPayloadError("cut off"), ContentEncodingError("deflate")])
 async def test_a_damaged_body_is_the_callers_fault(error: Exception) -> None:
     response, document = await answer(error)
-    assert (response.status, document["code"]) == (422, "invalid_request")
+    assert (response.status, document["code"]) == (400, "body_damaged")
 
 
 async def test_redirects_pass() -> None:

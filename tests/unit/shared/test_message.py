@@ -510,6 +510,12 @@ def test_numbers_are_read_as_other_tools_write_them(target: bytes) -> None:
     assert set(bare(b'{"target_per_condition": %b}' % target).target_of().values()) == {200}
 
 
+def test_limits_are_read_as_other_tools_write_them() -> None:
+    for attempts, cost in ((b'"3"', b'"12.50"'), (b"3.0", b"12.5"), (b"3", b'" 12.5 "')):
+        request = bare(b'{"target_per_condition": 1, "max_attempts": %b, "max_cost_usd": %b}' % (attempts, cost))
+        assert (request.target_of()[Condition.ACNE], request.max_attempts, request.max_cost_usd) == (1, 3, 12.5)
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "application/cloudevents+json"])
 def test_a_byte_order_mark_is_passed_over(content_type: str) -> None:
     envelope = {"specversion": "1.0", "type": "RebalanceRequested", "source": "/x", "id": "1"}
