@@ -58,7 +58,7 @@ faults: $(VENV)/installed-test ## inject faults at many random moments; `make te
 	EVENSKIN_TEST_FAULT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal tests/faults $(ARGS)
 
 .PHONY: interop
-interop: $(VENV)/installed-test $(INTEROP)/installed ## have pycocotools, datumaro and a real Label Studio read our exports
+interop: $(VENV)/installed-test $(INTEROP)/installed ## have pycocotools, datumaro and a Label Studio read our exports, Triton's client ask our server
 	$(BIN)/python -m tests.interop.check $(INTEROP)/bin/python
 
 $(INTEROP)/installed: tests/interop/requirements.txt

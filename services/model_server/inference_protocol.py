@@ -1,12 +1,14 @@
 """The Open Inference Protocol, version 2, over REST: tensors in, tensors out, for clients that preprocess themselves.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
-Errors are problem documents as everywhere, and have the member `error` that the protocol asks for.
+Errors are problem documents as everywhere, and have the member `error` that the protocol asks for. Tensors may be bytes
+instead of text: see `binary_tensors.py`.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from aiohttp import web
@@ -14,6 +16,7 @@ from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from services.model_server import binary_tensors
 from services.model_server.metrics import ServerMetrics
 from services.model_server.models import ModelHolder
 from services.model_server.pool import PredictionPool
@@ -21,11 +24,13 @@ from services.model_server.predictor import Predictor
 from services.model_server.settings import ModelServerSettings
 from services.model_server.uploads import read_body
 from shared.documents.inference import (
+    BinarySize,
     InferAnswer,
     InferRequest,
     InputTensor,
     ModelDescription,
     ModelReady,
+    OutputName,
     OutputTensor,
     ServerDescription,
     ServerLive,
@@ -70,8 +75,9 @@ class InferenceProtocol:
             app.router.add_post(f"{model}/infer", self.infer)
 
     async def server(self, _: web.Request) -> web.Response:
-        """Who answers, and which extensions of the protocol it speaks: none."""
-        return document_response(ServerDescription(name=SERVER_NAME, version="2", extensions=()))
+        """Who answers, and which extensions of the protocol it speaks."""
+        extensions = (binary_tensors.NAME,)
+        return document_response(ServerDescription(name=SERVER_NAME, version="2", extensions=extensions))
 
     async def live(self, _: web.Request) -> web.Response:
         """The process answers."""
@@ -114,9 +120,13 @@ class InferenceProtocol:
         with self._pool.admitted():
             body = await read_body(request, max_bytes=max_bytes, timeout_s=self._upload_timeout_s)
             predictor = self._predictor_of(request)
-            answer, pictures = await self._pool.run(partial(_infer, predictor, body, self._max_batch))
+            length = request.headers.get(binary_tensors.LENGTH_HEADER)
+            answer, tensors, pictures = await self._pool.run(partial(_infer, predictor, body, length, self._max_batch))
         self._metrics.batch.observe(pictures)
-        return web.Response(text=answer, content_type="application/json")
+        if not tensors:
+            return web.Response(body=answer, content_type="application/json")
+        headers = {binary_tensors.LENGTH_HEADER: str(len(answer))}
+        return web.Response(body=answer + tensors, content_type="application/octet-stream", headers=headers)
 
     def _predictor_of(self, request: web.Request) -> Predictor:
         """The predictor of the model and version that the path names. Raises NotFound, NoModel."""
@@ -143,13 +153,14 @@ async def _with_error_member(request: web.Request, handler: Handler) -> web.Stre
     return response
 
 
-def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[str, int]:
-    """Answer a request's JSON. Returns the answer's JSON and the number of pictures.
+def _infer(predictor: Predictor, body: bytes, length: str | None, max_batch: int) -> tuple[bytes, bytes, int]:
+    """Answer a request. Returns the answer's JSON, the bytes of tensors behind it, and the number of pictures.
 
     Runs on a worker's thread: a full batch is megabytes of text.
     """
+    text, behind = binary_tensors.split(body, length)
     try:
-        sent = from_json(body, allow_inf_nan=False)
+        sent = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidRequest("The request's body is not JSON.") from error
     if not isinstance(sent, dict):
@@ -158,28 +169,37 @@ def _infer(predictor: Predictor, body: bytes, max_batch: int) -> tuple[str, int]
         request = InferRequest.model_validate(sent)
     except ValidationError as error:
         raise InvalidRequest(first_problem(error) + ".") from error
-    names = [output.name for output in request.outputs] if request.outputs else list(OUTPUT_NAMES)
-    if unknown := set(names) - set(OUTPUT_NAMES):
+    outputs = request.outputs or [OutputName(name=name) for name in OUTPUT_NAMES]
+    if unknown := {output.name for output in outputs} - set(OUTPUT_NAMES):
         raise InvalidRequest(
             f"The model has no output '{min(unknown)[:80]}'.", advice=f"It has {', '.join(OUTPUT_NAMES)}."
         )
-    prediction = predictor.predict(_tensor(request.inputs[0], predictor, max_batch))
+    prediction = predictor.predict(_tensor(request.inputs[0], behind, predictor, max_batch))
     arrays = dict(zip(OUTPUT_NAMES, (prediction.probabilities, prediction.activation), strict=True))
-    outputs = (
-        OutputTensor(name=n, datatype="FP32", shape=arrays[n].shape, data=tuple(arrays[n].ravel().tolist()))
-        for n in names
-    )
+    told, tensors = [], b""
+    for output in outputs:
+        array, wanted = arrays[output.name], output.parameters.binary_data
+        given: dict[str, Any] = {"name": output.name, "datatype": "FP32", "shape": array.shape}
+        if request.parameters.binary_data_output if wanted is None else wanted:
+            data = array.astype("<f4").tobytes()
+            told.append(OutputTensor(**given, parameters=BinarySize(binary_data_size=len(data))))
+            tensors += data
+        else:
+            told.append(OutputTensor(**given, data=tuple(array.ravel().tolist())))
     answer = InferAnswer(
         model_name=MODEL_NAME,
         model_version=predictor.metadata.version,
-        outputs=tuple(outputs),
+        outputs=tuple(told),
         **({} if request.id is None else {"id": request.id}),
     )
-    return answer.json_text(), len(prediction.probabilities)
+    return answer.json_text().encode(), tensors, len(prediction.probabilities)
 
 
-def _tensor(sent: InputTensor, predictor: Predictor, max_batch: int) -> Pixels:
-    """The input tensor as uint8 (N, S, S, 3). Raises InvalidRequest, which says what is wrong with it."""
+def _tensor(sent: InputTensor, behind: bytes, predictor: Predictor, max_batch: int) -> Pixels:
+    """The input tensor as uint8 (N, S, S, 3). Raises InvalidRequest, which says what is wrong with it.
+
+    `behind`: the bytes behind the JSON.
+    """
     wanted = predictor.input_shape
     if sent.name != INPUT_NAME or sent.datatype != "UINT8":
         raise InvalidRequest(
@@ -191,6 +211,18 @@ def _tensor(sent: InputTensor, predictor: Predictor, max_batch: int) -> Pixels:
         )
     if sent.shape[0] > max_batch:
         raise InvalidRequest(f"The batch has {sent.shape[0]} pictures; at most {max_batch} are taken.")
+    size = sent.parameters.binary_data_size
+    if size is not None:
+        if sent.data is not None or size != len(behind) or size != np.prod(sent.shape):
+            raise InvalidRequest(
+                f"The input's binary_data_size is {size}, of {len(behind)} bytes behind the JSON.",
+                advice=f"Send {np.prod(sent.shape)} bytes, no 'data', and {binary_tensors.LENGTH_HEADER}.",
+            )
+        return np.frombuffer(behind, np.uint8).reshape(sent.shape)
+    if sent.data is None or behind:
+        raise InvalidRequest(
+            "The input has no data.", advice="Send 'data', or bytes behind the JSON and their 'binary_data_size'."
+        )
     try:
         numbers = np.array(sent.data)
     except (ValueError, OverflowError) as error:  # ragged nesting

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from services.model_server import binary_tensors
 from services.model_server.settings import ModelServerSettings
 from shared.documents.inference import (
     InferAnswer,
@@ -117,6 +118,8 @@ def _protocol(settings: ModelServerSettings) -> list[Operation]:
                 {**missing, 408: None, 413: _TOO_LARGE, 422: None, 503: _BUSY},
                 parameters,
                 InferRequest,
+                description=f"Speaks the extension {binary_tensors.NAME}: with {binary_tensors.LENGTH_HEADER}, the "
+                "input's numbers are bytes behind the JSON; outputs are where that is asked for.",
             ),
         ]
     return [replace(operation, problem=ProtocolProblem) for operation in found]

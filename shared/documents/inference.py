@@ -57,13 +57,20 @@ class ModelDescription(Document):
     outputs: tuple[TensorDescription, ...]
 
 
+class BinarySize(Document):
+    """Where a tensor's numbers are: behind the JSON."""
+
+    binary_data_size: int = Field(ge=0, description="Bytes; in the order of the tensors.")
+
+
 class OutputTensor(Document):
     """A tensor of the answer."""
 
     name: str
     datatype: Literal["FP32"]
     shape: tuple[int, ...]
-    data: tuple[float, ...] = Field(description="Flat, in row-major order.")
+    data: tuple[float, ...] = Field(default=(), description="Flat, in row-major order; left out of one sent as bytes.")
+    parameters: BinarySize | None = Field(default=None, description="Of one sent as bytes; else left out.")
 
 
 class InferAnswer(Document):
@@ -75,19 +82,41 @@ class InferAnswer(Document):
     id: str | None = Field(default=None, description="As it was sent; left out where none was.")
 
 
+class InputParameters(RequestDocument):
+    """How a tensor is sent."""
+
+    binary_data_size: int | None = Field(default=None, ge=0, description="Bytes behind the JSON that are its numbers.")
+
+
 class InputTensor(RequestDocument):
     """A tensor of the request."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: list[Any] = Field(description="Flat in row-major order, or nested.")
+    data: list[Any] | None = Field(
+        default=None, description="Flat in row-major order, or nested; left out of one sent as bytes."
+    )
+    parameters: InputParameters = InputParameters()
+
+
+class OutputParameters(RequestDocument):
+    """How an output is wanted."""
+
+    binary_data: bool | None = Field(default=None, description="As bytes behind the JSON; null: as the request says.")
 
 
 class OutputName(RequestDocument):
     """An output that is asked for."""
 
     name: str
+    parameters: OutputParameters = OutputParameters()
+
+
+class InferParameters(RequestDocument):
+    """How outputs are wanted."""
+
+    binary_data_output: bool = Field(default=False, description="As bytes behind the JSON, unless one says otherwise.")
 
 
 class InferRequest(RequestDocument):
@@ -96,3 +125,4 @@ class InferRequest(RequestDocument):
     id: str | None = Field(default=None, description="Comes back in the answer.")
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
     outputs: list[OutputName] | None = Field(default=None, description="null: all of them.")
+    parameters: InferParameters = InferParameters()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shared.embedded.blobs import DirectoryBlobs
@@ -48,6 +49,62 @@ async def test_the_inference_protocol_answers(server: Running) -> None:
     nested = [[[[128] * 3] * SIZE] * SIZE]
     one = await server.ask("POST", INFER, json={**tensor(data=nested), "outputs": [{"name": "severity_probabilities"}]})
     assert [out["data"] for out in one.json["outputs"]] == [pytest.approx(answer["outputs"][0]["data"][:28], abs=1e-5)]
+
+
+def binary(body: dict[str, Any], behind: bytes = b"", **changes: str) -> dict[str, Any]:
+    """What to ask with: bytes behind the JSON, as the extension has them."""
+    text = json.dumps(body).encode()
+    return {"data": text + behind, "headers": {"Inference-Header-Content-Length": str(len(text)), **changes}}
+
+
+def sized(size: int, n: int = 1) -> dict[str, Any]:
+    (made,) = tensor(n)["inputs"]
+    return {"inputs": [{**{k: v for k, v in made.items() if k != "data"}, "parameters": {"binary_data_size": size}}]}
+
+
+async def test_tensors_may_be_bytes_behind_the_json(server: Running) -> None:
+    assert (await server.ask("GET", "/v2")).json["extensions"] == ["binary_tensor_data"]
+    as_text = (await server.ask("POST", INFER, json=tensor(2))).json["outputs"]
+    size = 2 * SIZE * SIZE * 3
+    asked = binary({**sized(size, 2), "parameters": {"binary_data_output": True}}, bytes([128]) * size)
+    answer = await server.ask("POST", INFER, **asked)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/octet-stream")
+    length = int(answer.headers["Inference-Header-Content-Length"])
+    told, behind = json.loads(answer.body[:length]), answer.body[length:]
+    for output, same in zip(told["outputs"], as_text, strict=True):
+        size = output["parameters"]["binary_data_size"]
+        numbers, behind = np.frombuffer(behind[:size], "<f4"), behind[size:]
+        assert (output["shape"], "data" in output) == (same["shape"], False)
+        assert numbers.tolist() == pytest.approx(same["data"], abs=1e-6)
+    assert behind == b""
+    outputs = [{"name": "activation", "parameters": {"binary_data": True}}, {"name": "severity_probabilities"}]
+    mixed = await server.ask("POST", INFER, json={**tensor(2), "outputs": outputs})
+    told = json.loads(mixed.body[: int(mixed.headers["Inference-Header-Content-Length"])])
+    assert [("data" in output, "parameters" in output) for output in told["outputs"]] == [(False, True), (True, False)]
+
+
+WHOLE = SIZE * SIZE * 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (binary(sized(WHOLE), bytes(WHOLE - 1)), "binary_data_size"),
+        (binary(sized(WHOLE - 1), bytes(WHOLE - 1)), "binary_data_size"),
+        (binary(sized(-1), b""), "binary_data_size"),
+        (binary(tensor(parameters={"binary_data_size": WHOLE}), bytes(WHOLE)), "binary_data_size"),
+        (binary(tensor(), b"more"), "data"),
+        (binary({"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, SIZE, SIZE, 3]}]}), "data"),
+        *(
+            (binary(sized(WHOLE), bytes(WHOLE), **{"Inference-Header-Content-Length": length}), "Length")
+            for length in ("", "-1", "1e3", "9" * 11, "9" * 5000, "x")
+        ),
+    ],
+)
+async def test_bytes_that_are_no_tensor_are_told(server: Running, asked: dict[str, Any], told: str) -> None:
+    answer = await server.ask("POST", INFER, **asked)
+    assert (answer.status, answer.code) == (422, "invalid_request")
+    assert told in answer.json["detail"]
 
 
 BAD_TENSORS: dict[str, tuple[Any, str]] = {

@@ -1,5 +1,7 @@
 """`python -m tests.interop.check PYTHON`: our exports in other tools' hands, and Label Studio's corrections in ours.
 
+Triton's client asks a model-server of ours, too.
+
 PYTHON is that of an environment with `requirements.txt`; `make interop` makes one. It ends in an error where a tool
 reads something else than is there.
 """
@@ -18,7 +20,10 @@ from pathlib import Path
 
 import aiohttp
 
+from shared.embedded.blobs import DirectoryBlobs
 from tests.integration.labeler_api.support import Labeler, labeler
+from tests.unit.model_server.serving import running as running_server
+from tests.unit.model_server.tiny_model import put_model
 
 HERE = Path(__file__).parent
 START_S = 300  # of Label Studio: its first start makes its database
@@ -32,9 +37,10 @@ async def check(python: str) -> None:
         (folder / "tool").mkdir()
         async with labeler(folder / "home") as running:
             await _fill(running)
-            for format in ("coco", "labelstudio"):
+            for format in ("coco", "imagefolder", "labelstudio"):
                 await _evenskin(running, "export", str(folder / format), "--format", format)
             await _run(python, HERE / "read_coco.py", folder / "coco" / "coco.json")
+            await _run(python, HERE / "read_imagefolder.py", folder / "imagefolder")
             async with _label_studio(python, folder / "tool") as (url, token):
                 script = HERE / "correct_in_label_studio.py"
                 await _run(python, script, url, token, folder / "labelstudio", CORRECTED)
@@ -42,6 +48,9 @@ async def check(python: str) -> None:
             changed = [image["labels"] for image in await running.images() if image["reviewer"].startswith("label")]
             if changed != [{"redness": "severe"}]:
                 raise RuntimeError(f"Corrected were {changed}.")
+        await put_model(DirectoryBlobs(folder / "server" / "store"), "v1")
+        async with running_server(folder / "server") as server:
+            await _run(python, HERE / "infer_as_triton.py", f"127.0.0.1:{server.service.port}")
 
 
 async def _fill(running: Labeler) -> None:
@@ -105,4 +114,4 @@ async def _answers(url: str, server: asyncio.subprocess.Process) -> None:
 
 if __name__ == "__main__":
     asyncio.run(check(sys.argv[1]))
-    sys.stdout.write("Other tools read our exports, and Label Studio's corrections came back.\n")
+    sys.stdout.write("Exports are read, Label Studio's corrections came back, and Triton's client was answered.\n")
