@@ -19,10 +19,7 @@ CARD, DATASHEET = "MODEL_CARD.md", "DATASHEET.md"
 FIGURES = {"balanced_accuracy": "balanced accuracy", "recall": "recall", "specificity": "specificity"}
 FIGURES |= {"precision": "precision", "f1": "F1", "auc": "AUC"}
 OWNER = "*Not known to evenskin; for the dataset's owner to fill in.*"
-NOT_MEDICAL = (
-    "**Not a medical device.** It neither diagnoses nor advises treatment, and its answers are no reason to see a "
-    "doctor or not to."
-)
+NOT_A_REASON = "Its answers are no reason to see a doctor, or not to."
 
 
 def model_card(card: ModelCard, evaluation: Mapping[str, Any] | None = None) -> str:
@@ -71,7 +68,7 @@ def datasheet(card: ModelCard) -> str:
         "root, its images and all their variants are in one fold.",
         "Generated images are reviewed by people, or accepted by rule where the campaign said so.",
         "## Uses",
-        f"{card.intended_use} {NOT_MEDICAL}",
+        f"{card.intended_use} {NOT_A_REASON}",
         "Not for recognising, verifying or selecting people.",
         "## Distribution",
         f"Licence, and who may have it: {OWNER}",
@@ -102,7 +99,7 @@ def _details(card: ModelCard) -> Iterable[str]:
 
 def _use(card: ModelCard) -> Iterable[str]:
     yield "## Intended use"
-    yield f"{card.intended_use} {NOT_MEDICAL}"
+    yield f"{card.intended_use} {NOT_A_REASON}"
     yield from (f"> {warning}" for warning in card.metadata.warnings)
     yield "Out of scope: diagnosis, treatment, and any decision about a person."
 

@@ -106,7 +106,7 @@ def card(version: str = "m-0123456789ab", **changes: Any) -> ModelCard:
         "comparison": None,
         "parity": {"max_abs_difference": 3.1e-07, "tolerance": 1e-4, "images": 8.0},
         "config": {"gate": {"promoted": True, "verdict": "first", "reason": "No model was live."}},
-        "intended_use": "Sorting pictures.",
+        "intended_use": "Sorting pictures. Not a medical device.",
         "left_out": (LeftOut(image_id="1", key="images/1/original.png", reason="It is damaged."),),
         "dataset": summarise(manifest()),
     }
