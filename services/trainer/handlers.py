@@ -12,6 +12,7 @@ from services.trainer.metrics import TrainerMetrics
 from services.trainer.retention import remove_old_models
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
+from services.trainer.tracking import Tracking, trackers_of
 from shared.blobs import Blobs
 from shared.bus import Bus, RetryLater
 from shared.errors import BusUnavailable, EvenskinError, StoreUnavailable, UnroutableEvent
@@ -72,12 +73,16 @@ async def _train(trainer: Trainer, message: Message, run: Run, published: set[in
     event = message.event
     assert isinstance(event, QuotaMet)
 
+    tracking = Tracking(trackers_of(trainer.settings), run.id)
+
     async def epoch_ended(epoch: dict[str, Any]) -> None:
         trainer.metrics.epoch_ended(epoch)
+        await tracking.epoch_ended(epoch)
         if await _publish_epoch(trainer, message, run, epoch):
             published.add(epoch["epoch"])
 
     log.info("training_started", run_id=run.id, images=event.images, dataset_version=event.dataset_version)
+    await tracking.begin(_parameters(trainer.settings, event))
     try:
         with trainer.metrics.training():
             card = await run.train(epoch_ended)
@@ -85,9 +90,24 @@ async def _train(trainer: Trainer, message: Message, run: Run, published: set[in
         if error.retryable or error.code not in set(TrainingFailure):
             raise
         log.error("training_failed", run_id=run.id, code=error.code, error=error.message)
+        await tracking.failed(f"{error.code}: {error.message}")
         return await run.give_up(TrainingFailure(error.code), f"{error.message} {error.advice}".strip())
     trainer.metrics.decided(promoted=card.config["gate"]["promoted"])
+    await tracking.ended(card)
     return card
+
+
+def _parameters(settings: TrainerSettings, event: QuotaMet) -> dict[str, Any]:
+    """What a tracker notes of a run's beginning."""
+    return {
+        **settings.training.model_dump(mode="json"),
+        "backbone": settings.backbone,
+        "faces": settings.faces.value,
+        "dataset_version": event.dataset_version,
+        "images": event.images,
+        "variants": event.variants,
+        "campaign_id": event.campaign_id,
+    }
 
 
 async def _publish_epoch(trainer: Trainer, message: Message, run: Run, epoch: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from services.trainer.spec import Backbone, TrainingConfig
 from shared.events import stated
@@ -34,6 +34,12 @@ class TrainerSettings(Settings):
     """
     pinned_models: Annotated[str, stated(bounds="versions, separated by commas")] = ""
     """Models that are never removed."""
+    tensorboard_dir: Path | None = None
+    """Directory where TensorBoard's event files of each run go; absent: none are written. Needs evenskin[tracking]."""
+    mlflow_tracking_uri: SecretStr | None = None
+    """MLflow server, as `http://host:port`, that is told of each run; absent: none. Needs evenskin[tracking]."""
+    mlflow_experiment: str = "evenskin"
+    """MLflow experiment that runs belong to; made if need be."""
     trainer_work_dir: Path | None = None
     """Directory for decoded pictures and runs under way; absent: `work/trainer` under home. Losing it costs time."""
 

@@ -335,6 +335,22 @@ async def test_a_store_that_removes_nothing_ends_no_training(
     assert await world.bus.dead_letters(QUEUE) == []
 
 
+async def test_a_tracker_that_fails_ends_no_training(
+    world: World, small: Dataset, quick_worker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def begin(self, run_id: str, parameters: dict[str, str]) -> None:
+            asked.append((run_id, parameters["dataset_version"]))
+            raise OSError("no such host")
+
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr("services.trainer.handlers.trackers_of", lambda _: {"broken": Broken()})
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    assert asked == [(Run(world.blobs, world.settings, event).id, event.dataset_version)]
+
+
 async def test_epochs_that_a_killed_trainer_left_untold_are_told_in_the_end(
     world: World, small: Dataset, quick_worker: dict[str, Any]
 ) -> None:
