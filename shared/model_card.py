@@ -41,6 +41,15 @@ class Calibration(BaseModel):
     shifts: tuple[float, ...] = Field(description="Added then, for severity at least 1, 2 and 3.")
 
 
+class AbstentionBand(BaseModel):
+    """Probabilities of a condition, both ends included, at which its answer is as good as a guess."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    low: float = Field(ge=0, le=1, description="The lowest probability of the band.")
+    high: float = Field(ge=0, le=1, description="The highest.")
+
+
 class BackboneUsed(BaseModel):
     """The pretrained network that a model sees through. Its weights are part of the model."""
 
@@ -75,6 +84,11 @@ class ModelMetadata(BaseModel):
     severities: tuple[str, ...] = Field(description="The four levels, absent first, in the order of its outputs.")
     thresholds: dict[Condition, float] = Field(
         description="A condition is present where 1 - P(absent), from 0 to 1, reaches its threshold."
+    )
+    abstention: dict[Condition, AbstentionBand] = Field(
+        default={},
+        description="Bands in which the model abstains, chosen on the validation fold; 0 to 1 for a condition of which "
+        "its training had no image, or none without. A condition that is not named is always answered.",
     )
     calibration: dict[Condition, Calibration] = Field(
         default={},

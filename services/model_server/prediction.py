@@ -117,10 +117,12 @@ def _condition(
     levels = [round(float(level), DIGITS) for level in output.probabilities[0, index]]
     probability = round(1 - levels[0], DIGITS)
     present = probability >= predictor.metadata.thresholds[condition]
+    band = predictor.metadata.abstention.get(condition)
     found = {
         "condition": condition,
         "present": present,
         "probability": probability,
+        "abstained": band is not None and band.low <= probability <= band.high,
         "severity": LEVELS[1 + int(np.argmax(levels[1:]))] if present else None,
         "severity_probabilities": SeverityProbabilities(**dict(zip(LEVELS, levels, strict=True))),
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from services.trainer.filters import LOG_COLOURS
 
@@ -20,35 +19,52 @@ MAX_GAMMA = 0.15
 HIDDEN_SIDE = 0.25  # side of the hidden square, as a share of the picture; half of the pictures have one
 
 
-def augment(answers: Tensor, generator: torch.Generator, filters: int) -> Tensor:
+def augment(
+    answers: Tensor, generator: torch.Generator, filters: int, part: slice = slice(None), count: int | None = None
+) -> Tensor:
     """Return features (N, C, h, w; the mean log colours first) as of the same faces in other light and frame.
 
     `filters`: number of channels that are filter answers, which come first. What a backbone makes of
-    other light is not known without asking it: its maps are moved and hidden alone.
+    other light is not known without asking it: its maps are moved and hidden alone. `part`: which pictures of a batch
+    of `count` these are; None: all. A picture is changed in the same way whichever part of the batch it comes in.
     """
-    count = answers.shape[0]
+    count = len(answers) if count is None else count
+    height = answers.shape[2]
+    side = max(1, round(height * HIDDEN_SIDE))
 
     def uniform(limit: float, *shape: int) -> Tensor:
-        return (torch.rand((count, *shape), generator=generator) * 2 - 1) * limit
+        return ((torch.rand((count, *shape), generator=generator) * 2 - 1) * limit)[part]
 
-    changed = answers.clone()
+    def whole(below: int) -> Tensor:
+        return torch.randint(0, below, (count, 2), generator=generator)[part]
+
     if filters:
-        changed[:, :filters] *= 1 + uniform(MAX_GAMMA, 1, 1, 1)
-        changed[:, :LOG_COLOURS] += uniform(MAX_LIGHT, 1, 1, 1) + uniform(MAX_TINT, LOG_COLOURS, 1, 1)
-    return _shift_and_hide(changed, generator)
+        gamma, light = uniform(MAX_GAMMA, 1, 1, 1), uniform(MAX_LIGHT, 1, 1, 1)
+        tint = uniform(MAX_TINT, LOG_COLOURS, 1, 1)
+    moves = whole(2 * MAX_SHIFT + 1) - MAX_SHIFT
+    corners = whole(height - side + 1)
+    covered = (torch.rand(count, generator=generator) < 0.5)[part]
+    changed = _moved(answers, moves)
+    if filters:
+        changed[:, :filters] *= 1 + gamma
+        changed[:, :LOG_COLOURS] += light + tint
+    return _hidden(changed, corners, covered, side)
 
 
-def _shift_and_hide(answers: Tensor, generator: torch.Generator) -> Tensor:
-    """Move each picture by whole cells, and blank a random square in half of them (DeVries & Taylor, 2017)."""
-    count, _, height, width = answers.shape
-    side = max(1, round(height * HIDDEN_SIDE))
-    padded = F.pad(answers, (MAX_SHIFT,) * 4, mode="replicate")
-    shifts = torch.randint(0, 2 * MAX_SHIFT + 1, (count, 2), generator=generator).tolist()
-    corners = torch.randint(0, height - side + 1, (count, 2), generator=generator).tolist()
-    hidden = (torch.rand(count, generator=generator) < 0.5).tolist()
-    moved = torch.empty_like(answers)
-    for position, ((down, right), (top, left), covered) in enumerate(zip(shifts, corners, hidden, strict=True)):
-        moved[position] = padded[position, :, down : down + height, right : right + width]
-        if covered:
-            moved[position, :, top : top + side, left : left + side] = moved[position].mean((1, 2))[:, None, None]
-    return moved
+def _moved(answers: Tensor, moves: Tensor) -> Tensor:
+    """Move each picture by whole cells (N, 2), down and right; what comes in repeats the edge. A copy."""
+    height, width = answers.shape[2:]
+    rows = (torch.arange(height) + moves[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width) + moves[:, 1:]).clamp(0, width - 1)
+    numbers = torch.arange(len(answers))[:, None, None]
+    cells = answers.permute(0, 2, 3, 1)  # as they lie in memory: whole cells are copied
+    return cells[numbers, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _hidden(answers: Tensor, corners: Tensor, covered: Tensor, side: int) -> Tensor:
+    """Put a picture's mean into a square of `side` cells, where `covered` (DeVries & Taylor, 2017). Changes it."""
+    for number in covered.nonzero()[:, 0].tolist():
+        top, left = corners[number].tolist()
+        picture = answers[number]
+        picture[:, top : top + side, left : left + side] = picture.mean((1, 2))[:, None, None]
+    return answers

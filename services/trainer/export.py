@@ -28,6 +28,7 @@ from shared.model_card import (
     METADATA_KEY,
     OUTPUT_NAMES,
     SYNTHETIC_WARNING,
+    AbstentionBand,
     BackboneUsed,
     Calibration,
     DetectorUsed,
@@ -50,6 +51,7 @@ def metadata_of(
     calibration: Mapping[Condition, Calibration] | None = None,
     backbone: BackboneUsed | None = None,
     manifest_sha256: str = "",
+    abstention: Mapping[Condition, AbstentionBand] | None = None,
 ) -> ModelMetadata:
     """The metadata of the ONNX file, with a warning where any training image was procedurally drawn."""
     providers = Counter(image.provider or IMPORTED for image in originals(images, Fold.TRAIN))
@@ -60,6 +62,7 @@ def metadata_of(
         severities=("absent", *(severity.label for severity in Severity)),
         thresholds=dict(zip(CONDITIONS, (round(value, 4) for value in thresholds), strict=True)),
         preprocessing=preprocessing.described(input_size),
+        abstention=dict(abstention or {}),
         calibration=dict(calibration or {}),
         backbone=backbone,
         detector=detector_of(preprocessing),

@@ -108,6 +108,14 @@ class Answers:
         return grid, torch.from_numpy(np.asarray(self.statistics[indices]))
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A fold, and the features of its pictures."""
+
+    data: FoldData
+    answers: Answers
+
+
 class FeatureReader:
     """Computes features: by ONNX Runtime where there is a backbone, which is four times as fast as PyTorch there.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from services.trainer.data import FoldData, Severities
+from services.trainer.data import FoldData
 from services.trainer.features import Answers
 from services.trainer.losses import ordinal_loss
 from services.trainer.model import LEVELS, LinearJudge, ordered_cuts
@@ -25,15 +25,22 @@ _MIN_SPREAD = 3e-3
 evidence. Two runtimes round differently: a model that leans on it answers differently where it is served."""
 
 
-def fit(judge: LinearJudge, answers: Answers, training: FoldData, weights: Tensor) -> None:
+def fit(
+    judge: LinearJudge, answers: Answers, training: FoldData, weights: Tensor, importance: Tensor | None = None
+) -> None:
     """Fit `judge` to the features of the training fold.
 
-    `weights`: of positive answers (C, 3), as `losses.positive_weights` gives them.
+    `weights`: of positive answers (C, 3), as `losses.positive_weights` gives them. `importance`: how much each picture
+    counts (N); None: all the same.
     """
-    statistics, severity = _some(answers, training.severity)
-    judge.centre.copy_(statistics.mean(0))
-    judge.scale.copy_(statistics.std(0, correction=0).clamp_min(_MIN_SPREAD))
-    inputs = (statistics - judge.centre) / judge.scale
+    chosen = _some(len(answers))
+    statistics = torch.from_numpy(np.array(answers.statistics[chosen]))
+    severity = torch.from_numpy(training.severity[chosen])
+    counts = None if importance is None else importance[torch.from_numpy(chosen)]
+    centre, scale = statistics.mean(0), statistics.std(0, correction=0).clamp_min(_MIN_SPREAD)
+    inputs = (statistics - centre) / scale
+    judge.centre.copy_(centre)
+    judge.scale.copy_(scale)
     penalty = 1 / (2 * len(set(training.image_ids)))  # beside the mean loss of a condition; a flip is no new evidence
     scores = torch.zeros(inputs.shape[1], len(weights), requires_grad=True)
     first = torch.zeros(len(weights), requires_grad=True)
@@ -43,7 +50,8 @@ def fit(judge: LinearJudge, answers: Answers, training: FoldData, weights: Tenso
     def closure() -> Tensor:
         optimiser.zero_grad()
         logits = (inputs @ scores)[..., None] - ordered_cuts(first, steps)
-        loss = ordinal_loss(logits, severity, weights) + penalty * scores.square().sum() / len(weights)
+        loss = ordinal_loss(logits, severity, weights, importance=counts)
+        loss = loss + penalty * scores.square().sum() / len(weights)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -52,9 +60,9 @@ def fit(judge: LinearJudge, answers: Answers, training: FoldData, weights: Tenso
     judge.cuts.copy_(ordered_cuts(first, steps).detach())
 
 
-def _some(answers: Answers, severity: Severities) -> tuple[Tensor, Tensor]:
-    """The statistics and labels of at most MAX_PICTURES pictures."""
-    chosen: npt.NDArray[np.int64] = np.arange(len(severity))
+def _some(count: int) -> npt.NDArray[np.int64]:
+    """The numbers of at most MAX_PICTURES pictures."""
+    chosen: npt.NDArray[np.int64] = np.arange(count)
     if len(chosen) > MAX_PICTURES:
         chosen = np.sort(np.random.default_rng(_SEED).choice(chosen, MAX_PICTURES, replace=False))
-    return torch.from_numpy(np.array(answers.statistics[chosen])), torch.from_numpy(severity[chosen])
+    return chosen

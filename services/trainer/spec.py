@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.events import stated
 from shared.faces import FaceSearch
@@ -46,14 +46,59 @@ class TrainingConfig(BaseModel):
     """Decay of the averaged weights, which are those that are validated and kept."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5), stated(unit="share")] = 0.02
     """Share of doubt in every label."""
+    class_weights: bool = True
+    """Whether a rare condition's positive answers weigh more in the loss, so that they count as much as the others."""
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    """Which pictures an epoch shows: `shuffled`, each once; `balanced`, drawn so that each condition, and clear skin,
+    comes up as often."""
+    focal_gamma: Annotated[float, Field(ge=0, le=5)] = 0.0
+    """Exponent by which answers that are right already count less (focal loss); 0: they count as the others do."""
+    time_limit_s: Annotated[float, Field(ge=0), stated(unit="seconds")] = 0.0
+    """Time that the epochs may take, tries added up; then the best weights so far are those of the model. 0: no limit.
+
+    Decoding, features, export and evaluation are not counted. With a limit, two runs may differ.
+    """
+    abstain_accuracy: Annotated[float, Field(ge=0.5, le=1), stated(unit="share")] = 0.95
+    """Balanced accuracy that answers outside a condition's band of abstention are to have on the validation fold."""
+    abstain_share: Annotated[float, Field(ge=0, lt=1), stated(unit="share of pictures")] = 0.2
+    """Most of the validation fold's pictures that such a band may take; 0: there are no bands."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the convolutional judge learns; `auto`: on a GPU where PyTorch finds one, and there in mixed precision."""
     threads: Annotated[int, Field(ge=0), stated(unit="threads")] = 0
-    """Threads of PyTorch; 0 takes all cores."""
+    """Threads of PyTorch; 0 takes all cores. Several processes on a machine share them."""
+    processes: Annotated[int, Field(ge=1, le=64), stated(unit="processes")] = 1
+    """Processes that share each batch, on each machine: one for each GPU.
+
+    The features are frozen, and one process computes them; what is shared is the learning of the convolutional judge,
+    a small network. That brings little on one machine: on CPUs one process is quicker.
+    """
+    machines: Annotated[int, Field(ge=1, le=64), stated(unit="machines")] = 1
+    """Machines whose processes share each batch. Each sees the trainer's working directory under the same path."""
+    rendezvous: str = ""
+    """With several machines, where they meet: `HOST:PORT` of the trainer, a port that is free there.
+
+    Each other machine runs `python -m services.trainer.together start WORK/runs/RUN/together/order.json` in time.
+    """
     model: dict[str, Any] = {}
     """Overrides of the network's own settings, by their names in `ModelConfig`."""
+
+    @model_validator(mode="after")
+    def _check_processes(self) -> TrainingConfig:
+        if self.processes * self.machines > self.batch_size:
+            raise ValueError("processes times machines must not be more than batch_size")
+        if self.machines > 1 and not self.rendezvous:
+            raise ValueError("rendezvous must be HOST:PORT where there are several machines")
+        return self
 
     def epochs(self, images: int) -> int:
         """Number of epochs that show `images_seen` pictures, of `images` an epoch, within the bounds."""
         return max(self.min_epochs, min(self.max_epochs, round(self.images_seen / images)))
+
+
+NOT_IN_WEIGHTS = frozenset(
+    {"threads", "time_limit_s", "abstain_accuracy", "abstain_share", "device", "processes", "machines", "rendezvous"}
+)
+"""Settings that may change while a run goes on: how long and where it computes, and what its weights are used for."""
 
 
 class RunSpec(BaseModel):

@@ -7,11 +7,13 @@ that is killed and resumed from its last checkpoint ends with the same weights a
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import io
 import math
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,11 +27,13 @@ from torch import Tensor, nn
 from services.trainer.augment import augment
 from services.trainer.calibration import calibrate
 from services.trainer.data import FoldData
-from services.trainer.features import Answers, FeatureReader, Features
+from services.trainer.distributed import ALONE, Peers, device_of, learn_together, threads_of
+from services.trainer.features import Answers, FeatureReader, Features, Sample
+from services.trainer.imbalance import imbalance_of
 from services.trainer.linear import fit as fit_linear
-from services.trainer.losses import ordinal_loss, ordinal_targets, positive_weights
+from services.trainer.losses import ordinal_loss, ordinal_targets
 from services.trainer.model import ModelConfig, SkinNet, severity_probabilities
-from services.trainer.spec import TrainingConfig
+from services.trainer.spec import NOT_IN_WEIGHTS, TrainingConfig
 from shared.cores import usable_cores
 from shared.errors import LossNotFinite
 
@@ -45,14 +49,6 @@ class Epoch:
     train_loss: float
     validation_loss: float
     metrics: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A fold, and the features of its pictures."""
-
-    data: FoldData
-    answers: Answers
 
 
 @dataclass
@@ -72,7 +68,7 @@ def use_threads(threads: int) -> int:
     """Let torch use this many threads (0: one per core) and deterministic algorithms only. Returns the number."""
     chosen = threads or usable_cores()
     torch.set_num_threads(chosen)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())  # a GPU lacks some
     return chosen
 
 
@@ -84,11 +80,21 @@ def train(
     checkpoint: Path,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
-    """Compute the features of both folds, and `learn` from them. Raises LossNotFinite."""
+    """Compute the features of both folds, and `learn` from them, in as many processes as `config` asks for.
+
+    Raises LossNotFinite, and TrainingFailed where those processes died too often.
+    """
     reader = FeatureReader(features, config.input_size, training.cache.directory, use_threads(config.threads))
     seen, kept = (Sample(fold, reader.read(fold, checkpoint.parent)) for fold in (training, validation))
     run = fingerprint(training, validation, config, features)
+    if config.processes * config.machines > 1:
+        told = functools.partial(_told, on_epoch)
+        learn_together(seen, kept, config, features.filter_channels, run, checkpoint, told)
     return learn(seen, kept, config, features.filter_channels, run, checkpoint, on_epoch)
+
+
+def _told(on_epoch: Callable[[Epoch], None], fields: dict[str, Any]) -> None:
+    on_epoch(Epoch(**fields))
 
 
 def learn(
@@ -99,63 +105,84 @@ def learn(
     run: str,
     checkpoint: Path,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    peers: Peers = ALONE,
 ) -> Trained:
     """Train to the end, from `checkpoint` on if it is of this `run`.
 
     The linear judge is fitted at once, the convolutional one learns by epochs, each from the labels alone; then both
     are weighted and calibrated on the validation fold. `filters`: number of channels that are filter answers, which
-    come first. Calls `on_epoch` once an epoch's checkpoint is on disk. Raises LossNotFinite.
+    come first. Calls `on_epoch` once an epoch's checkpoint is on disk. `peers`: who learns together, each with a share
+    of every batch; the first of them validates, writes and reports. Raises LossNotFinite.
     """
-    use_threads(config.threads)
+    use_threads(threads_of(config))
+    device = device_of(config.device)
     torch.manual_seed(config.seed)
     labels, answers = training.data.severity, training.answers
-    net = SkinNet(model_config(config), *answers.widths)
+    imbalance = imbalance_of(labels, config)
+    net = SkinNet(model_config(config), *answers.widths).to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the grid is stored; a third quicker
     learner = net.convolutional
     average = copy.deepcopy(net)
+    model = peers.together(learner)
     epochs = config.epochs(len(labels))
     batches = max(1, math.ceil(len(labels) / config.batch_size))
     decayed = _weight_decay_groups(learner, config.weight_decay)
     optimiser = torch.optim.AdamW(decayed, lr=config.learning_rate, foreach=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warmup_cosine(epochs * batches, config.warmup))
-    weights = positive_weights(labels)
+    weights = imbalance.weights.to(device)
     state = _TrainingState(net, average, optimiser, schedule, run)
-    if not state.restore(checkpoint):
-        fit_linear(net.linear, answers, training.data, weights)
+    if not state.restore(checkpoint) and peers.rank == 0:
+        fit_linear(net.linear, answers, training.data, imbalance.weights, imbalance.importance)
         if not net.linear.weights.isfinite().all():
             raise _not_finite("the linear judge's fit")
         average.linear.load_state_dict(net.linear.state_dict())
 
-    while state.epoch < epochs and state.epoch - state.best_epoch < config.patience:
+    limit = config.time_limit_s or math.inf
+    while state.epoch < epochs and state.epoch - state.best_epoch < config.patience and state.seconds < limit:
+        begun = time.monotonic() - state.seconds
         generator = torch.Generator().manual_seed(config.seed * 100_003 + state.epoch)
-        torch.manual_seed(config.seed * 100_003 + state.epoch)  # dropout
-        order = _sample_order(len(labels), batches * config.batch_size, generator)
+        torch.manual_seed(config.seed * 100_003 + state.epoch + 7_919 * peers.rank)  # dropout
+        order = _sample_order(len(labels), batches * config.batch_size, generator, imbalance.importance)
         total = 0.0
+        number = 0
         net.train()
         for number, indices in enumerate(order.reshape(batches, -1).numpy(), start=1):
-            severity = torch.from_numpy(labels[indices])
-            grid, _ = answers.tensors(indices)
-            logits, _ = learner(augment(grid, generator, filters))
-            loss = ordinal_loss(logits, severity, weights, config.label_smoothing)
-            total += (measured := loss.item())
+            mine = indices[peers.part()]
+            known = ordinal_targets(torch.from_numpy(labels[indices]))[1].sum()
+            grid = augment(answers.tensors(mine)[0], generator, filters, peers.part(), len(indices))
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                logits, _ = model(grid.to(device))
+            loss = ordinal_loss(
+                logits.float(),
+                torch.from_numpy(labels[mine]).to(device),
+                weights,
+                config.label_smoothing,
+                gamma=config.focal_gamma,
+                known=known.to(device),
+            )
+            measured, late = peers.total(loss.item(), time.monotonic() - begun >= limit)
             if not math.isfinite(measured):  # before it reaches the weights
                 images = [training.data.image_ids[index] for index in indices]
                 raise _not_finite(f"step {number} of epoch {state.epoch + 1}", images)
+            total += measured
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss * peers.size).backward()  # type: ignore[no-untyped-call]  # they take the mean, of parts of a sum
             nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
             optimiser.step()
             schedule.step()
             state.step += 1
             _update_average(average.convolutional, learner, min(config.ema_decay, state.step / (state.step + 10)))
-        validation_loss, scores = _validate(average, validation, weights)
+            if late:
+                break
+        validation_loss, scores = peers.told(lambda: _validate(average, validation, imbalance.odds))
         if not math.isfinite(validation_loss):
             raise _not_finite(f"the validation after epoch {state.epoch + 1}")
-        state.finish(Epoch(state.epoch + 1, epochs, total / batches, validation_loss, scores))
-        state.save(checkpoint)
-        on_epoch(state.history[-1])
+        state.finish(Epoch(state.epoch + 1, epochs, total / number, validation_loss, scores), time.monotonic() - begun)
+        if peers.rank == 0:
+            state.save(checkpoint)
+            on_epoch(state.history[-1])
     best = state.best_net()
-    calibrate(best, *logits_of(best, validation.answers), validation.data.severity, weights)
+    calibrate(best, *logits_of(best, validation.answers), validation.data.severity, imbalance.odds)
     return Trained(best, state.history, state.best_epoch, probabilities_of(best, validation.answers))
 
 
@@ -179,8 +206,8 @@ def logits_of(net: SkinNet, answers: Answers) -> tuple[Tensor, Tensor]:
     found = []
     with torch.inference_mode():
         for indices in _batches(len(answers)):
-            grid, statistics = answers.tensors(indices)
-            found.append((net.linear(statistics), net.convolutional(grid)[0]))
+            grid, statistics = (tensor.to(net.share.device) for tensor in answers.tensors(indices))
+            found.append((net.linear(statistics).cpu(), net.convolutional(grid)[0].cpu()))
     linear, convolutional = zip(*found, strict=True)
     return torch.cat(linear), torch.cat(convolutional)
 
@@ -188,7 +215,7 @@ def logits_of(net: SkinNet, answers: Answers) -> tuple[Tensor, Tensor]:
 def probabilities_of(net: SkinNet, answers: Answers) -> npt.NDArray[np.float32]:
     """Severity probabilities (N, C, 4) of a whole fold."""
     with torch.inference_mode():
-        return severity_probabilities(net.mixed(*logits_of(net, answers))).numpy()
+        return severity_probabilities(net.cpu().mixed(*logits_of(net, answers))).numpy()
 
 
 def _batches(count: int) -> list[npt.NDArray[np.int64]]:
@@ -197,7 +224,7 @@ def _batches(count: int) -> list[npt.NDArray[np.int64]]:
 
 def fingerprint(training: FoldData, validation: FoldData, config: TrainingConfig, features: Features) -> str:
     """Digest of all that a run's weights follow from. A checkpoint is resumed only where dataset and settings match."""
-    digest = hashlib.sha256(config.model_dump_json(exclude={"threads"}).encode() + features.digest().encode())
+    digest = hashlib.sha256(config.model_dump_json(exclude=set(NOT_IN_WEIGHTS)).encode() + features.digest().encode())
     for fold in (training, validation):
         digest.update("".join(fold.image_ids).encode() + fold.severity.tobytes())
     return digest.hexdigest()
@@ -206,7 +233,8 @@ def fingerprint(training: FoldData, validation: FoldData, config: TrainingConfig
 def _validate(net: SkinNet, validation: Sample, weights: Tensor) -> tuple[float, dict[str, float]]:
     """The convolutional judge's loss, which tells when it has learnt enough, and the scores of both judges together."""
     linear, convolutional = logits_of(net, validation.answers)
-    logits = net.mixed(linear, convolutional)
+    device = net.share.device
+    logits = net.mixed(linear.to(device), convolutional.to(device)).cpu()
     severity = torch.from_numpy(validation.data.severity)
     loss = ordinal_loss(convolutional, severity, weights).item()
     targets, mask = ordinal_targets(severity)
@@ -241,8 +269,10 @@ def _warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def _sample_order(count: int, needed: int, generator: torch.Generator) -> Tensor:
-    """Every sample once in random order, and some again, so that all batches are full."""
+def _sample_order(count: int, needed: int, generator: torch.Generator, importance: Tensor | None) -> Tensor:
+    """Every sample once in random order, and some again, so that all batches are full; or drawn by `importance`."""
+    if importance is not None:
+        return torch.multinomial(importance, needed, replacement=True, generator=generator)
     order = torch.randperm(count, generator=generator)
     repeats = math.ceil(needed / count)
     return order.repeat(repeats)[:needed]
@@ -256,7 +286,7 @@ def _update_average(average: nn.Module, net: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(targets, sources, 1 - decay)
 
 
-_NUMBERS = ("epoch", "step", "best_epoch", "best_loss")  # of a training's state
+_NUMBERS = ("epoch", "step", "best_epoch", "best_loss", "seconds")  # of a training's state
 
 
 class _TrainingState:
@@ -275,12 +305,13 @@ class _TrainingState:
         self._run = run
         self.epoch = self.step = self.best_epoch = 0
         self.best_loss = math.inf
+        self.seconds = 0.0  # that the epochs took so far, of all tries
         self.best: dict[str, Tensor] = copy.deepcopy(average.state_dict())
         self.history: list[Epoch] = []
 
-    def finish(self, epoch: Epoch) -> None:
-        """Record an epoch, and keep its weights if they are the best so far."""
-        self.epoch = epoch.epoch
+    def finish(self, epoch: Epoch, seconds: float) -> None:
+        """Record an epoch, and keep its weights if they are the best so far. `seconds`: that all epochs took."""
+        self.epoch, self.seconds = epoch.epoch, seconds
         self.history.append(epoch)
         if epoch.validation_loss < self.best_loss:
             self.best_loss, self.best_epoch = epoch.validation_loss, epoch.epoch
@@ -306,8 +337,8 @@ class _TrainingState:
     def restore(self, path: Path) -> bool:
         """Load a checkpoint. One that is damaged or of another run is ignored. Returns whether one was loaded."""
         try:
-            stored = torch.load(path, weights_only=True)
-            if stored["run"] != self._run:
+            stored = torch.load(path, weights_only=True, map_location="cpu")
+            if stored["run"] != self._run or not set(_NUMBERS) <= set(stored):
                 return False
         except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
             return False
@@ -320,6 +351,6 @@ class _TrainingState:
 
     def best_net(self) -> SkinNet:
         """The best weights, in a network of their own."""
-        net = copy.deepcopy(self._average)
+        net = copy.deepcopy(self._average).cpu()
         net.load_state_dict(self.best)
         return net.eval()

@@ -7,11 +7,9 @@ an error that has a code of ours. It leaves the model and, last, `result.json` i
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
-import signal
 import sys
 import time
 from dataclasses import asdict
@@ -22,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from services.trainer.abstention import choose_bands
 from services.trainer.backbone import load_backbone, load_detector
 from services.trainer.baseline import measure_baseline
 from services.trainer.calibration import calibration_of, neutral_probabilities
@@ -42,6 +41,7 @@ from services.trainer.export import backbone_of, check_parity, export, metadata_
 from services.trainer.features import Features
 from services.trainer.gate import GATE_FOLD, decide
 from services.trainer.model import ServedNet
+from services.trainer.orphans import end_with_parent
 from services.trainer.pixel_cache import PixelCache, View
 from services.trainer.scores import choose_thresholds
 from services.trainer.spec import (
@@ -58,8 +58,6 @@ from shared.faces import FaceDetector
 from shared.manifest import ManifestImage
 from shared.preprocessing import preprocessing_of
 from shared.taxonomy import Fold
-
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def run(spec: RunSpec) -> dict[str, Any]:
@@ -106,6 +104,14 @@ def run(spec: RunSpec) -> dict[str, Any]:
         calibration_of(net),
         backbone_of(spec.backbone),
         hashlib.sha256(named).hexdigest(),
+        choose_bands(
+            folds[Fold.TRAIN].severity,
+            validation.severity,
+            trained.validation,
+            thresholds,
+            spec.config.abstain_accuracy,
+            spec.config.abstain_share,
+        ),
     )
     path = model_path(spec.run_dir)
     served = ServedNet(features, net)
@@ -197,19 +203,10 @@ class _Stopwatch:
         self.laps[name], self._last = round(now - self._last, 3), now
 
 
-def _end_with_parent() -> None:
-    """Ask Linux to end this process when the service that started it dies, so that no orphan burns the cores.
-
-    Elsewhere an orphan ends with its next line, which nobody reads any more.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main(arguments: list[str]) -> int:
     """Run the spec named on the command line; returns the exit status."""
     spec = RunSpec.model_validate_json(Path(arguments[0]).read_bytes())
-    _end_with_parent()
+    end_with_parent()
     try:
         with FileLock(spec.run_dir / "lock"):  # an orphan of this run may still be at its last batch
             result = run(spec)

@@ -39,6 +39,11 @@ class ConditionPrediction(Document):
     condition: Condition
     present: bool = Field(description="Whether `probability` reaches the model's threshold for this condition.")
     probability: Share = Field(description="That the condition shows at all: 1 - P(absent).")
+    abstained: bool = Field(
+        default=False,
+        description="Whether `probability` lies in the model's band of abstention for this condition, where `present` "
+        "is little better than a guess. Always so of a condition that the model was never shown.",
+    )
     severity: SeverityName | None = Field(
         description="Where present, the likeliest of the three given presence, by `severity_probabilities`; else null."
     )

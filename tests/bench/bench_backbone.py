@@ -27,13 +27,13 @@ from services.generator.procedural.draw import draw
 from services.trainer import calibration
 from services.trainer.backbone import EfficientNetLite0, load_backbone, load_detector
 from services.trainer.data import CONDITIONS, FoldData
-from services.trainer.features import Answers, FeatureReader, Features
+from services.trainer.features import Answers, FeatureReader, Features, Sample
 from services.trainer.losses import positive_weights
 from services.trainer.pixel_cache import Picture, PixelCache, View
 from services.trainer.scores import answers as decide
 from services.trainer.scores import choose_thresholds, fold_metrics
 from services.trainer.spec import TrainingConfig, preprocessing_for
-from services.trainer.train import Sample, Trained, learn, logits_of, probabilities_of, use_threads
+from services.trainer.train import Trained, learn, logits_of, probabilities_of, use_threads
 from shared.faces import FaceSearch
 from shared.taxonomy import Severity
 

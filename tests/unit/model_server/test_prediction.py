@@ -57,6 +57,23 @@ def heat(png: str | None) -> np.typing.NDArray[np.uint8]:
     return np.asarray(image)
 
 
+def test_a_model_abstains_within_its_bands_and_decides_all_the_same() -> None:
+    plain = answer(encoded(face()))
+    assert not any(found.abstained for found in plain.conditions)
+    first, second, third = (found.probability for found in plain.conditions[:3])
+    bands = {
+        plain.conditions[0].condition: {"low": first, "high": first},
+        plain.conditions[1].condition: {"low": min(1, second + 0.001), "high": 1.0},
+        plain.conditions[2].condition: {"low": 0.0, "high": 1.0},
+    }
+    banded = answer(encoded(face()), predictor=Predictor.load(tiny_model(abstention=bands)))
+    assert [found.abstained for found in banded.conditions] == [True, False, True, *[False] * 4]
+    assert [(found.present, found.probability) for found in banded.conditions] == [
+        (found.present, found.probability) for found in plain.conditions
+    ]
+    assert third == banded.conditions[2].probability
+
+
 @pytest.mark.parametrize("name", orientations())
 def test_all_eight_orientations_get_the_same_answer(name: str) -> None:
     predictor = Predictor.load(tiny_model())

@@ -54,6 +54,24 @@ def test_targets_and_masks() -> None:
     assert mask[0].tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 0, 0], [0, 0, 0]]
 
 
+def test_focal_loss_is_the_one_of_its_paper_and_ordinary_at_exponent_nought() -> None:
+    severity, weights = torch.tensor([[1, 0], [0, 3]]), torch.ones(2, 3)
+    logits = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(1))
+    targets, _ = ordinal_targets(severity)
+    right = torch.where(targets > 0.5, logits.sigmoid(), 1 - logits.sigmoid())
+    expected = (-((1 - right) ** 2) * right.log()).mean()
+    assert ordinal_loss(logits, severity, weights, gamma=2.0).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert ordinal_loss(logits, severity, weights, gamma=0.0) == ordinal_loss(logits, severity, weights)
+
+
+def test_a_share_of_a_batch_is_its_share_of_the_loss() -> None:
+    severity = torch.tensor([[1, UNKNOWN], [0, 3], [2, 0]])
+    logits = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(2))
+    weights, known = torch.ones(2, 3), ordinal_targets(severity)[1].sum()
+    parts = [ordinal_loss(logits[part], severity[part], weights, known=known) for part in (slice(0, 1), slice(1, 3))]
+    assert torch.stack(parts).sum().item() == pytest.approx(ordinal_loss(logits, severity, weights).item())
+
+
 def test_what_is_unknown_teaches_nothing() -> None:
     severity = torch.tensor([[1, UNKNOWN, UNGRADED]])
     logits = torch.zeros(1, 3, 3, requires_grad=True)
@@ -111,12 +129,12 @@ def test_a_run_killed_in_mid_epoch_ends_as_an_undisturbed_one(
     undisturbed = fit(folds, tmp_path / "undisturbed.pt")
     calls = 0
 
-    def dying(answers: torch.Tensor, generator: torch.Generator, filters: int) -> torch.Tensor:
+    def dying(*arguments: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 15:  # the second epoch has begun and is not through
             raise KeyboardInterrupt
-        return augment(answers, generator, filters)
+        return augment(*arguments)
 
     monkeypatch.setattr(training_module, "augment", dying)
     with pytest.raises(KeyboardInterrupt):
@@ -163,6 +181,31 @@ def test_it_stops_early_and_keeps_the_best(folds: dict[Fold, FoldData], tmp_path
     weights = positive_weights(folds[Fold.TRAIN].severity)
     loss = ordinal_loss(logits, torch.from_numpy(validation.severity), weights).item()
     assert loss == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_the_best_weights_so_far_are_kept_at_the_time_limit_and_a_higher_one_goes_on(
+    folds: dict[Fold, FoldData], tmp_path: Path
+) -> None:
+    limited = TINY.model_copy(update={"time_limit_s": 1e-6})
+    first = fit(folds, tmp_path / "checkpoint.pt", limited)
+    assert (len(first.history), first.best_epoch) == (1, 1)
+    assert same(fit(folds, tmp_path / "checkpoint.pt", limited), first)  # the time is used up, in this try as well
+    more = fit(folds, tmp_path / "checkpoint.pt", TINY)
+    assert more.history[:1] == first.history
+    assert len(more.history) == more.history[0].epochs
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"class_weights": False}, {"sampling": "balanced"}, {"focal_gamma": 2.0}],
+    ids=["no class weights", "balanced sampling", "focal loss"],
+)
+def test_each_tool_against_imbalance_trains_another_model(
+    folds: dict[Fold, FoldData], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    changed = fit(folds, tmp_path / "changed.pt", TINY.model_copy(update=changes))
+    assert all(math.isfinite(epoch.validation_loss) for epoch in changed.history)
+    assert not same(changed, fit(folds, tmp_path / "plain.pt"))
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_and_names_its_step(
@@ -215,6 +258,17 @@ def test_augmentation_is_by_its_generator_alone() -> None:
     assert torch.equal(one, two)
     assert one.shape == answers.shape
     assert not torch.equal(one, augment(answers, torch.Generator().manual_seed(6), 9))
+
+
+def test_a_picture_is_changed_alike_in_any_part_of_its_batch() -> None:
+    answers = torch.rand(5, 9, 8, 8)
+
+    def changed(part: slice) -> torch.Tensor:
+        return augment(answers[part], torch.Generator().manual_seed(6), 7, part, 5)
+
+    whole = changed(slice(None))
+    for part in (slice(0, None, 2), slice(1, None, 2)):
+        assert torch.equal(changed(part), whole[part])
 
 
 def test_augmentation_changes_no_label_by_much() -> None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from services.trainer import worker
+from services.trainer.abstention import NEVER_LEARNT
 from services.trainer.data import parity_pictures
 from services.trainer.evaluate import ExportedModel
 from services.trainer.export import check_parity, export, metadata_of
@@ -156,6 +157,8 @@ def test_a_run_measures_model_and_baseline_on_the_test_fold(finished: tuple[RunS
     json.dumps(result, allow_nan=False)
     model = ExportedModel.load(model_path(spec.run_dir), 1)
     assert model.metadata.version == spec.version
+    for condition in list(Condition)[4:]:  # of which the dataset has no image
+        assert model.metadata.abstention[condition] == NEVER_LEARNT
 
 
 def test_the_live_model_is_measured_on_the_same_images_at_its_own_size(
