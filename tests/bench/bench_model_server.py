@@ -1,53 +1,57 @@
-"""How much of the machine's raw speed the model-server gives to its callers.
+"""How much of the machine's raw speed the model-server gives to its callers, beside other servers, in one run.
 
-`python -m tests.bench.bench_model_server` serves a model of MobileNetV3-small's size over HTTP, and in the same run
-prepares and predicts the same pictures without HTTP, on as many threads: without a search for faces, and with one.
-Both go on by turns, so that a noisy machine troubles both alike. The
-callers are a process of their own on the same cores: their work is charged to the server, as it would be to
-any server here. On a busy machine the CPU time of one answer, `raw_cpu_ms` and `http_cpu_ms` (the server's process
-alone), says more than the rates. Prints a table to standard error and JSON to standard output. About 40 seconds: on
-a machine that is too busy for that, each kind of picture gets one round instead of two.
+    python -m tests.bench.bench_model_server [--rounds 3] [--seconds 1.5] [--pictures 1080x1440] [--faces off on]
+
+The limit prepares and predicts pictures on as many threads as there are cores, without HTTP. The model-server, a bare
+aiohttp application and mosec (where it is installed) serve the same pictures, model and workers, each as a process of
+its own. All go on by turns, so that a noisy machine troubles them alike; a figure is the median of the rounds. The
+callers (`lean_client`) are on the same cores, and their work is charged to the servers.
+
+`ratio` is a server's rate by the limit's. `cpu_ratio` is the limit's CPU time for a picture by the server's process's
+own for a request: on a busy machine it says more. `p99_ratio` is the slowest hundredth's latency by what ideal queueing
+gives, callers by the limit's rate. `goodput` is the rate with so many callers, most of whom are refused and ask again
+at once, by the server's own rate at 32. Prints a table to standard error and JSON to standard output. About 45 seconds
+without mosec.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import io
+import contextlib
 import json
+import os
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import numpy as np
+import psutil
 
 from services.model_server.predictor import Predictor
 from shared.cores import usable_cores
 from shared.embedded.blobs import DirectoryBlobs
 from shared.faces import FaceDetector, FaceSearch, detector_from
-from shared.logs import configure_logs
 from shared.preprocessing import NEWEST, prepare
 from tests.bench.bench_pictures import PICTURES, photograph
 from tests.bench.mobilenet import served_mobilenet
-from tests.unit.model_server.serving import Running, running
+from tests.bench.peer_servers import PATH, known
+from tests.servers.process import free_port
 from tests.unit.model_server.tiny_model import metadata, put_model
 
-ROUNDS = 2
-WARM_S = 0.3  # seconds that are not counted: connections open, queues fill
-ROUND_S = 1.2  # seconds that are: 2 sets × 2 searches × 2 rounds × 2 ways of both stay below LIMIT_S with all starts
-LIMIT_S = 40.0  # seconds after which no second round is begun
-CALLERS_PER_WORKER = 4  # some are predicted while others' bytes are on their way
 SIZE = 224  # pixels of the model's input
-
-
-def picture_sets() -> dict[str, bytes]:
-    """A portrait as messengers send it, and as a phone's camera makes it."""
-    return {name: photograph(*told) for name, told in PICTURES.items()}
+CALLERS = (8, 32)
+OVERLOADS = (128, 512)  # callers: 4 and 16 times as many as are taken
+START_S = 60.0  # seconds that a server may take to answer
+OWN = "evenskin"
+LIMIT = "limit"
 
 
 def model() -> bytes:
@@ -56,139 +60,213 @@ def model() -> bytes:
     return served_mobilenet(told.model_dump_json(), SIZE, len(told.conditions))
 
 
-def raw_round(picture: bytes, predictor: Predictor, detector: FaceDetector | None, workers: int) -> tuple[float, int]:
-    """Prepare and predict on threads, without HTTP: pictures a second, and how many in all, warm-up too."""
-    counts_from = time.perf_counter() + WARM_S
+@dataclass
+class Round:
+    """One server's figures of one round: answers and refusals a second, milliseconds of CPU for one, latencies."""
 
-    def work() -> tuple[int, int]:
-        counted = done = 0
-        while time.perf_counter() < counts_from + ROUND_S:
+    per_s: float
+    cpu_ms: float
+    refused_per_s: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+
+
+def limit_round(
+    picture: bytes, predictor: Predictor, detector: FaceDetector | None, workers: int, seconds: float
+) -> Round:
+    """Prepare and predict on threads, without HTTP."""
+    began, cpu = time.perf_counter(), time.process_time()
+
+    def work() -> int:
+        done = 0
+        while time.perf_counter() < began + seconds:
             predictor.predict(prepare(picture, SIZE, detector=detector).pixels[np.newaxis])
             done += 1
-            counted += 0 <= time.perf_counter() - counts_from < ROUND_S  # by its end: neither edge favours a way
-        return counted, done
+        return done
 
     with ThreadPoolExecutor(workers) as pool:
-        results = [future.result() for future in [pool.submit(work) for _ in range(workers)]]
-    counted, done = map(sum, zip(*results, strict=True))
-    return counted / ROUND_S, done
+        done = sum(future.result() for future in [pool.submit(work) for _ in range(workers)])
+    return Round(done / (time.perf_counter() - began), 1000 * (time.process_time() - cpu) / done)
 
 
-async def call(url: str, picture: bytes, callers: int) -> dict[str, Any]:
-    """The callers' side, in its own process: requests a second and their latencies in milliseconds."""
-    latencies: list[float] = []
+@dataclass(frozen=True)
+class Server:
+    """A server in processes of its own."""
+
+    name: str
+    port: int
+    path: str
+    process: asyncio.subprocess.Process
+
+    def cpu_s(self) -> float:
+        """Seconds of CPU that it has used, its children's too."""
+        own = psutil.Process(self.process.pid)
+        times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+        return sum(used.user + used.system for used in times)
+
+    async def round(self, picture: Path, callers: int, seconds: float) -> Round:
+        """Let callers ask."""
+        cpu = self.cpu_s()
+        host = f"127.0.0.1:{self.port}"
+        arguments = ("-m", "tests.bench.lean_client", host, self.path, str(picture), str(callers), str(seconds))
+        process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise SystemExit(f"The callers of {self.name} failed.")
+        told = json.loads(output)
+        answered = max(1, told["answered"])
+        return Round(
+            len(told["latencies"]) / seconds,
+            1000 * (self.cpu_s() - cpu) / answered,
+            (told["refused"] + told["broken"]) / seconds,
+            told["latencies"],
+        )
+
+
+@contextlib.asynccontextmanager
+async def started(
+    name: str, arguments: list[str], port: int, path: str, ready: str, environment: dict[str, str]
+) -> AsyncIterator[Server]:
+    """Start a server, and end it on the way out."""
+    environment = {**os.environ, "EVENSKIN_LOG_LEVEL": "INFO", **environment}
+    with tempfile.TemporaryFile() as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=environment, stdout=log, stderr=log
+        )
+        try:
+            await _answers(f"http://127.0.0.1:{port}{ready}", process)
+            yield Server(name, port, path, process)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+
+
+async def _answers(url: str, process: asyncio.subprocess.Process) -> None:
+    deadline = time.monotonic() + START_S
     async with aiohttp.ClientSession() as client:
-        counts_from = time.perf_counter() + WARM_S
-
-        async def one() -> None:
-            while (began := time.perf_counter()) < counts_from + ROUND_S:
-                body = io.BytesIO(picture)
-                async with client.post(url, data=body, headers={"Content-Type": "image/jpeg"}) as response:
-                    response.raise_for_status()
-                    await response.read()
-                ended = time.perf_counter()
-                if 0 <= ended - counts_from < ROUND_S:
-                    latencies.append((ended - began) * 1000)
-
-        await asyncio.gather(*(one() for _ in range(callers)))
-        return {"per_s": len(latencies) / ROUND_S, "latencies": latencies}
+        while process.returncode is None and time.monotonic() < deadline:
+            with contextlib.suppress(aiohttp.ClientError):
+                async with client.get(url) as response:
+                    if response.status < 500:
+                        return
+            await asyncio.sleep(0.05)
+    raise SystemExit(f"Nothing answers at {url}.")
 
 
-async def http_round(url: str, picture: Path, callers: int) -> dict[str, Any]:
-    """Run the callers and read what they measured."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench.bench_model_server", "--call", url, str(picture), str(callers)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    measured: dict[str, Any] = json.loads(output)
-    return measured
+@contextlib.asynccontextmanager
+async def servers(home: Path, faces: FaceSearch, workers: int) -> AsyncIterator[list[Server]]:
+    """The model-server and its peers, started. Their ports are free ones."""
+    async with contextlib.AsyncExitStack() as stack:
+        port = free_port()
+        environment = {
+            "EVENSKIN_HOME": str(home),
+            "EVENSKIN_PORT": str(port),
+            "EVENSKIN_FACES": faces.value,
+            "EVENSKIN_PREDICT_WORKERS": str(workers),
+        }
+        own = started(OWN, ["-m", "services.model_server"], port, "/v1/predictions", "/readyz", environment)
+        running = [await stack.enter_async_context(own)]
+        for peer in known():
+            port = free_port()
+            told = [peer, str(port), str(home / "model.onnx"), faces.value, str(workers)]
+            served = started(peer, ["-m", "tests.bench.peer_servers", *told], port, PATH, "/", {})
+            running.append(await stack.enter_async_context(served))
+        yield running
 
 
-async def measure() -> dict[str, Any]:
-    """Serve, and measure both ways by turns."""
+async def measure(sets: list[str], searches: list[FaceSearch], rounds: int, seconds: float) -> dict[str, Any]:
+    """Serve, and measure all ways by turns."""
     workers = usable_cores()
-    result: dict[str, Any] = {"workers": workers, "callers": CALLERS_PER_WORKER * workers, "pictures": {}}
-    began_s, sets = time.perf_counter(), picture_sets()
+    result: dict[str, Any] = {"workers": workers, "rounds": rounds, "seconds": seconds, "pictures": {}}
     predictor = Predictor.load(model())
     predictor.warm_up()
-    with tempfile.TemporaryDirectory() as home:
-        await put_model(DirectoryBlobs(Path(home) / "store"), "v1", model())
-        for number, faces in enumerate(FaceSearch, 1):
-            async with running(Path(home), predict_workers=workers, faces=faces.value) as server:
-                for name, data in sets.items():
-                    picture = Path(home) / "picture.jpg"
-                    picture.write_bytes(data)
-                    deadline = began_s + LIMIT_S * (number - 0.5) / len(FaceSearch)
-                    measured = await _by_turns(server, picture, predictor, detector_from(faces), workers, deadline)
-                    result["pictures"][f"{name}, faces {faces.value}"] = measured
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        (home / "model.onnx").write_bytes(model())
+        await put_model(DirectoryBlobs(home / "store"), "v1", model())
+        for faces in searches:
+            detector = detector_from(faces)
+            async with servers(home, faces, workers) as running:
+                for name in sets:
+                    picture = home / "picture.jpg"
+                    picture.write_bytes(photograph(*PICTURES[name]))
+                    key = f"{name}, faces {faces.value}"
+                    result["pictures"][key] = await _by_turns(
+                        running, picture, predictor, detector, workers, rounds, seconds
+                    )
     return result
 
 
 async def _by_turns(
-    server: Running,
+    running: list[Server],
     picture: Path,
     predictor: Predictor,
     detector: FaceDetector | None,
     workers: int,
-    deadline: float,
+    rounds: int,
+    seconds: float,
 ) -> dict[str, Any]:
-    """The figures of one picture. No second round is begun after `deadline`."""
-    url = f"http://127.0.0.1:{server.service.port}/v1/predictions"
+    """The figures of one picture."""
     data = await asyncio.to_thread(picture.read_bytes)
-    raw: list[float] = []
-    http: list[dict[str, Any]] = []
-    cpu = {"raw": 0.0, "http": 0.0}
-    answered = {"raw": 0, "http": 0}
-    for number in range(ROUNDS):
-        if number and time.perf_counter() > deadline:
-            break
-        began = time.process_time()
-        rate, done = await asyncio.to_thread(raw_round, data, predictor, detector, workers)
-        raw.append(rate)
-        answered["raw"] += done
-        cpu["raw"] += time.process_time() - began
-        before, began = server.metric("evenskin_predictions_total", outcome="ok"), time.process_time()
-        http.append(await http_round(url, picture, CALLERS_PER_WORKER * workers))
-        answered["http"] += int(server.metric("evenskin_predictions_total", outcome="ok") - before)
-        cpu["http"] += time.process_time() - began
-    latencies = np.concatenate([round_["latencies"] for round_ in http])
-    if not len(latencies):
-        raise SystemExit(f"No picture was answered in {ROUNDS * ROUND_S} s: try on a calmer machine.")
-    raw_per_s, http_per_s = float(np.median(raw)), float(np.median([round_["per_s"] for round_ in http]))
+    found: dict[str, list[Round]] = {}
+    for _ in range(rounds):
+        limit = await asyncio.to_thread(limit_round, data, predictor, detector, workers, seconds)
+        found.setdefault(LIMIT, []).append(limit)
+        for callers in CALLERS:
+            for server in running:
+                found.setdefault(f"{server.name} {callers}", []).append(await server.round(picture, callers, seconds))
+        for callers in OVERLOADS:
+            key = f"{OWN} {callers}"
+            found.setdefault(key, []).append(await running[0].round(picture, callers, seconds))
+    return {way: _figures(way, of, found) for way, of in found.items()}
+
+
+def _figures(way: str, of: list[Round], found: dict[str, list[Round]]) -> dict[str, Any]:
+    """The medians of a way's rounds, each beside the same round's limit."""
+    limits = found[LIMIT]
+    told: dict[str, Any] = {
+        "per_s": round(statistics.median(one.per_s for one in of), 1),
+        "cpu_ms": round(statistics.median(one.cpu_ms for one in of), 2),
+    }
+    if way == LIMIT:
+        return told
+    callers = int(way.split()[-1])
+    if callers in OVERLOADS:
+        peak = found[f"{OWN} {CALLERS[-1]}"]
+        goodput = statistics.median(one.per_s / peer.per_s for one, peer in zip(of, peak, strict=True))
+        refused = statistics.median(one.refused_per_s for one in of)
+        return {**told, "goodput": round(goodput, 3), "refused_per_s": round(refused, 1)}
+    pairs = list(zip(of, limits, strict=True))
+    latencies = [float(np.percentile(one.latencies, 99)) * limit.per_s / callers for one, limit in pairs]
     return {
-        "raw_per_s": round(raw_per_s, 1),
-        "http_per_s": round(http_per_s, 1),
-        "ratio": round(http_per_s / raw_per_s, 3) if raw_per_s else None,
-        **{f"{way}_cpu_ms": round(1000 * cpu[way] / answered[way], 2) for way in cpu},
-        "p50_ms": round(float(np.percentile(latencies, 50)), 2),
-        "p99_ms": round(float(np.percentile(latencies, 99)), 2),
-        "requests": len(latencies),
+        **told,
+        "ratio": round(statistics.median(one.per_s / limit.per_s for one, limit in pairs), 3),
+        "cpu_ratio": round(statistics.median(limit.cpu_ms / one.cpu_ms for one, limit in pairs), 3),
+        "p99_ms": round(1000 * statistics.median(float(np.percentile(one.latencies, 99)) for one in of), 1),
+        "p99_ratio": round(statistics.median(latencies), 2),
     }
 
 
 def table(result: dict[str, Any], write: Callable[[str], object]) -> None:
     """The measurements for people."""
-    write(f"{result['workers']} workers, {result['callers']} callers on the same cores\n")
-    columns = ("raw_per_s", "http_per_s", "ratio", "raw_cpu_ms", "http_cpu_ms", "p50_ms", "p99_ms")
-    write(f"{'pictures':<28}{''.join(f'{column:>13}' for column in columns)}\n")
-    for name, row in result["pictures"].items():
-        write(f"{name:<28}{''.join(f'{row[column]:>13}' for column in columns)}\n")
+    columns = ("per_s", "cpu_ms", "ratio", "cpu_ratio", "p99_ms", "p99_ratio", "goodput", "refused_per_s")
+    write(f"{result['workers']} workers; callers on the same cores\n")
+    for name, ways in result["pictures"].items():
+        write(f"\n{name:<28}{''.join(f'{column:>14}' for column in columns)}\n")
+        for way, row in ways.items():
+            cells = (row.get(column, "") for column in columns)
+            write(f"{way:<28}{''.join(f'{cell:>14}' for cell in cells)}\n")
 
 
 def main() -> None:
-    """Measure, or be the callers."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--call", nargs=3, metavar=("URL", "PICTURE", "CALLERS"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.call:
-        url, picture, callers = arguments.call
-        print(json.dumps(asyncio.run(call(url, Path(picture).read_bytes(), int(callers)))))
-        return
-    configure_logs("bench", level="WARNING")
-    result = asyncio.run(measure())
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each round")
+    parser.add_argument("--pictures", nargs="+", choices=list(PICTURES), default=[next(iter(PICTURES))])
+    parser.add_argument("--faces", nargs="+", type=FaceSearch, choices=list(FaceSearch), default=list(FaceSearch))
+    told = parser.parse_args()
+    result = asyncio.run(measure(told.pictures, told.faces, told.rounds, told.seconds))
     table(result, sys.stderr.write)
     print(json.dumps(result))
 
