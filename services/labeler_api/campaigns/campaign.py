@@ -96,10 +96,11 @@ class CancelAsked:
 
 @dataclass(frozen=True)
 class SlotsEnded:
-    """So many of its slots are counted, and so many failed."""
+    """So many of its slots are counted, and so many failed. `why`: what the last attempt at one of these ended with."""
 
     counted: int
     failed: int
+    why: str | None = None
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,10 @@ def decide(campaign: Campaign, happening: Happening) -> tuple[Campaign, Effects]
             return replace(campaign, state=state, reason=None), effects
         case SlotsEnded(counted, failed) if counted + failed < campaign.total:
             return campaign, NOTHING
-        case SlotsEnded(failed=failed) if failed:
+        case SlotsEnded(failed=failed, why=why) if failed:
             reason = f"{failed} of {campaign.total} slots used up their attempts or the budget"
+            if why is not None:
+                reason += f"; one of them ended with {why}"
             return replace(campaign, state=CampaignState.EXHAUSTED, reason=reason), NOTHING
         case SlotsEnded():
             return replace(campaign, state=state, reason=None), effects

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
+from dataclasses import replace
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -31,7 +32,7 @@ from services.labeler_api.ledger.database import Database, rows_of
 from services.labeler_api.ledger.dialects import per_dialect
 from services.labeler_api.ledger.outbox import on_trace
 from services.labeler_api.ledger.relay import Relay
-from services.labeler_api.ledger.tables import campaign_table, dataset_table, image_table
+from services.labeler_api.ledger.tables import campaign_table, dataset_table, image_table, slot_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.ledger.wakeable import Wakeable
 from services.labeler_api.settings import LabelerSettings
@@ -55,6 +56,14 @@ _ACTIVE_CAMPAIGNS = (
 _AN_AWAITED_IMAGE = (
     sa.select(image_table.c.id)
     .where(image_table.c.augment_due_at.is_not(None), image_table.c.labeled_at <= sa.bindparam("since"))
+    .limit(1)
+)
+_A_FAILED_SLOT = (
+    sa.select(slot_table.c.rejections)
+    .where(
+        slot_table.c.campaign_id == sa.bindparam("campaign_id", type_=sa.Uuid),
+        slot_table.c.state == SlotState.FAILED.value,
+    )
     .limit(1)
 )
 _INSERT_DATASET_IF_NEW = per_dialect(lambda insert: insert(dataset_table).on_conflict_do_nothing())
@@ -113,6 +122,8 @@ class Closer:
             campaign = await transaction.campaign(row["id"])
             # Counted again under the lock: a review may have reopened a slot meanwhile.
             ended = slots_ended(await transaction.totals(f"campaign/{row['id']}/"))
+            if ended.failed:
+                ended = replace(ended, why=await _why_one_failed(transaction, row["id"]))
             if campaign is None or not apply_to_campaign(transaction, campaign, ended, self._settings):
                 return False
             log.info("campaign_settled", campaign_id=str(row["id"]), state=campaign["state"])
@@ -187,6 +198,12 @@ def slots_ended(totals: dict[str, int]) -> SlotsEnded:
     for name, total in totals.items():
         ended[name.split("/")[2]] += total
     return SlotsEnded(counted=ended[SlotState.COUNTED], failed=ended[SlotState.FAILED])
+
+
+async def _why_one_failed(transaction: Transaction, campaign_id: UUID) -> str | None:
+    """What the last attempt at one of a campaign's failed slots ended with, in its provider's words or the gate's."""
+    found = (await transaction.execute(_A_FAILED_SLOT, {"campaign_id": campaign_id})).first()
+    return found.rejections[-1] if found is not None and found.rejections else None
 
 
 async def _is_over(connection: AsyncConnection, campaign: Row) -> bool:

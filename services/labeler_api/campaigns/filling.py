@@ -65,13 +65,11 @@ def _changes(row: Row, before: Slot, after: Slot, effects: Effects, settings: La
         "asks": after.asks,
         "given_up": list(after.given_up),
     }
+    if after.rejections != before.rejections:
+        changes["rejections"] = list(after.rejections)
     if after.attempt != before.attempt:
         subject = another(Subject.model_validate(row["subject"]))
-        changes |= {
-            "attempt": after.attempt,
-            "subject": subject.model_dump(mode="json"),
-            "rejections": list(after.rejections),
-        }
+        changes |= {"attempt": after.attempt, "subject": subject.model_dump(mode="json")}
     return changes
 
 

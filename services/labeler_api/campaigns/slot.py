@@ -41,10 +41,10 @@ class Slot:
     """A slot at one moment.
 
     `attempt`: 1, 2, …: the one it is open for, or was last. `image_id`: of the image that holds it, which a person
-    looks at or which was accepted for it. `rejections`: why earlier attempts were lost, for the next prompt.
-    `unsettled`: attempts whose price is committed and whose cost is not known yet, each until its first answer.
-    `asks`: how often its attempt was asked for again because no answer came. `given_up`: attempts that were lost so,
-    and are booked as paid at their price, each until an answer comes after all.
+    looks at or which was accepted for it. `rejections`: why attempts were lost, for the next prompt, or for whoever
+    asks why it failed. `unsettled`: attempts whose price is committed and whose cost is not known yet, each until its
+    first answer. `asks`: how often its attempt was asked for again because no answer came. `given_up`: attempts that
+    were lost so, and are booked as paid at their price, each until an answer comes after all.
     """
 
     state: SlotState
@@ -271,14 +271,15 @@ def _after(slot: Slot, happening: _Changing, *, may_retry: bool) -> Slot:
         case CampaignCancelled():
             return replace(slot, state=SlotState.FAILED, image_id=None)
         case ImageLost(reason=reason) | AttemptFailed(reason=reason):
+            rejections = (*slot.rejections, reason)
             if not may_retry:
-                return replace(slot, state=SlotState.FAILED, image_id=None)
+                return replace(slot, state=SlotState.FAILED, image_id=None, rejections=rejections)
             return replace(
                 slot,
                 state=SlotState.OPEN,
                 attempt=slot.attempt + 1,
                 image_id=None,
-                rejections=(*slot.rejections, reason),
+                rejections=rejections,
                 unsettled=(*slot.unsettled, slot.attempt + 1),
                 asks=0,
             )

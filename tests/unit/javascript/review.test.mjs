@@ -336,7 +336,7 @@ describe("progress of a campaign", () => {
   test("once its quotas are met, training is told, and then what became of the model", () => {
     const met = campaign({ state: "met", training: { epoch: 3, epochs: 10 } });
     assert.equal(r.progress(met).state, "Training, epoch 3 of 10");
-    assert.equal(r.progress({ ...met, model: { promoted: true } }).state, "Its model is live");
+    assert.equal(r.progress({ ...met, model: { promoted: true } }).state, "Its model went live");
     const untrained = r.progress({ ...met, reason: "not trained: parity_failed: They differ." });
     assert.equal(untrained.state, "Quotas met, without a model");
     assert.match(untrained.note, /not trained: parity_failed: They differ\./);

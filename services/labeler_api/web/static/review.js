@@ -184,7 +184,7 @@ export function progress(campaign) {
   const { total, counted, failed } = campaign.slots;
   const wanted = Object.keys(campaign.targets).map((c) => `${conditionText(c)} ${campaign.targets[c]}`).join(", ");
   let state = STATES[campaign.state] ?? (campaign.review === "manual" ? "Waits for generation or review" : "Running");
-  if (campaign.model !== null) state = campaign.model.promoted ? "Its model is live" : "Its model was not promoted";
+  if (campaign.model !== null) state = campaign.model.promoted ? "Its model went live" : "Its model was not promoted";
   else if (campaign.state === "met" && campaign.reason) state = "Quotas met, without a model";
   else if (campaign.state === "met" && campaign.training !== null)
     state = `Training, epoch ${campaign.training.epoch} of ${campaign.training.epochs}`;

@@ -102,6 +102,9 @@ def test_all_slots_may_fail() -> None:
     after, _ = decide(RUNNING, SlotsEnded(0, 4))
     assert after.state is CampaignState.EXHAUSTED
     assert after.reason == "4 of 4 slots used up their attempts or the budget"
+    after, _ = decide(RUNNING, SlotsEnded(1, 3, why="moderation_blocked: No."))
+    told = "3 of 4 slots used up their attempts or the budget; one of them ended with moderation_blocked: No."
+    assert (after.state, after.reason) == (CampaignState.EXHAUSTED, told)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_every_cell_once_the_campaign_has_ended(slot: Slot, happening: Happening
         expected = (slot, NOTHING)
     elif (slot, happening) in RETRIES:  # as of a cancelled one that has not given it up yet
         expected = (
-            replace(slot, state=SlotState.FAILED, image_id=None),
+            replace(slot, state=SlotState.FAILED, image_id=None, rejections=REOPENED.rejections),
             Effects(reserved=-(slot in RESERVED_SLOTS), failed=1),
         )
     assert decide(slot, happening, ended) == expected
@@ -159,7 +159,10 @@ def test_the_campaign_is_asked_for_where_it_decides_and_nowhere_else(slot: Slot,
 @pytest.mark.parametrize(("slot", "happening"), RETRIES, ids=named)
 def test_a_lost_image_fails_the_slot_when_attempts_or_budget_are_used_up(slot: Slot, happening: Happening) -> None:
     before = {OPEN: (1, 0), REVIEW: (1, 0), AUGMENTING: (0, 0), COUNTED: (0, 1)}[slot]
-    expected = (FAILED, Effects(reserved=-before[0], counted=-before[1], failed=1))
+    expected = (
+        replace(FAILED, rejections=REOPENED.rejections),
+        Effects(reserved=-before[0], counted=-before[1], failed=1),
+    )
     assert decide(slot, happening, LAST) == expected
     assert decide(slot, happening, replace(CAMPAIGN, committed_micro_usd=270_001)) == expected
     assert decide(slot, happening, replace(CAMPAIGN, committed_micro_usd=270_000))[0] == REOPENED
@@ -262,7 +265,7 @@ def test_an_attempt_that_nobody_answers_is_asked_for_so_often_and_no_more() -> N
     # Booked as paid, at its price, which gives way to the next attempt's in what the campaign is committed to.
     assert decide(slot, OVERDUE, CAMPAIGN) == (GIVEN_UP, replace(RETRY, paid_micro_usd=30_000))
     failed, effects = decide(slot, OVERDUE, LAST)
-    assert failed == replace(FAILED, unsettled=(), asks=2, given_up=(2,))
+    assert failed == replace(FAILED, rejections=GIVEN_UP.rejections, unsettled=(), asks=2, given_up=(2,))
     assert effects == Effects(reserved=-1, failed=1, paid_micro_usd=30_000)
 
 
