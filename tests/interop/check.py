@@ -21,6 +21,7 @@ from pathlib import Path
 import aiohttp
 
 from shared.embedded.blobs import DirectoryBlobs
+from tests.fakes.pictures import png
 from tests.integration.labeler_api.support import Labeler, labeler
 from tests.unit.model_server.serving import running as running_server
 from tests.unit.model_server.tiny_model import put_model
@@ -58,6 +59,8 @@ async def _fill(running: Labeler) -> None:
     await running.imported(1, labels='{"acne": "severe", "aging": null}')
     await running.imported(1, labels="{}")
     await running.reaches(await running.rebalance(target_per_condition=1, conditions=["pore_size"]), "met")
+    for image in await running.images():  # flips, which the fake augmenter names and does not make
+        await running.blobs.put(f"images/{image['id']}/hflip.png", png(9))
 
 
 async def _evenskin(running: Labeler, *arguments: str) -> None:

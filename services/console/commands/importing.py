@@ -17,6 +17,7 @@ from services.console.folder_walk import PassedOver
 from services.console.import_csv import read_csv, table_of
 from services.console.import_folder import MAX_FILE_BYTES, Folder, Picture, read_folder
 from services.console.import_groups import folder_group
+from services.console.import_yolo import is_yolo, read_yolo
 from services.console.output import print_json, results
 from services.console.progress import progress_bars
 from services.console.text import count
@@ -68,7 +69,10 @@ class Imported:
 async def import_folder(
     directory: Path, *, home: Path | None, url: str | None, manner: Manner, json_output: bool
 ) -> int:
-    """Import a folder tree or a table. Returns exit status 1 if the service refused some of the pictures."""
+    """Import a folder tree, a table, or what is laid out as for YOLO.
+
+    Returns exit status 1 if the service refused some of the pictures.
+    """
     folder = _read(directory, manner)
     async with labeler(home, url) as (client, _):
         outcome = await upload_folder(client, folder, manner)
@@ -100,11 +104,15 @@ async def import_folder(
 
 def _read(path: Path, manner: Manner) -> Folder:
     table = table_of(path)
-    if table is None:
+    if table is not None:
+        if manner.groups:
+            raise InvalidRequest("A table names groups in its column 'group'.", advice="Leave out --groups.")
+        return read_csv(table)
+    if not is_yolo(path):
         return read_folder(path)
     if manner.groups:
-        raise InvalidRequest("A table names groups in its column 'group'.", advice="Leave out --groups.")
-    return read_csv(table)
+        raise InvalidRequest("YOLO's folders name no groups.", advice="Leave out --groups, or import a table.")
+    return read_yolo(path)
 
 
 async def upload_folder(client: LabelerClient, folder: Folder, manner: Manner = DEFAULT) -> Imported:

@@ -505,6 +505,17 @@ def test_a_table_is_imported(run: Invoke, told: FakeServer, tmp_path: Path) -> N
     assert "column 'group'" in refused.err
 
 
+def test_what_is_laid_out_as_for_yolo_is_imported(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
+    for name, text in {"classes.txt": "acne_mild\n", "images/val/a.png": "a", "labels/val/a.txt": "0 1 1 1 1"}.items():
+        (tmp_path / "yolo" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "yolo" / name).write_text(text)
+    ran = run("import", tmp_path / "yolo", "--keep-folds")
+    assert "1 imported" in ran.out
+    (image,) = told.images.values()
+    assert (image["labels"], image["fold"]) == ({"acne": "mild"}, "validation")
+    assert run("import", tmp_path / "yolo", "--groups", "folder").status == 2
+
+
 def test_what_was_corrected_in_label_studio_is_reviewed(run: Invoke, told: FakeServer, tmp_path: Path) -> None:
     ids = [str(UUID(int=number)) for number in range(4)]
     for image_id in ids[:3]:
