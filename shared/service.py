@@ -26,6 +26,7 @@ from shared.bus import Bus, Subscription
 from shared.cross_site import host_guard
 from shared.errors import ConfigurationError, EvenskinError, ServiceStarting
 from shared.events import Event
+from shared.half_closed import HalfClosed
 from shared.http import (
     add_correlation_header,
     add_operations_routes,
@@ -45,6 +46,7 @@ from shared.tracing import close_tracing, configure_tracing
 log = structlog.get_logger(__name__)
 
 RELEASE_S = 3.0  # seconds for disconnecting after the drain: with EVENSKIN_DRAIN_S below what compose waits
+BACKLOG = 128  # connections that wait to be accepted
 CANCEL_AGAIN_S = 1.0  # seconds after which a task that is still there is cancelled once more
 
 Loop = Callable[[], Awaitable[None]]
@@ -85,6 +87,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._stack = contextlib.AsyncExitStack()
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
         self._is_open = False
         self._is_consuming = False
         self._metrics = ServiceMetrics(self.registry, self.name)
@@ -152,8 +155,10 @@ class Service:
     async def _serve_http(self) -> None:
         key = self.settings.api_key
         names = {"localhost", self.settings.host.lower(), *self.settings.further_hosts}
+        half_closed = HalfClosed()
         app = web.Application(
             middlewares=[
+                half_closed.middleware(),
                 request_observer(self.name, self._metrics),
                 problems,
                 # No other site's page has the key, whatever name it gives this machine.
@@ -170,18 +175,24 @@ class Service:
             self.configure_http(app)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=self.settings.drain_s)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.settings.host, self.settings.port)
+        make = self._runner.server
+        assert make is not None
         try:
-            await site.start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                lambda: half_closed.protocol(make()), self.settings.host, self.settings.port, backlog=BACKLOG
+            )
         except OSError as error:
             raise ConfigurationError(
                 f"{self.name} cannot listen on {self.settings.host}:{self.settings.port}: {error.strerror}.",
                 advice="Stop what uses the port, or choose another one.",
             ) from error
-        self.port = self._runner.addresses[0][1]
+        self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _stop_http(self) -> None:
         runner, self._runner = self._runner, None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
         if runner is not None:
             await runner.cleanup()
 
