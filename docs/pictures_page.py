@@ -1,4 +1,4 @@
-"""The page on pictures: what is read, how it is framed, what is advised. Its limits and measures are the code's."""
+"""The page on pictures: what is read, framed, advised and marked. Its limits and measures are the code's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from docs.fields import table
 from shared import frames, imaging, portraits, preprocessing
 from shared.errors import NoFace
 from shared.pictures.kinds import EXTENSIONS, MEDIA_TYPES
+from shared.pictures.provenance import NAMESPACE, SOURCE_TYPES, SourceType
 from shared.portraits import Advice, AdviceCode, Portrait
 from shared.preprocessing import Preprocessing
 from shared.taxonomy import Condition
@@ -87,7 +88,7 @@ def example_refusal() -> dict[str, Any]:
 
 def page(note: str) -> str:
     """The page's text."""
-    return "\n".join([note, *_read(), *_framed(), *_advised(), *_answered()])
+    return "\n".join([note, *_read(), *_framed(), *_advised(), *_answered(), *_marked()])
 
 
 def _read() -> list[str]:
@@ -208,6 +209,29 @@ def _answered() -> list[str]:
         "picture as displayed, without its roll.\n",
         "Refused by `EVENSKIN_FACE_POLICY=require`:\n",
         _json(example_refusal()),
+    ]
+
+
+def _marked() -> list[str]:
+    return [
+        "## How it says that it was made\n",
+        "A generated picture's file says so to programs, in XMP and without being encoded anew: JPEG in APP1, PNG in "
+        "iTXt, WebP in its chunk. The SHA-256 that is kept is of the file with these marks; the same request for the "
+        "same picture gives the same bytes.\n",
+        "| property | says |\n| --- | --- |\n"
+        f"| `Iptc4xmpExt:DigitalSourceType` | `{SOURCE_TYPES}…`: `{SourceType.TRAINED}` from OpenAI's and other "
+        f"servers' models, `{SourceType.ALGORITHMIC}` of drawn faces |\n"
+        f"| `model`, `campaign`, `promptSha256` of `{NAMESPACE}` | the model's name, the campaign's id, the SHA-256 of "
+        "the prompt in UTF-8 |\n",
+        "- XMP that came with the picture stays beside them; a source type that it names stands.",
+        "- A picture that came with a C2PA manifest stays as it came, to the bit, without marks: they would break what "
+        "the manifest signs. `c2pa: true` in its `ImageGenerated` and `generation.json` says so. evenskin looks only "
+        "whether there is one, checks no signature and signs nothing.",
+        "- A flip has the same marks, of a picture with a manifest the source type that the manifest names; the "
+        "manifest itself would not hold for it, and is dropped.",
+        "- Exports hold the files as they are kept; COCO and Label Studio name them by URL.",
+        "- Pictures that were brought in stay as they came; so do those of `EVENSKIN_PROVIDER=folder`, of which nobody "
+        "knows how they were made. A HEIC or AVIF keeps its source type as the JPEG that it becomes.\n",
     ]
 
 

@@ -352,6 +352,8 @@ class ImageGenerated(Event):
     """Height as stored, before any EXIF rotation."""
     media_type: Annotated[str, stated(bounds="image/png, image/jpeg or image/webp")]
     """Media type of the picture."""
+    c2pa: bool = False
+    """Whether the picture came with a C2PA manifest; it lies as it came then, without marks of ours."""
     prompt: str
     """Prompt that the picture was asked for with."""
     prompts_sha256: Sha256 | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import ImageOps
@@ -12,6 +12,7 @@ from PIL import ImageOps
 from services.augmenter import jpeg, png, webp
 from shared.errors import ImageBroken, ImageUnsupported
 from shared.imaging import EXTENSIONS, MEDIA_TYPES, Opened, decode, open_checked, stand_in_mark
+from shared.pictures.provenance import marks_of, with_marks
 
 # What a parser of ours raises for a file that it does not take apart. OSError and MemoryError are the machine's.
 _REFUSALS = (ImageBroken, ArithmeticError, LookupError, TypeError, ValueError, struct.error)
@@ -42,9 +43,10 @@ def flip_horizontally(data: bytes, *, jpeg_way: jpeg.Way | None = None) -> Flipp
     The format and the colour profile stay. PNG is exact to the bit in every depth; JPEG is flipped in its
     coefficients where its size allows it, WebP exact where the source is lossless. Where a file cannot be taken apart
     so, what `shared.imaging.decode` sees of it is flipped and encoded anew. What is private in the metadata (places,
-    dates, thumbnails) is dropped, and a drawn face stays marked as one. Can be called from many threads at once;
-    releases the GIL for most of its time. Raises the errors of `shared.imaging.decode`, and ImageUnsupported for
-    formats the dataset does not store (HEIC, AVIF).
+    dates, thumbnails) is dropped. How the picture was made stays told, also that a face is drawn; a C2PA manifest,
+    which would not hold for the flip, is dropped, but for the kind of source that it names. Can be called from many
+    threads at once; releases the GIL for most of its time. Raises the errors of `shared.imaging.decode`, and
+    ImageUnsupported for formats the dataset does not store (HEIC, AVIF).
     """
     opened = open_checked(data)
     if opened.format not in _FLIPPED:
@@ -52,9 +54,11 @@ def flip_horizontally(data: bytes, *, jpeg_way: jpeg.Way | None = None) -> Flipp
             f"{opened.format} pictures are not flipped.", advice="Store the picture as PNG, JPEG or WebP."
         )
     try:
-        return _flip_stored(data, opened, jpeg_way or jpeg.best_way())
+        flipped = _flip_stored(data, opened, jpeg_way or jpeg.best_way())
     except _REFUSALS:
-        return _flip_decoded(data)
+        flipped = _flip_decoded(data)
+    marks = marks_of(opened.parts, is_stand_in=opened.is_stand_in)
+    return flipped if marks is None else replace(flipped, data=with_marks(flipped.data, opened.format, marks))
 
 
 def displayed_size(data: bytes) -> tuple[int, int]:

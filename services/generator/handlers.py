@@ -16,6 +16,7 @@ import structlog
 from services.generator.calls import PATIENCE_S, Doubt, Made, ProviderFailed, picture_for
 from services.generator.claims import ClaimHeld, Claims, Holding, Unclaimed
 from services.generator.keeping import Outcome, keep_picture, keep_record, record_key, record_of, until_stored
+from services.generator.marking import STORED, marked
 from services.generator.metrics import GeneratorMetrics
 from services.generator.pacing import Pacer, PacingStopped
 from services.generator.provider import NotDone, Order, Picture, Provider
@@ -33,8 +34,6 @@ log = structlog.get_logger(__name__)
 SOURCE = "generator"
 PROCEDURAL = "procedural"  # provider of drawn faces
 CLOSING_S = 3.0  # for pictures that are being paid for when the service stops, its drain over
-
-_STORED = ("PNG", "JPEG", "WEBP")  # formats that the dataset keeps
 
 
 @dataclass
@@ -181,7 +180,8 @@ async def _make_and_keep(generation: Generation, request: ImageRequested, claim:
     try:
         made = await _made_picture(generation, order, claim)
         generation.dearest_usd = max(generation.dearest_usd, made.picture.cost_usd)
-        generated = _generated_event(generation, request, made, made.picture.data)
+        picture = marked(made.picture, request)
+        generated = _generated_event(generation, request, made, picture)
     except ProviderFailed as error:
         log.warning("image_failed", image_id=str(request.image_id), reason=error.reason.value, detail=error.message)
         failed = _failed_event(request, error, claim.doubt)
@@ -192,7 +192,7 @@ async def _make_and_keep(generation: Generation, request: ImageRequested, claim:
     generation.metrics.image_ended(request.condition, "generated", generated.cost_usd, 0)
 
     async def keep() -> Outcome:
-        data = await keep_picture(generation.blobs, generated.key, made.picture.data, generated.media_type)
+        data = await keep_picture(generation.blobs, generated.key, picture, generated.media_type)
         return await _keep_outcome(generation, claim, _generated_event(generation, request, made, data))
 
     kept = await until_stored(request.image_id, keep)
@@ -258,7 +258,7 @@ def _generated_event(generation: Generation, request: ImageRequested, made: Made
             FailureReason.INVALID_RESPONSE,
             cost_usd=picture.cost_usd,
         ) from error
-    if opened.format not in _STORED:
+    if opened.format not in STORED:
         raise ProviderFailed(
             f"The provider's picture is {opened.format}, which the dataset does not keep.",
             FailureReason.INVALID_RESPONSE,
@@ -275,6 +275,7 @@ def _generated_event(generation: Generation, request: ImageRequested, made: Made
         width=opened.width,
         height=opened.height,
         media_type=MEDIA_TYPES[opened.format],
+        c2pa=bool(opened.parts.manifest),
         prompt=picture.prompt,
         prompts_sha256=picture.prompts_sha256,
         # A drawn face that comes back through a folder stays one: models must say so.

@@ -21,6 +21,7 @@ from services.generator.provider import NotDone, Order, OutcomeUnknown, PaidInVa
 from services.generator.retry_after import retry_after_s
 from shared.events import FailureReason
 from shared.image_settings import LOCAL_PROFILES, ProviderProfile
+from shared.pictures.provenance import SourceType
 from shared.prices import price_list
 from shared.tracing import TRACE_HEADER, Span, current_traceparent
 
@@ -123,7 +124,15 @@ class OpenAIProvider:
         data = await self._data_in(response)
         # The client puts it on what it parsed, under this name; other servers may send none.
         request_id = getattr(response, "_request_id", None)
-        return Picture(data, prompt, self._model, self._cost_usd(response), request_id, self._prompts.sha256)
+        return Picture(
+            data,
+            prompt,
+            self._model,
+            self._cost_usd(response),
+            request_id,
+            self._prompts.sha256,
+            source_type=SourceType.TRAINED,
+        )
 
     async def _data_in(self, response: object) -> bytes:
         """The picture's bytes. The client does not check that an answer has the shape it promises.

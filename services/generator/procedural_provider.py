@@ -17,6 +17,7 @@ from services.generator.procedural.draw import draw
 from services.generator.prompts import prompt_of
 from services.generator.provider import NotDone, Order, Picture
 from shared.events import FailureReason
+from shared.pictures.provenance import SourceType
 
 MODEL = "evenskin-procedural-1"
 SIZE = 512  # pixels of a side
@@ -48,7 +49,8 @@ class ProceduralProvider:
         """Draw the order's face; deterministic by image id. Raises NotDone where its process is killed."""
         self._at_work += 1
         try:
-            return Picture(await self._draw(order), prompt_of(order), MODEL, cost_usd=0.0, calls=0)
+            drawn = await self._draw(order)
+            return Picture(drawn, prompt_of(order), MODEL, cost_usd=0.0, calls=0, source_type=SourceType.ALGORITHMIC)
         finally:
             self._at_work -= 1
             if self._at_work == 0:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from shared.errors import ProviderError
 from shared.events import FailureReason, Subject
+from shared.pictures.provenance import SourceType
 from shared.taxonomy import Condition, Severity
 
 
@@ -29,7 +30,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Picture:
-    """A request that was done: the bytes that came, and what is known of their making. `cost_usd` was paid for it."""
+    """A request that was done: the bytes that came, and what is known of their making. `cost_usd` was paid for it.
+
+    `source_type`: how the IPTC names what made it, for its file to say; None where the provider does not know.
+    """
 
     data: bytes
     prompt: str
@@ -38,6 +42,7 @@ class Picture:
     request_id: str | None = None
     prompts_sha256: str | None = None  # of the file that the prompt came from
     calls: int = 1  # requests that were sent for it
+    source_type: SourceType | None = None
 
 
 class NotDone(ProviderError):

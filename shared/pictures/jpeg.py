@@ -10,7 +10,7 @@ from shared.errors import ImageUnsupported
 from shared.pictures.kinds import NAMES
 from shared.pictures.parts import Parts, damaged_header
 
-_APP0, _APP1, _APP2, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
+_APP0, _APP1, _APP2, _APP11, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEB, 0xEE, 0xEF, 0xFE
 _SCAN, _END = 0xDA, 0xD9
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -20,6 +20,8 @@ _BARE = frozenset((0x01, 0xD8, *range(0xD0, 0xD8)))  # markers without a length
 _MARKER = re.compile(rb"\xff+[^\x00\xff]")
 _NEXT = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # in a scan's data, the first marker that is none of its own
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+_JUMBF, _BOX_BYTES, _C2PA = b"JP", 16, b"c2pa"  # ISO/IEC 19566-5, B.2; C2PA 2.1, A.3.1
+MAX_XMP = 65_502  # bytes of XMP in a segment (ISO 16684-3, 1.1.3)
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12  # the least of what libjpeg takes for such a segment
 _ZEROS = 2  # zeros that may be the last of a picture's data: blocks without detail are coded so
 END_MARKER = b"\xff\xd9"
@@ -38,6 +40,7 @@ class Segment(NamedTuple):
 def take_apart(data: bytes) -> Parts:
     """Take a JPEG apart. Raises ImageBroken where no scan is reached, ImageUnsupported for a rare kind of JPEG."""
     kept, exif, xmp, comments, profiles = [data[:2]], b"", b"", list[bytes](), list[bytes]()
+    boxes = b""
     frame: Segment | None = None
     for segment in _segments(data, 2):
         marker, body, start, end = segment
@@ -50,6 +53,7 @@ def take_apart(data: bytes) -> Parts:
                 b"".join(kept),
                 exif=exif,
                 xmp=xmp,
+                manifest=boxes if _C2PA in boxes else b"",
                 profile=_joined(profiles),
                 comments=tuple(comments),
                 scales=True,
@@ -64,11 +68,29 @@ def take_apart(data: bytes) -> Parts:
             exif += body[len(_EXIF) :]  # one that is larger than a segment goes on in the next
         elif marker == _APP1 and body.startswith(_XMP):
             xmp = xmp or body[len(_XMP) :]
+        elif marker == _APP11 and body.startswith(_JUMBF):
+            boxes += body[_BOX_BYTES:]  # of one that needs several segments, each begins with its box's header
         elif marker == _APP2 and body.startswith(_ICC):
             profiles.append(body[len(_ICC) :])
         elif not _APP0 <= marker <= _APP15 or _tells_colours(marker, body):
             kept.append(data[start:end])
     raise damaged_header()
+
+
+def with_xmp(data: bytes, packet: bytes) -> bytes:
+    """A JPEG with an XMP packet of up to MAX_XMP bytes, in the place of its own. Raises ValueError for a larger one."""
+    if len(packet) > MAX_XMP:
+        raise ValueError("An XMP packet does not fit into a segment.")
+    body = _XMP + packet
+    written = bytes((0xFF, _APP1)) + (len(body) + 2).to_bytes(2, "big") + body
+    place, is_first = 2, True
+    for segment in _segments(data, 2):
+        if segment.marker == _APP1 and segment.body.startswith(_XMP):
+            return data[: segment.start] + written + data[segment.end :]
+        is_first = is_first and (segment.marker == _APP0 or segment.body.startswith(_EXIF))
+        if is_first:  # JFIF and EXIF want to be the first
+            place = segment.end
+    return data[:place] + written + data[place:]
 
 
 def has_end(data: bytes) -> bool:

@@ -28,6 +28,7 @@ class CodePoints(NamedTuple):
 class Parts:
     """A picture's file, taken apart. What is damaged beside the pixels is missing here.
 
+    `manifest`: what of a C2PA manifest can be searched for words.
     `pixels`: a file of the same format with nothing but what its pixels need, the size and mode of these included.
     `exif`: a TIFF structure; `profile`: of the ICC; `comments`: texts that are marked as such. `is_turned`: the
     container itself says how the picture is turned, and its decoder does it. `is_animated`: there are several frames.
@@ -38,6 +39,7 @@ class Parts:
     pixels: bytes
     exif: bytes = b""
     xmp: bytes = b""
+    manifest: bytes = b""
     profile: bytes | None = None
     code_points: CodePoints | None = None
     comments: tuple[bytes, ...] = ()

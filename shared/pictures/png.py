@@ -16,6 +16,7 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _INDEXED = 3  # colour type: samples are entries of the palette
 _HEADER_BYTES = 13
 _MOST_COMMENTS = 16  # that are unpacked: a small file may hold thousands, each of which unpacks to a megabyte
+_XMP = b"XML:com.adobe.xmp"  # keyword of the text (ISO 16684-3, 1.1.5)
 _RAW_EXIF = (b"raw profile type exif", b"raw profile type app1")  # how ImageMagick writes it: in hexadecimal
 
 
@@ -31,6 +32,7 @@ def take_apart(data: bytes) -> Parts:
     kept: list[bytes | memoryview] = [_SIGNATURE]
     texts: dict[bytes, list[tuple[bytes, bytes]]] = {}
     exif, profile, code_points, is_animated, colour_type = b"", None, None, False, None
+    manifest = b""
     for kind, body, whole, is_sound in _chunks(data):
         if colour_type is None:
             if kind != b"IHDR" or not is_sound or len(body) != _HEADER_BYTES:
@@ -53,6 +55,8 @@ def take_apart(data: bytes) -> Parts:
             code_points = CodePoints(body[0], body[1])
         elif kind == b"eXIf":
             exif = bytes(body)
+        elif kind == b"caBX":  # C2PA 2.1, A.3.3
+            manifest = bytes(body)
         elif kind == b"acTL" and len(body) == 8:
             is_animated = int.from_bytes(body[:4], "big") > 1
         elif kind in _TEXTS:
@@ -64,12 +68,31 @@ def take_apart(data: bytes) -> Parts:
     return Parts(
         b"".join((*kept, _END)),
         exif=exif or b"".join(_from_hexadecimal(_text(*text)) for text in raw),
-        xmp=b"".join(_text(*text) for text in texts.get(b"xml:com.adobe.xmp", ())[:1]),
+        xmp=b"".join(_text(*text) for text in texts.get(_XMP.lower(), ())[:1]),
+        manifest=manifest,
         profile=profile,
         code_points=code_points,
         comments=tuple(_text(*text) for text in texts.get(b"comment", ())[:_MOST_COMMENTS]),
         is_animated=is_animated,
     )
+
+
+def with_xmp(data: bytes, packet: bytes) -> bytes:
+    """A PNG with an XMP packet in the place of its own, or behind its header. Raises ImageBroken without a header."""
+    body = b"iTXt" + _XMP + bytes(5) + packet  # neither packed, nor in a language
+    written = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    at = len(_SIGNATURE)
+    place: tuple[int, int] | None = None
+    for kind, text, whole, _ in _chunks(data):
+        if place is None:
+            place = (at + len(whole), at + len(whole))
+        elif kind in _TEXTS and bytes(text[: len(_XMP) + 1]).lower() == _XMP.lower() + b"\0":
+            place = (at, at + len(whole))
+            break
+        at += len(whole)
+    if place is None:
+        raise damaged_header()
+    return data[: place[0]] + written + data[place[1] :]
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:

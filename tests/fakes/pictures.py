@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -30,3 +31,11 @@ def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
 def png(seed: int, **size: int) -> bytes:
     """A noise picture as PNG."""
     return encoded(noise(seed, **size))
+
+
+def unmarked(data: bytes) -> bytes:
+    """A PNG without the one chunk of text that says how it was made: the bytes that a provider gave."""
+    at = data.index(b"iTXtXML:com.adobe.xmp\0") - 4
+    (length,) = struct.unpack_from(">I", data, at)
+    assert b"DigitalSourceType" in data[at : at + 12 + length]
+    return data[:at] + data[at + 12 + length :]

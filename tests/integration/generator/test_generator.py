@@ -6,10 +6,12 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -17,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from PIL import Image
 
 from services.generator import handlers, keeping
 from services.generator.app import open_provider
@@ -29,6 +32,8 @@ from services.generator.settings import GeneratorSettings
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import ConfigurationError
 from shared.events import ACCOUNT_FAILURES, FailureReason, ImageFailed, ImageGenerated, ImageRequested
+from shared.imaging import open_checked
+from shared.pictures.provenance import Marks, marks_of
 from shared.tracing import trace_id
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.blobs import FlakyBlobs
@@ -49,6 +54,7 @@ from tests.fakes.openai_server import (
     when,
 )
 from tests.fakes.pictures import png as noise
+from tests.fakes.pictures import unmarked
 from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
 
 WORDINGS = len(our_prompts().wordings)
@@ -63,8 +69,9 @@ async def test_a_picture_is_made_stored_and_told(tmp_path: Path, server: OpenAIS
     assert isinstance(event, ImageGenerated)
     assert (event.width, event.height, event.media_type) == (72, 80, "image/png")
     assert event.key == f"images/{image_id_of(message)}/original.png"
-    assert (await blobs.get(event.key)).data == png()
-    assert event.sha256 == hashlib.sha256(png()).hexdigest()
+    stored = (await blobs.get(event.key)).data
+    assert unmarked(stored) == png()
+    assert event.sha256 == hashlib.sha256(stored).hexdigest()
     assert (event.provider, event.model, event.provider_request_id) == ("openai", "gpt-image-2", "req_1")
     assert event.cost_usd == PRICE
     assert event.quality["provider_calls"] == 1
@@ -100,6 +107,50 @@ async def test_what_the_bytes_are_counts_not_what_was_asked_for(
         (event,) = await generator.answers(1)
     assert isinstance(event, ImageGenerated)
     assert event.key.endswith(f"original.{ending}")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+async def test_a_picture_s_file_says_how_it_was_made(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs, kind: str
+) -> None:
+    server.otherwise = picture(png(kind))
+    message = requested()
+    found = []
+    for number, store in enumerate((blobs, FlakyBlobs(tmp_path / "another"))):
+        async with running(tmp_path / str(number), store, provider_for(server)) as generator:
+            await generator.bus.publish(message)
+            (event,) = await generator.answers(1)
+        assert isinstance(event, ImageGenerated)
+        assert not event.c2pa
+        found.append((await store.get(event.key)).data)
+    assert found[0] == found[1]  # whoever answers the request, and however often
+    assert isinstance(message.event, ImageRequested)
+    assert isinstance(event, ImageGenerated)
+    assert marks_of(open_checked(found[0]).parts) == Marks(
+        "trainedAlgorithmicMedia",
+        model="gpt-image-2",
+        campaign_id=str(message.event.campaign_id),
+        prompt_sha256=hashlib.sha256(event.prompt.encode()).hexdigest(),
+    )
+    with Image.open(io.BytesIO(found[0])) as kept, Image.open(io.BytesIO(png(kind))) as given:
+        assert (kept.mode, kept.tobytes()) == (given.mode, given.tobytes())
+
+
+async def test_a_picture_with_a_manifest_stays_as_it_came(
+    tmp_path: Path, server: OpenAIServer, blobs: FlakyBlobs
+) -> None:
+    plain, manifest = png(), b"caBX\0\0\0\x1ejumdc2pa and what was signed"
+    chunk = (len(manifest) - 4).to_bytes(4, "big") + manifest + zlib.crc32(manifest).to_bytes(4, "big")
+    signed = plain[:33] + chunk + plain[33:]
+    server.otherwise = picture(signed)
+    async with running(tmp_path, blobs, provider_for(server)) as generator:
+        await generator.bus.publish(requested())
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    assert event.c2pa
+    assert (await blobs.get(event.key)).data == signed
+    assert event.sha256 == hashlib.sha256(signed).hexdigest()
+    assert json.loads((await blobs.get(record_key(event.image_id))).data)["c2pa"] is True
 
 
 async def test_the_same_request_delivered_twice_at_once_is_paid_once(
@@ -503,7 +554,7 @@ async def test_what_is_paid_is_kept_until_the_store_takes_it(
         assert not await generator.bus.dead_letters()
     assert server.calls == 1
     assert all(isinstance(event, ImageGenerated) for event in events)
-    assert (await blobs.get(f"images/{image_id_of(message)}/original.png")).data == png()
+    assert unmarked((await blobs.get(f"images/{image_id_of(message)}/original.png")).data) == png()
 
 
 async def test_nothing_is_paid_while_the_store_is_down_and_waiting_for_it_uses_up_no_try(
@@ -756,6 +807,9 @@ async def test_the_procedural_provider_draws_the_same_picture_for_the_same_image
         assert (event.provider, event.cost_usd, event.width, event.height) == ("procedural", 0, 512, 512)
         drawn.append((await blobs.get(event.key)).data)
     assert drawn[0] == drawn[1]
+    marks = marks_of(open_checked(drawn[0]).parts)
+    assert marks is not None
+    assert (marks.source_type, marks.model) == ("algorithmicMedia", "evenskin-procedural-1")
 
 
 def test_openai_without_a_key_is_a_mistake_of_the_settings(blobs: FlakyBlobs) -> None:

@@ -18,9 +18,10 @@ from PIL import Image
 
 from shared.errors import StoreUnavailable
 from shared.events import ImageLabeled, ModelPromoted, ModelTrained, TrainingFailed, TrainingFailure, TrainingProgressed
-from shared.imaging import MAX_BYTES
+from shared.imaging import MAX_BYTES, open_checked
 from shared.live_model import read_live
 from shared.model_card import LIVE_KEY, card_key, model_key
+from shared.pictures.provenance import Marks, SourceType, marks_of, with_marks
 from shared.taxonomy import Condition, Fold, fold_of
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.bus import Listener
@@ -136,6 +137,27 @@ async def test_export_as_tables(one: Labeler) -> None:
 
     wrong = await one.call("GET", "/v1/export", params={"format": "excel"})
     assert (wrong.status, wrong.code) == (422, "invalid_request")
+
+
+async def test_exports_hold_pictures_with_their_marks(one: Labeler) -> None:
+    marks = Marks(SourceType.TRAINED, "gpt-image-2", "a campaign", "ab" * 32)
+    one.generator.answer = lambda request: with_marks(png(7), "PNG", marks)
+    await one.reaches(await one.rebalance(targets={"acne": 1}), "met")
+    (variant,) = await one.rows("variants")
+    await one.blobs.put(variant["key"], b"a flip")
+    with tarfile.open(fileobj=io.BytesIO((await one.call("GET", "/v1/export")).body)) as archive:
+        (name,) = [name for name in archive.getnames() if "_hflip" not in name]
+        exported = archive.extractfile(name)
+        assert exported is not None
+        found = [exported.read()]
+    (task,) = await one.get("/v1/export", params={"format": "labelstudio"})
+    coco = await one.get("/v1/export", params={"format": "coco"})
+    for url in (task["data"]["image"], coco["images"][0]["coco_url"]):
+        async with one.session.get(url) as picture:
+            found.append(await picture.read())
+    for data in found:
+        assert marks_of(open_checked(data).parts) == marks
+        assert hashlib.sha256(data).hexdigest() == (await one.rows("images"))[0]["sha256"]
 
 
 async def test_authors_of_exported_annotations_are_asked_for(one: Labeler) -> None:

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from shared.errors import StoreFull, StoreUnavailable
-from shared.imaging import MAX_BYTES, STAND_IN_COMMENT, decode, stand_in_mark
+from shared.imaging import MAX_BYTES, STAND_IN_COMMENT, decode, open_checked, stand_in_mark
+from shared.pictures.provenance import Marks, SourceType, marks_of, with_marks
 from shared.taxonomy import imported_image_id
 from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
@@ -222,6 +223,14 @@ async def test_what_a_heic_becomes_is_decided_once(both: Labeler) -> None:
     await both.settled()
     assert (await both.upload(data, condition="aging")).status == 200
     assert (await both.blobs.get(key)).data == earlier
+
+
+async def test_what_a_heic_says_of_its_making_stays_told(one: Labeler) -> None:
+    said = with_marks(encoded(noise(3), "JPEG"), "JPEG", Marks(SourceType.TRAINED, "a model"))
+    xmp = open_checked(said).parts.xmp
+    document = (await one.upload(encoded(noise(3), "HEIF", xmp=xmp), labels="{}")).json
+    content = await one.call("GET", f"/v1/images/{document['id']}/content")
+    assert marks_of(open_checked(content.body).parts) == Marks(SourceType.TRAINED, "a model")
 
 
 async def test_a_drawn_face_that_comes_as_heic_stays_marked(one: Labeler) -> None:

@@ -30,7 +30,8 @@ from shared.errors import (
     ImageTooSmall,
     ImageUnsupported,
 )
-from shared.imaging import STAND_IN_COMMENT, decode, stand_in_mark
+from shared.imaging import STAND_IN_COMMENT, decode, open_checked, stand_in_mark
+from shared.pictures.provenance import Marks, SourceType, marks_of, with_marks
 
 Array = npt.NDArray[Any]
 ORIENTATIONS = range(1, 9)
@@ -613,3 +614,42 @@ def test_threads_do_not_mix_pictures_up() -> None:
     with ThreadPoolExecutor(8) as pool:
         for _ in range(5):
             assert list(pool.map(flip_horizontally, sources)) == expected
+
+
+MARKS = Marks(SourceType.TRAINED, "gpt-image-2", "a campaign", "ab" * 32)
+
+
+@pytest.mark.parametrize("size", [(96, 80), (91, 77)])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("PNG", {}), ("JPEG", {}), ("JPEG", {"orientation": 6}), ("WEBP", {}), ("WEBP", {"lossless": True})],
+)
+def test_how_a_picture_was_made_stays_told(kind: str, options: dict[str, Any], size: tuple[int, int]) -> None:
+    plain = encoded(photograph(*size), kind, **options)
+    source = with_marks(plain, kind, MARKS)
+    once = flip_horizontally(source)
+    assert marks_of(open_checked(once.data).parts) == MARKS
+    assert marks_of(open_checked(flip_horizontally(once.data).data).parts) == MARKS
+    assert displayed(once.data).tolist() == displayed(flip_horizontally(plain).data).tolist()  # no pixel follows them
+    assert marks_of(open_checked(flip_horizontally(plain).data).parts) is None
+
+
+def test_of_a_file_s_xmp_a_flip_keeps_no_more_than_that() -> None:
+    private = b'<rdf:RDF><rdf:Description photoshop:City="Ghent"/></rdf:RDF>'
+    source = with_marks(encoded(photograph(96, 80), "JPEG"), "JPEG", MARKS, beside=private)
+    assert b"Ghent" in source
+    assert b"Ghent" not in flip_horizontally(source).data
+
+
+def test_a_flip_has_no_manifest_and_says_what_the_manifest_said() -> None:
+    manifest = b"jumdc2pa" + b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    plain = encoded(photograph(96, 80), "PNG")
+    source = plain[:33] + png_chunk(b"caBX", manifest) + plain[33:]
+    flipped = open_checked(flip_horizontally(source).data).parts
+    assert not flipped.manifest
+    assert marks_of(flipped) == Marks("trainedAlgorithmicMedia")
+
+
+def test_the_flip_of_a_drawn_face_is_marked_whatever_its_source_lacks() -> None:
+    source = encoded(photograph(96, 80), "JPEG", **stand_in_mark("JPEG"))
+    assert marks_of(open_checked(flip_horizontally(source).data).parts) == Marks(SourceType.ALGORITHMIC)
