@@ -272,6 +272,32 @@ def look(
 
 
 @app.command()
+def sheet(
+    condition: Annotated[str | None, typer.Option("--condition", "-c", help="Only images that show it.")] = None,
+    severity: Annotated[str | None, typer.Option(help="Only those that show the condition so.")] = None,
+    tone: Annotated[int | None, typer.Option(help="Only those of this step of the Monk scale, 1 to 10.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only those: accepted, pending or rejected.")] = None,
+    limit: Annotated[int, typer.Option(help="Images at most, the first that came.")] = 100,
+    out: Annotated[Path, typer.Option("--out", "-o", help="JPEG, PNG or WebP to draw on.")] = Path("sheet.jpg"),
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Draw images with their labels on one sheet, to see many at a glance."""
+    from services.console.commands import sheet as drawing
+    from shared.taxonomy import parse_condition, parse_severity
+
+    selection = drawing.Selection(
+        condition=None if condition is None else parse_condition(condition),
+        severity=None if severity is None else parse_severity(severity),
+        tone=tone,
+        state=state,
+        limit=limit,
+    )
+    return _run(drawing.show_sheet(selection, out=out, home=home, url=url, json_output=json_output))
+
+
+@app.command()
 def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")],
     format: Annotated[str, typer.Option(help="imagefolder, labelstudio, coco or csv.")] = "imagefolder",

@@ -225,6 +225,7 @@ class LabelerClient(_Client):
         status: str | None = None,
         condition: str | None = None,
         severity: str | None = None,
+        skin_tone: int | None = None,
         cursor: str | None = None,
         limit: int | None = None,
     ) -> ImagePage:
@@ -233,6 +234,7 @@ class LabelerClient(_Client):
             "status": status,
             "condition": condition,
             "severity": severity,
+            "skin_tone": skin_tone,
             "cursor": cursor,
             "limit": limit,
         }
@@ -246,6 +248,11 @@ class LabelerClient(_Client):
     async def image_content(self, image_id: str) -> bytes:
         """The original's bytes as they came. Raises NotFound."""
         async with self._answer("GET", f"/v1/images/{quote(image_id, safe='')}/content") as response:
+            return await response.read()
+
+    async def image_thumbnail(self, image_id: str) -> bytes:
+        """A small upright copy of a picture, as WebP. Raises NotFound, BlobNotFound, the ImageError of its bytes."""
+        async with self._answer("GET", f"/v1/images/{quote(image_id, safe='')}/thumbnail") as response:
             return await response.read()
 
     @contextlib.asynccontextmanager

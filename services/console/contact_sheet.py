@@ -1,4 +1,7 @@
-"""Draws what was found in pictures: face, points and frame on each picture, and beside it what a model sees of it."""
+"""Draws pictures on sheets: many with their labels, or few with all that was found in them.
+
+Of the few: face, points and frame on each picture, and beside it what a model sees of it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from shared.frames import Face, Frame
 
@@ -18,6 +21,10 @@ _TILE = _PICTURE + _GAP + _SEEN
 _CHARACTERS = 84  # of a line of text below a tile
 _LEGEND = "Yellow: the box and points of the face that was found. Green: the frame. Right: what a model sees."
 _MOST_COLUMNS = 3
+
+SIDE = 160  # pixels of a picture among many, of which a hundred fit on a screen
+_SMALL, _SMALL_LINE = 12, 15  # pixels: a label's letters and lines
+_NARROW = 8  # pixels between pictures
 
 Corners = list[tuple[float, float]]
 
@@ -65,6 +72,44 @@ def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
             sheet.paste(tile, (_GAP + column * (_TILE + _GAP), top))
         top += height + _GAP
     return sheet
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One picture of many, and the lines below it; no picture where it could not be had."""
+
+    picture: Image.Image | None
+    lines: tuple[str, ...]
+
+
+def picture_sheet(pictures: Sequence[Labelled], *, title: str, columns: int, side: int = SIDE) -> Image.Image:
+    """Pictures in rows of `columns`, each within a square of `side` pixels above its lines."""
+    lines = max((len(each.lines) for each in pictures), default=0)
+    width, height = side + _NARROW, side + lines * _SMALL_LINE + _NARROW
+    rows = math.ceil(len(pictures) / columns)
+    sheet = Image.new("RGB", (columns * width + _NARROW, rows * height + _LINE + 2 * _NARROW), _PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_SMALL)
+    heading = ImageFont.load_default(16)
+    pen.text((_NARROW, _NARROW), _within(_drawable(title), heading, sheet.width - 2 * _NARROW), fill=_INK, font=heading)
+    for number, each in enumerate(pictures):
+        row, column = divmod(number, columns)
+        left, top = _NARROW + column * width, _NARROW + _LINE + row * height
+        cell = Image.new("RGB", (side, side), _GROUND)
+        if each.picture is not None:
+            small = ImageOps.contain(each.picture, (side, side), Image.Resampling.LANCZOS)
+            cell.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
+        sheet.paste(cell, (left, top))
+        for below, line in enumerate(each.lines):
+            place = (left, top + side + below * _SMALL_LINE)
+            pen.text(place, _within(_drawable(line), font, side), fill=_QUIET if below else _INK, font=font)
+    return sheet
+
+
+def _within(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """As much of a text as is no wider than so many pixels."""
+    while text and font.getlength(text) > width:
+        text = text[:-1]
+    return text
 
 
 def _drawable(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from shared.errors import EvenskinError, ImageBroken, ImageEmpty, LabelsDiffer, NotFound
+from shared.errors import BlobNotFound, EvenskinError, ImageBroken, ImageEmpty, LabelsDiffer, NotFound
 from shared.http import api_key_guard, problem_response, problems
 from shared.taxonomy import Condition, Severity, split_over_severities
 from tests.eventually import LIMIT_S
@@ -150,6 +150,8 @@ class FakeServer:
     shown: list[dict[str, Any]] = field(default_factory=list)  # of a campaign, in turn; the last one stays
     listed: list[dict[str, Any]] = field(default_factory=lambda: [campaign_document()])
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    thumbnail: bytes = b""
+    without_picture: set[str] = field(default_factory=set)
     refuse: frozenset[str] = frozenset()  # names of files that are answered as broken
     alike: dict[str, dict[str, Any]] = field(default_factory=dict)  # what documents of files with these names say
     rebalances: list[dict[str, Any]] = field(default_factory=list)
@@ -177,6 +179,7 @@ class FakeServer:
         app.router.add_get("/v1/rebalances/{id}/stream", self._stream)
         app.router.add_post("/v1/images", self._add_image)
         app.router.add_get("/v1/images", self._images)
+        app.router.add_get("/v1/images/{id}/thumbnail", self._thumbnail)
         app.router.add_post("/v1/reviews", self._review)
         app.router.add_get("/v1/export", self._export)
         app.router.add_get("/v1/models", self._models)
@@ -320,9 +323,22 @@ class FakeServer:
 
     async def _images(self, request: web.Request) -> web.Response:
         start, limit = int(request.query.get("cursor", "0")), int(request.query.get("limit", "50"))
-        found = list(self.images.values())
+        query = request.query
+        found = [
+            image
+            for image in self.images.values()
+            if query.get("status", image["status"]) == image["status"]
+            and query.get("skin_tone", str(image["skin_tone"])) == str(image["skin_tone"])
+            and ("condition" not in query or query["condition"] in image["labels"])
+            and ("severity" not in query or image["labels"][query["condition"]] == query["severity"])
+        ]
         following = str(start + limit) if start + limit < len(found) else None
         return web.json_response({"images": found[start : start + limit], "next_cursor": following})
+
+    async def _thumbnail(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] in self.without_picture:
+            raise BlobNotFound("No object has this key.")
+        return web.Response(body=self.thumbnail, content_type="image/webp")
 
     async def _export(self, request: web.Request) -> web.Response:
         if request.query["format"] == "imagefolder":

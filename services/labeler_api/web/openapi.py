@@ -36,6 +36,7 @@ EXPORTS = {"imagefolder": "application/x-tar", "labelstudio": JSON, "coco": JSON
 
 
 _CONDITIONS = {"type": "string", "enum": list(Condition)}
+_TONES = {"type": "string", "enum": [str(tone) for tone in MONK_TONES]}
 _SEVERITIES = {"type": "string", "enum": [severity.label for severity in Severity]}
 _LIMIT = Parameter(
     "limit",
@@ -247,6 +248,7 @@ _OPERATIONS: tuple[Operation, ...] = (
             Parameter("status", _or_none({"enum": list(Status)}), "Only those that stand so."),
             Parameter("condition", _or_none(_CONDITIONS), "Only those that show it."),
             Parameter("severity", _or_none(_SEVERITIES), "Only those that show `condition` so."),
+            Parameter("skin_tone", _or_none(_TONES), "Only those of this step of the Monk scale."),
             Parameter("cursor", {**_NUMBER, "default": 0}, "The `next_cursor` of the page before."),
             _LIMIT,
         ],

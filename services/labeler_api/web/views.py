@@ -254,6 +254,7 @@ async def image_list(
     status: Status | None,
     condition: Condition | None,
     severity: Severity | None,
+    tone: int | None,
     cursor: int,
     limit: int,
 ) -> ImagePage:
@@ -269,6 +270,8 @@ async def image_list(
             query = query.where(label_table.c.severity == int(severity))
     elif severity is not None:
         raise InvalidRequest("'severity' needs 'condition'.")
+    if tone is not None:
+        query = query.where(image_table.c.skin_tone == tone)
     rows, following = await page_of(connection, query, image_table, after=cursor, most=limit)
     return ImagePage(
         images=tuple(image_document(row) for row in rows),

@@ -108,8 +108,17 @@ async def _images(asker: Asker) -> list[str]:
     await eventually(lambda: _quiet(asker))
     await asker.ask("GET", "/v1/balance", 200)
     await asker.ask("GET", "/v1/images?limit=2&status=accepted", 200)
-    await asker.ask("GET", "/v1/images?condition=acne&severity=severe&cursor=0", 200)
-    for query in ("status=gone", "condition=freckles", "severity=mild", "cursor=x", "cursor=-1", "limit=0"):
+    await asker.ask("GET", "/v1/images?condition=acne&severity=severe&skin_tone=10&cursor=0", 200)
+    for query in (
+        "status=gone",
+        "condition=freckles",
+        "severity=mild",
+        "skin_tone=0",
+        "skin_tone=x",
+        "cursor=x",
+        "cursor=-1",
+        "limit=0",
+    ):
         await asker.ask("GET", f"/v1/images?{query}", 422)
     for image_id in ids:
         await asker.running.blobs.put(f"images/{image_id}/hflip.png", b"flipped")

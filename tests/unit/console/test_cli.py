@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from services.console import all_in_one as all_services
@@ -125,6 +127,7 @@ def folder(tmp_path: Path) -> Path:
         "status",
         "predict",
         "look",
+        "sheet",
         "export",
         "models list",
         "models compare",
@@ -182,6 +185,89 @@ def test_no_command_shows_the_help(run: Invoke, arguments: list[str]) -> None:
     ran = run(*arguments)
     assert ran.status == 2
     assert "Usage: evenskin" in ran.err
+
+
+# sheet
+
+
+@pytest.fixture
+def shelf(told: FakeServer) -> FakeServer:
+    """A server that has 230 images of two conditions and all tones, whose thumbnails are red."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (120, 160), "red").save(buffer, "WEBP", lossless=True)
+    told.thumbnail = buffer.getvalue()
+    for number in range(230):
+        labels = {"acne" if number % 2 else "redness": ("mild", "severe")[number % 4 // 2]}
+        image = image_document(f"image-{number:04d}", labels, complete=True, skin_tone=1 + number % 10)
+        told.images[image["id"]] = image | {"status": "rejected" if number % 5 == 0 else "accepted"}
+    return told
+
+
+def test_a_sheet_shows_a_hundred_images_at_a_glance(run: Invoke, shelf: FakeServer, tmp_path: Path) -> None:
+    ran = run("sheet", "--out", tmp_path / "all.png")
+    assert (ran.status, ran.err) == (0, "")
+    assert "100 images: all, drawn on" in ran.out
+    with Image.open(tmp_path / "all.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    # Ten by ten pictures of 120 by 160, red, each in a square of 160 on the sheet.
+    red = (pixels == (255, 0, 0)).all(axis=2)
+    assert red.sum() == 100 * 120 * 160
+    assert (red.any(axis=0).sum(), red.any(axis=1).sum()) == (10 * 120, 10 * 160)
+
+
+@pytest.mark.parametrize(
+    ("options", "fits"),
+    [
+        (["-c", "acne"], lambda image: "acne" in image["labels"]),
+        (["-c", "rosacea", "--severity", "strong"], lambda image: image["labels"].get("redness") == "severe"),
+        (
+            ["--tone", "7", "--state", "accepted"],
+            lambda image: (image["skin_tone"], image["status"]) == (7, "accepted"),
+        ),
+        (["--limit", "1000"], lambda image: True),
+        (["--limit", "3"], lambda image: image["id"] < "image-0003"),
+    ],
+)
+def test_a_sheet_shows_what_is_selected_in_the_order_it_came(
+    run: Invoke, shelf: FakeServer, tmp_path: Path, options: list[str], fits: Callable[[dict[str, Any]], bool]
+) -> None:
+    document = run("sheet", *options, "-o", tmp_path / "sheet.jpg", "--json").json
+    expected = [image["id"] for image in shelf.images.values() if fits(image)]
+    assert document["images"] == expected[: 1000 if "--limit" in options else 100]
+    assert document["without_picture"] == []
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.format == "JPEG"
+
+
+def test_an_image_without_its_picture_has_an_empty_place(run: Invoke, shelf: FakeServer, tmp_path: Path) -> None:
+    shelf.without_picture = {"image-0001"}
+    ran = run("sheet", "--limit", "4", "-o", tmp_path / "s.webp")
+    assert ran.status == 1
+    assert "1 of them without a picture" in ran.out
+    assert (tmp_path / "s.webp").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--tone", "11"], "invalid_request"),
+        (["--severity", "mild"], "invalid_request"),
+        (["--limit", "0"], "invalid_request"),
+        (["--limit", "1001"], "invalid_request"),
+        (["-c", "freckles"], "unknown_condition"),
+        (["-c", "acne", "--severity", "awful"], "unknown_severity"),
+        (["-c", "aging"], "not_found"),
+        (["-o", "sheet.pdf"], "invalid_request"),
+        (["-o", "no/such/folder/sheet.jpg"], "invalid_request"),
+    ],
+)
+def test_a_sheet_of_nothing_or_nowhere_is_told(
+    run: Invoke, shelf: FakeServer, nowhere: Path, options: list[str], code: str
+) -> None:
+    ran = run("sheet", *options)
+    assert ran.status == 2
+    assert f"error[{code}]" in ran.err
+    assert not list(nowhere.glob("*sheet*"))
 
 
 # plan

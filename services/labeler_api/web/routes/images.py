@@ -15,8 +15,8 @@ from services.labeler_api.pictures.images import Status
 from services.labeler_api.pictures.thumbnail import DECODED_SIDE, thumbnail
 from services.labeler_api.web import views
 from services.labeler_api.web.routes.base import Routes, cursor, id_in_path, limit, member
-from shared.errors import BlobNotFound, PreconditionFailed, StoreUnavailable
-from shared.taxonomy import parse_condition, parse_severity
+from shared.errors import BlobNotFound, InvalidRequest, PreconditionFailed, StoreUnavailable
+from shared.taxonomy import MONK_TONES, parse_condition, parse_severity
 from shared.uploads import UploadPlaces, reading_upload
 
 
@@ -50,10 +50,19 @@ class ImageRoutes(Routes):
         status = member(Status, query.get("status"), "status")
         condition = parse_condition(query["condition"]) if query.get("condition") else None
         severity = parse_severity(query["severity"]) if query.get("severity") else None
+        tone = query.get("skin_tone")
+        if tone and tone not in map(str, MONK_TONES):
+            raise InvalidRequest("'skin_tone' is not a step of the Monk scale.", advice="Use 1 to 10.")
         start, count = cursor(request), limit(request)
         return await self._answer(
             lambda connection: views.image_list(
-                connection, status=status, condition=condition, severity=severity, cursor=start, limit=count
+                connection,
+                status=status,
+                condition=condition,
+                severity=severity,
+                tone=int(tone) if tone else None,
+                cursor=start,
+                limit=count,
             )
         )
 
