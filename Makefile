@@ -14,7 +14,9 @@ TORCH_INDEX_URL ?=
 WORKERS ?= 2
 # Random moments of `make faults`: each service is killed so often, each time at another one.
 ROUNDS ?= 10
-# Extra arguments of `make demo`, `make test`, `make faults`, `make bench`, `make mutants`, `make up` and `make down`.
+# A folder of labelled pictures for `make reproduce`, as `evenskin import` reads them; without it, faces are drawn.
+DATA ?=
+# Extra arguments of `make demo`, `make reproduce`, `make test`, `make faults`, `make bench`, `make mutants`, `make up` and `make down`.
 ARGS ?=
 # Docker compose: `docker compose`, or the older `docker-compose`.
 COMPOSE ?= docker compose
@@ -39,6 +41,10 @@ demo: $(VENV)/installed-all ## run the whole loop in one process: dataset, train
 .PHONY: clean-demo
 clean-demo: ## forget what `make demo` made
 	rm -rf var/demo
+
+.PHONY: reproduce
+reproduce: $(VENV)/installed-all ## measure what balancing does to a model, with controls, on drawn faces or on DATA=DIR; an hour
+	$(BIN)/evenskin reproduce $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 .PHONY: test
 test: lint test-js ## lint, then run unit, contract, integration, browser, end-to-end and fault tests

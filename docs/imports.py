@@ -179,12 +179,14 @@ def _frame_of(room: str) -> str:
 
 
 def _straight(importer: str, imported: str, places: Mapping[str, Box], others: Iterable[str], kind: str) -> str:
-    """A straight arrow through free space: down or up between rows, else sideways."""
+    """An arrow through free space: straight down or up between rows, else sideways; down, if need be, with a bend."""
     a, b = places[importer], places[imported]
     between = [places[other] for other in others if other not in (importer, imported)]
     if a.bottom <= b.y or b.bottom <= a.y:
         upper, lower = (a, b) if a.bottom <= b.y else (b, a)
         blocked = [(box.x, box.right) for box in between if upper.bottom <= box.y and box.bottom <= lower.y]
+        if a is upper and not blocked and min(a.right, b.right) <= max(a.x, b.x):  # neighbours in two rows
+            return _bent(a, b, kind)
         x = _middle(max(a.x, b.x), min(a.right, b.right), blocked, 0.5)
         if a is upper:
             return _arrow([(x, a.bottom), (x, b.y)], kind)
@@ -193,6 +195,13 @@ def _straight(importer: str, imported: str, places: Mapping[str, Box], others: I
     blocked = [(box.y, box.bottom) for box in between if left.right <= box.x and box.right <= right.x]
     y = _middle(max(a.y, b.y), min(a.bottom, b.bottom), blocked, 0.35 if a is left else 0.65)
     return _arrow([(a.right, y), (b.x, y)] if a is left else [(a.x, y), (b.right, y)], kind)
+
+
+def _bent(a: Box, b: Box, kind: str) -> str:
+    """An arrow down into the gap between two rows, along it, and down. Those out of one box begin as one."""
+    lane, quarter = a.bottom + LANE, b.width / 4
+    start, end = (a.right - EDGE, b.x + quarter) if a.right <= b.x else (a.x + EDGE, b.right - quarter)
+    return _line([(start, a.bottom), (start, lane), (end, lane)], kind) + _arrow([(end, lane), (end, b.y)], kind)
 
 
 def _middle(low: float, high: float, blocked: Iterable[tuple[float, float]], part: float) -> float:

@@ -73,6 +73,34 @@ def demo(
 
 
 @app.command()
+def reproduce(
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Labelled pictures, as `import` reads them [faces are drawn]."),
+    ] = None,
+    groups: Annotated[
+        Groups | None, typer.Option(help="folder: of --data, the deepest folder below the severity is one person.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How often everything is repeated, each time anew at random.")] = 5,
+    scale: Annotated[float, typer.Option(help="Share of the drawn pictures to run on.", min=0.01, max=1.0)] = 1.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where results are kept [reproduce/ under home].")
+    ] = None,
+    home: Home = None,
+    json_output: Json = False,
+) -> int:
+    """Measure what balancing does to a model, with controls; interrupted, it goes on where it was."""
+    _let_threads_sleep()
+    from services.console.connection import command_settings
+    from services.demo.experiments.reproduce import reproduce as run_experiment
+
+    place = out or command_settings(home).home / ("reproduce" if data is None else "reproduce-data")
+    return run_experiment(
+        place, data=data, groups=groups is not None, seeds=seeds, scale=scale, json_output=json_output
+    )
+
+
+@app.command()
 def serve(
     service: Annotated[str, typer.Argument(help="generator, augmenter, labeler-api, trainer, model-server or all.")],
     home: Home = None,
@@ -223,6 +251,26 @@ def train(home: Home = None, url: Url = None, json_output: Json = False) -> int:
 
     request = rebalance_request(target=0)
     return _run(campaigns.rebalance(request, wait=True, yes=True, home=home, url=url, json_output=json_output))
+
+
+@app.command("cross-validate")
+def cross_validate(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="DIR|VERSION", help="Labelled pictures, as `import` reads them, or a dataset version."),
+    ],
+    folds: Annotated[int, typer.Option("--folds", "-k", help="Parts, each of which is tested on once.")] = 5,
+    groups: Annotated[
+        Groups | None, typer.Option(help="folder: of DIR, the deepest folder below the severity is one person.")
+    ] = None,
+    home: Home = None,
+    json_output: Json = False,
+) -> int:
+    """Train on all parts but one, test on that one, and so on: for datasets too small for one test fold."""
+    _let_threads_sleep()
+    from services.demo.experiments.cross_validate import cross_validate as run_folds
+
+    return run_folds(source, folds=folds, groups=groups is not None, home=home, json_output=json_output)
 
 
 @app.command()
@@ -395,6 +443,11 @@ def dead_replay(queue: Queue = None, home: Home = None, url: Url = None, json_ou
     from services.console.commands import dead
 
     return _run(dead.replay(queue=queue, home=home, url=url, json_output=json_output))
+
+
+def _let_threads_sleep() -> None:
+    """Let OpenMP's threads, which spin at every barrier by default, sleep instead: before torch is loaded."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _run(command: Coroutine[Any, Any, int]) -> int:

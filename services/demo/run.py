@@ -34,7 +34,7 @@ from services.demo.memory import MemoryMeter
 from services.demo.notes import Notes
 from services.demo.report.document import Report
 from services.demo.report.render import render
-from services.demo.starting_set import UNBALANCED, draw_starting_set
+from services.demo.starting_set import REBALANCED, TARGET, UNBALANCED, draw_starting_set
 from services.demo.tables import comparison_table
 from services.generator.procedural_provider import ProceduralProvider
 from services.generator.provider import Order
@@ -48,8 +48,6 @@ from shared.settings import Settings
 from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View, derived_id
 
 SEED = 7
-TARGET = 200  # originals per condition that the rebalance asks for
-REBALANCED = (Condition.REDNESS, Condition.PORE_SIZE, Condition.TEXTURED_SKIN, Condition.HYPERPIGMENTATION)
 PROBE_S = 0.5  # seconds between the requests that watch the swap
 TRUTH = {Condition.REDNESS: Severity.SEVERE}  # what the picture shows that is posted at the end
 

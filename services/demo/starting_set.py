@@ -28,6 +28,10 @@ UNBALANCED: Mapping[Condition, int] = {
 }
 """Originals per condition of the seed dataset, 654 in all: the balance that a rebalance is to mend."""
 
+TARGET = 200  # originals per condition that the rebalance asks for
+REBALANCED = (Condition.REDNESS, Condition.PORE_SIZE, Condition.TEXTURED_SKIN, Condition.HYPERPIGMENTATION)
+"""The conditions that it is asked for; with TARGET of each, the dataset has 1,174 originals."""
+
 
 def starting_orders(counts: Mapping[Condition, int], seed: int) -> dict[str, Order]:
     """The orders of all pictures, by their paths below the folder: `<condition>/<severity>/<number>.jpg`."""
