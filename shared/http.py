@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from shared.errors import (
     EvenskinError,
     InvalidRequest,
     NotFound,
+    Overloaded,
     ServiceStarting,
     Unauthorized,
     UnsupportedCoding,
@@ -105,7 +106,7 @@ async def _explained(request: web.Request, handler: Handler) -> web.StreamRespon
     try:
         return await handler(request)
     except EvenskinError as error:
-        if error.status >= 500:
+        if error.status >= 500 and not isinstance(error, Overloaded):  # counted: a line each would be a load of its own
             log.warning("request_failed", path=request.path, code=error.code, error=error.message)
         return problem_response(error)
     except _DAMAGED:
@@ -148,12 +149,14 @@ async def explain_expectation(_: web.Request, response: web.StreamResponse) -> N
         response.headers["Content-Length"] = str(len(body))  # the old one is there by now
 
 
-def request_observer(service: str, metrics: ServiceMetrics) -> Any:
+def request_observer(service: str, metrics: ServiceMetrics, unlogged: Collection[str] = ()) -> Any:
     """The outermost middleware: it puts a request on its trace, counts it and logs one line.
 
     It continues the caller's `traceparent` and `X-Correlation-ID`, and ignores malformed ones. It logs successful
-    reads at debug level, and health, readiness and metrics not at all.
+    reads at debug level, and health, readiness and metrics not at all; nor what comes by the `unlogged` routes, of
+    which there are hundreds a second, but for what fails on our side.
     """
+    silent = PUBLIC_PATHS.union(unlogged)
 
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -183,7 +186,7 @@ def request_observer(service: str, metrics: ServiceMetrics) -> Any:
                 span.note("http.response.status_code", status)
                 if status >= 500:
                     span.fail(str(status))
-                if request.path not in PUBLIC_PATHS:
+                if route not in silent or status == 500:
                     tell = log.debug if status < 400 and method in ("GET", "HEAD") else log.info
                     tell("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
         return response

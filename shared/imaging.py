@@ -276,8 +276,11 @@ def _load(opened: Opened, min_side: int | None) -> tuple[Image.Image, tuple[Pict
     """Decode an opened picture. Raises whatever its decoder raises for damaged data."""
     if opened.format == "JPEG" and not jpeg.has_end(opened.parts.pixels):
         return _load_endless(opened.parts.pixels, min_side), (PictureWarning.NO_END_MARKER,)
-    opened.image.load()
-    return opened.image, ()
+    image = opened.image
+    if isinstance(image, JpegImageFile):
+        image.decodermaxblock = len(opened.parts.pixels)  # at once: each block would wait for the interpreter's lock
+    image.load()
+    return image, ()
 
 
 def _load_endless(data: bytes, min_side: int | None) -> Image.Image:

@@ -50,6 +50,7 @@ BACKLOG = 128  # connections that wait to be accepted
 CANCEL_AGAIN_S = 1.0  # seconds after which a task that is still there is cancelled once more
 
 Loop = Callable[[], Awaitable[None]]
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Check = Callable[[], Awaitable[None]]
 S = TypeVar("S", bound=Settings)
 C = TypeVar("C")
@@ -64,7 +65,9 @@ class Service:
     order, and left in reverse order after the drain. `ready` raises while a dependency does not answer.
     `dependencies`: what must answer before the resources are entered, beside the store, by name.
     `before_drain` is called when the service is told to stop: it begins nothing more that the drain would have to
-    wait for. `refresh_metrics` is awaited before every answer of `/metrics`.
+    wait for. `refresh_metrics` is awaited before every answer of `/metrics`. `unlogged_routes`: whose requests
+    are counted, and logged only where the service fails. `ends_abandoned_requests`: whether a request's work is
+    cancelled when its client goes away.
     """
 
     name: str
@@ -81,6 +84,8 @@ class Service:
     max_request_bytes: int = 1024 * 1024
     registry: MetricRegistry = field(default_factory=MetricRegistry)
     refresh_metrics: Callable[[], Awaitable[None]] | None = None
+    unlogged_routes: Collection[str] = ()
+    ends_abandoned_requests: bool = False
     port: int | None = None  # of the HTTP server, once started
 
     def __post_init__(self) -> None:
@@ -159,7 +164,7 @@ class Service:
         app = web.Application(
             middlewares=[
                 half_closed.middleware(),
-                request_observer(self.name, self._metrics),
+                request_observer(self.name, self._metrics, self.unlogged_routes),
                 problems,
                 # No other site's page has the key, whatever name it gives this machine.
                 host_guard(names) if key is None else api_key_guard(key),
@@ -173,7 +178,13 @@ class Service:
         add_operations_routes(app, self.registry, self.check, self.refresh_metrics)
         if self.configure_http is not None:
             self.configure_http(app)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=self.settings.drain_s)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=self.ends_abandoned_requests,
+            shutdown_timeout=self.settings.drain_s,
+        )
         await self._runner.setup()
         make = self._runner.server
         assert make is not None
@@ -319,14 +330,20 @@ def stop_signal() -> asyncio.Event:
     return stop
 
 
-def main(name: str, settings_class: type[S], build: Callable[[S], Service]) -> None:
-    """Entry of `python -m services.<service>`: read the settings, build, run. An error is one line, no traceback."""
+def main(
+    name: str, settings_class: type[S], build: Callable[[S], Service], loop_factory: LoopFactory | None = None
+) -> None:
+    """Entry of `python -m services.<service>`: read the settings, build, run. An error is one line, no traceback.
+
+    `loop_factory`: makes the event loop; None: asyncio's own.
+    """
     try:
         settings = settings_class.load()
         configure_logs(name, level=settings.log_level, format=settings.log_format)
         configure_tracing(name)
         # Built inside the loop: what it holds may belong to the loop that runs it.
-        asyncio.run(_build_and_run(settings, build))
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_build_and_run(settings, build))
     except EvenskinError as error:
         sys.exit(_print_error(error))
     finally:

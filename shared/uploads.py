@@ -12,7 +12,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from shared.errors import DamagedBody, Overloaded
 
-_BROKEN_UPLOAD = (web.RequestPayloadError, HttpProcessingError, aiohttp.ClientError, ConnectionError)
+BROKEN_UPLOAD = (web.RequestPayloadError, HttpProcessingError, aiohttp.ClientError, ConnectionError)
+"""What reading a body raises where it breaks off or its encoding is damaged."""
 
 
 @contextlib.asynccontextmanager
@@ -23,7 +24,7 @@ async def reading_upload(timeout_s: float) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
-    except _BROKEN_UPLOAD as error:
+    except BROKEN_UPLOAD as error:
         raise DamagedBody("The upload broke off or its encoding is damaged.", advice="Send it again.") from error
 
 

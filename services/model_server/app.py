@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from services.model_server.handlers import HANDLERS
-from services.model_server.http_api import HttpApi
+from services.model_server.http_api import UNLOGGED_ROUTES, HttpApi
 from services.model_server.metrics import ServerMetrics
 from services.model_server.models import ModelHolder
 from services.model_server.pool import PredictionPool
@@ -77,4 +77,6 @@ def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | 
         ready=models.check,
         max_request_bytes=settings.max_image_bytes,
         registry=registry,
+        unlogged_routes=UNLOGGED_ROUTES,
+        ends_abandoned_requests=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable
 from functools import partial
@@ -10,19 +11,23 @@ from pathlib import Path
 from aiohttp import web
 
 from services.model_server.heatmaps import Heatmap
-from services.model_server.inference_protocol import InferenceProtocol
+from services.model_server.inference_protocol import INFER_ROUTES, InferenceProtocol
 from services.model_server.metrics import ServerMetrics
 from services.model_server.models import ModelHolder
 from services.model_server.openapi import document
 from services.model_server.pool import PredictionPool
 from services.model_server.prediction import Pictures, answer_picture
+from services.model_server.predictor import Predictor
+from services.model_server.refusals import paced_refusals
 from services.model_server.settings import ModelServerSettings
-from services.model_server.uploads import read_picture
+from services.model_server.uploads import close_uninvited, read_picture, uninvited
 from shared.documents.models import CardSummary, ServedModel
 from shared.errors import EvenskinError, InvalidRequest
-from shared.http import add_page_files, document_response
+from shared.http import JSON, add_page_files, document_response
 from shared.model_card import ModelMetadata
 
+PREDICTIONS = "/v1/predictions"
+UNLOGGED_ROUTES = (PREDICTIONS, *INFER_ROUTES)
 STATIC = Path(__file__).parent / "static"
 
 _PRIVATE = {"Cache-Control": "no-store"}
@@ -54,7 +59,9 @@ class HttpApi:
 
     def configure(self, app: web.Application) -> None:
         """Add the routes."""
-        app.router.add_post("/v1/predictions", self.predict)
+        app.router.add_post(PREDICTIONS, self.predict, expect_handler=uninvited)
+        app.middlewares.append(paced_refusals())
+        app.on_response_prepare.append(close_uninvited)
         app.router.add_get("/v1/model", self.model)
         app.router.add_get("/openapi.json", self.openapi)
         self._protocol.configure(app)
@@ -76,14 +83,16 @@ class HttpApi:
             predictor = self._models.served.predictor  # kept by this request, whatever is promoted meanwhile
             answer = await self._pool.run_on_picture(
                 data,
-                partial(answer_picture, predictor, data, self._pictures, heatmap=heatmap, arrived=arrived),
+                partial(self._answer, predictor, data, heatmap, arrived),
                 min_side=self._pictures.first_side(predictor),
             )
-        for stage, milliseconds in answer.timing_ms:
-            self._metrics.seconds.labels(stage).observe(milliseconds / 1000)
-        for given in answer.advice:
-            self._metrics.advice.labels(given.code).inc()
-        return document_response(answer, headers=_PRIVATE)
+        return web.Response(body=answer, headers=_PRIVATE, content_type=JSON)
+
+    def _answer(self, predictor: Predictor, data: bytes, heatmap: Heatmap, arrived: float) -> bytes:
+        """The answer's JSON. All of it is made on a worker's thread: the event loop has the other requests."""
+        answer = answer_picture(predictor, data, self._pictures, heatmap=heatmap, arrived=arrived)
+        self._metrics.answered(answer)
+        return answer.json_text().encode()
 
     async def _counted(self, work: Awaitable[web.Response]) -> web.Response:
         outcome = "internal_error"
@@ -95,6 +104,9 @@ class HttpApi:
             raise
         except web.HTTPException as error:
             outcome = f"http_{error.status}"
+            raise
+        except asyncio.CancelledError:
+            outcome = "client_gone"
             raise
         finally:
             self._metrics.predictions.labels(outcome).inc()

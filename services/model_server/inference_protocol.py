@@ -22,7 +22,7 @@ from services.model_server.models import ModelHolder
 from services.model_server.pool import PredictionPool
 from services.model_server.predictor import Predictor
 from services.model_server.settings import ModelServerSettings
-from services.model_server.uploads import read_body
+from services.model_server.uploads import read_body, uninvited
 from shared.documents.inference import (
     BinarySize,
     InferAnswer,
@@ -45,6 +45,8 @@ from shared.message import first_problem
 from shared.model_card import INPUT_NAME, OUTPUT_NAMES
 
 ROOT = "/v2"  # every path of the protocol begins so
+_MODEL_ROUTES = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+INFER_ROUTES = tuple(f"{route}/infer" for route in _MODEL_ROUTES)
 SERVER_NAME = "evenskin-model-server"
 MODEL_NAME = "evenskin"
 BYTES_PER_NUMBER = 8  # of JSON text for one uint8: three digits, comma, space, and its share of the nesting
@@ -69,10 +71,10 @@ class InferenceProtocol:
         app.router.add_get("/v2", self.server)
         app.router.add_get("/v2/health/live", self.live)
         app.router.add_get("/v2/health/ready", self.ready)
-        for model in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        for model in _MODEL_ROUTES:
             app.router.add_get(model, self.model)
             app.router.add_get(f"{model}/ready", self.model_ready)
-            app.router.add_post(f"{model}/infer", self.infer)
+            app.router.add_post(f"{model}/infer", self.infer, expect_handler=uninvited)
 
     async def server(self, _: web.Request) -> web.Response:
         """Who answers, and which extensions of the protocol it speaks."""

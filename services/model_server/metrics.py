@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.documents.predictions import Prediction, Timing
 from shared.metrics import MetricRegistry
 
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds: a small PNG to a queue of large HEICs
@@ -14,7 +15,9 @@ class ServerMetrics:
 
     def __init__(self, registry: MetricRegistry) -> None:
         self.predictions = registry.counter(
-            "evenskin_predictions_total", "Prediction requests, by outcome: ok, or the error's code", "outcome"
+            "evenskin_predictions_total",
+            "Prediction requests, by outcome: ok, client_gone, or the error's code",
+            "outcome",
         )
         self.seconds = registry.histogram(
             "evenskin_prediction_seconds",
@@ -22,6 +25,7 @@ class ServerMetrics:
             "stage",
             buckets=_BUCKETS,
         )
+        self._stages = {stage: self.seconds.labels(stage) for stage in Timing.model_fields}
         self.advice = registry.counter(
             "evenskin_picture_advice_total", "Answered pictures that are no good portraits, by what is wrong", "code"
         )
@@ -40,6 +44,13 @@ class ServerMetrics:
         self._model = registry.gauge(
             "evenskin_model_info", "1 for the model that is served", "version", "dataset_version"
         )
+
+    def answered(self, answer: Prediction) -> None:
+        """Observe an answered picture. Any thread may call it."""
+        for stage, milliseconds in answer.timing_ms:
+            self._stages[stage].observe(milliseconds / 1000)
+        for given in answer.advice:
+            self.advice.labels(given.code).inc()
 
     def model_served(self, version: str, dataset_version: str) -> None:
         """Name the model that is served from now on. Only that model has a series."""

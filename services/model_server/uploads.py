@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import aiohttp
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from shared.errors import ImageTooLarge, ImageUnsupported, InvalidRequest
 from shared.request_body import content_of, form_of
@@ -18,6 +18,35 @@ FIELD = "image"
 CHUNK_BYTES = 64 * 1024
 MULTIPART_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and small other fields around the picture
 MAX_PARTS = 16
+
+_UNINVITED: web.RequestKey[bool] = web.RequestKey("uninvited", bool)
+
+
+async def uninvited(request: web.Request) -> None:
+    """Leave a caller with `Expect: 100-continue` waiting: it is told to send its body where that is read.
+
+    Raises HTTPExpectationFailed for another Expect.
+    """
+    if request.version == HttpVersion11:
+        if request.headers.get("Expect", "").lower() != "100-continue":
+            raise web.HTTPExpectationFailed
+        request[_UNINVITED] = True
+
+
+def _invite(request: web.Request) -> None:
+    if request.pop(_UNINVITED, False):
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def close_uninvited(request: web.Request, response: web.StreamResponse) -> None:
+    """Close the connection after an answer to a caller that still waits: what follows may be body or next request.
+
+    aiohttp calls it before sending.
+    """
+    if request.get(_UNINVITED, False):
+        response.force_close()
+        response.headers["Connection"] = "close"
 
 
 async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float) -> bytes:
@@ -36,6 +65,7 @@ async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float
     if not is_form:
         return await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s)
     _check_length(request, max_bytes + MULTIPART_OVERHEAD_BYTES, max_bytes)
+    _invite(request)
     async with reading_upload(timeout_s):
         return await _form_field(request, max_bytes)
 
@@ -43,9 +73,9 @@ async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float
 async def read_body(request: web.Request, *, max_bytes: int, timeout_s: float) -> bytes:
     """Read the request's body. Raises ImageTooLarge, InvalidRequest, HTTPRequestTimeout."""
     _check_length(request, max_bytes, max_bytes)
+    _invite(request)
     async with reading_upload(timeout_s):
-        content = await content_of(request, max_bytes=max_bytes)
-        return await _read_all(content.iter_any(), max_bytes)  # as it came: nothing is cut and copied anew
+        return await _read_all(_pieces(await content_of(request, max_bytes=max_bytes)), max_bytes)
 
 
 def _check_length(request: web.Request, allowed: int, max_bytes: int) -> None:
@@ -65,6 +95,12 @@ async def _read_all(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
         if size > max_bytes:
             raise _too_large(max_bytes)
     return b"".join(parts)
+
+
+async def _pieces(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The body as it came: nothing is cut, joined and copied on the way."""
+    async for piece, _ in content.iter_chunks():
+        yield piece
 
 
 async def _form_field(request: web.Request, max_bytes: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -41,7 +40,7 @@ class Document(BaseModel):
 
     def json_text(self) -> str:
         """The document as compact JSON."""
-        return json.dumps(self.json_object(), separators=(",", ":"))
+        return self.model_dump_json(exclude_unset=True)
 
 
 class RequestDocument(BaseModel):

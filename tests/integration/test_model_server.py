@@ -259,6 +259,80 @@ async def test_more_than_can_wait_is_turned_away_and_the_rest_answered(
         assert [answer.status for answer in await asyncio.gather(*waiting)] == [200] * 3
 
 
+async def test_callers_that_ask_again_at_once_are_all_refused_in_time_and_without_a_line_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.model_server.refusals.AT_ONCE", 1)
+    monkeypatch.setattr("services.model_server.refusals.MOST_S", 0.05)
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    gate = Gate(monkeypatch)
+    body = encoded(noise(400), "PNG")
+    async with running(tmp_path, predict_workers=1, predict_queue=0) as server:
+        waiting = asyncio.create_task(server.predict(JPEG))
+        await in_hand(server, 1)
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                refused = await asyncio.gather(*(server.predict(body, "image/png") for _ in range(8)))
+                assert {(answer.status, answer.code) for answer in refused} == {(503, "overloaded")}
+        assert logs == []
+        assert server.metric("evenskin_predictions_total", outcome="overloaded") == 24
+        gate.open.set()
+        assert (await waiting).status == 200
+        assert (await server.predict(JPEG)).status == 200
+
+
+async def test_a_caller_that_waits_to_be_invited_is_refused_before_it_sends_its_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    gate = Gate(monkeypatch)
+    async with running(tmp_path, predict_workers=1, predict_queue=0) as server:
+        waiting = asyncio.create_task(server.predict(JPEG))
+        await in_hand(server, 1)
+        head = await uninvited(server, b"")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"connection: close" in head.lower()
+        gate.open.set()
+        assert (await waiting).status == 200
+        await eventually(lambda: server.metric("evenskin_predictions_in_hand") == 0)
+        head = await uninvited(server, JPEG)
+        assert head.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+async def uninvited(server: Running, body: bytes) -> bytes:
+    """What comes back for a request that sends its body, if any, once it is told to; to the connection's end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.service.port)
+    try:
+        head = f"POST /v1/predictions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(JPEG)}\r\n"
+        head += "Content-Type: image/jpeg\r\nExpect: 100-continue\r\n"
+        writer.write((head + ("Connection: close\r\n" if body else "") + "\r\n").encode())
+        told = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), LIMIT_S)
+        writer.write(body)
+        if not body:
+            writer.write_eof()
+        return told + await asyncio.wait_for(reader.read(), LIMIT_S)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_the_work_of_a_client_that_left_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    gate = Gate(monkeypatch)
+    async with running(tmp_path, predict_workers=1, predict_queue=8) as server:
+        stays = asyncio.create_task(server.predict(JPEG))
+        await eventually(gate.reached.is_set)
+        leave = [asyncio.create_task(server.predict(JPEG)) for _ in range(4)]
+        await in_hand(server, 5)
+        for task in leave:
+            task.cancel()
+        await eventually(lambda: server.metric("evenskin_predictions_in_hand") == 1)
+        gate.open.set()
+        assert (await stays).status == 200
+        assert server.metric("evenskin_predictions_total", outcome="client_gone") == 4
+        assert server.metric("evenskin_prediction_seconds_count", stage="total") == 1
+
+
 async def test_a_request_in_flight_finishes_on_the_model_it_began_with(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

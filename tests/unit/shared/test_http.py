@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -193,7 +193,9 @@ async def test_readiness_is_what_it_depends_on() -> None:
 
 
 @asynccontextmanager
-async def observed_server(registry: MetricRegistry) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+async def observed_server(
+    registry: MetricRegistry, unlogged: Collection[str] = ()
+) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     """A server that answers with what the request's work belongs to, and fails where it is told to."""
 
     async def show(request: web.Request) -> web.StreamResponse:
@@ -211,7 +213,9 @@ async def observed_server(registry: MetricRegistry) -> AsyncIterator[TestClient[
     async def ready() -> None:
         """Always."""
 
-    app = web.Application(middlewares=[request_observer("tests", ServiceMetrics(registry, "tests")), problems])
+    app = web.Application(
+        middlewares=[request_observer("tests", ServiceMetrics(registry, "tests"), unlogged), problems]
+    )
     app.on_response_prepare.append(add_correlation_header)
     add_operations_routes(app, registry, ready)
     app.router.add_get("/v1/things/{id}", show)
@@ -305,3 +309,15 @@ async def test_requests_are_counted_by_template_and_logged_once() -> None:
         ("info", "other", "unmatched", 405),
     ]
     assert "secret" not in str(logs)
+
+
+async def test_an_unlogged_route_is_counted_and_told_of_only_where_we_fail() -> None:
+    registry = MetricRegistry()
+    async with observed_server(registry, unlogged=["/v1/things/{id}"]) as client:
+        with capture_logs() as logs:
+            for path in ("/v1/things/5", "/v1/things/crash", "/nowhere"):
+                await (await client.post(path)).read()
+    labels = {"method": "POST", "route": "/v1/things/{id}", "status": "200"}
+    assert registry.get_sample_value("evenskin_http_requests_total", labels) == 1
+    lines = [line for line in logs if line["event"] == "request"]
+    assert [(line["route"], line["status"]) for line in lines] == [("/v1/things/{id}", 500), ("unmatched", 404)]
