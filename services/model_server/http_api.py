@@ -90,7 +90,9 @@ class HttpApi:
 
     def _answer(self, predictor: Predictor, data: bytes, heatmap: Heatmap, arrived: float) -> bytes:
         """The answer's JSON. All of it is made on a worker's thread: the event loop has the other requests."""
-        answer = answer_picture(predictor, data, self._pictures, heatmap=heatmap, arrived=arrived)
+        answer = answer_picture(
+            predictor, data, self._pictures, heatmap=heatmap, arrived=arrived, seen=self._metrics.drift.seen
+        )
         self._metrics.answered(answer)
         return answer.json_text().encode()
 

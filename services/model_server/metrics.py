@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from services.model_server.drift import DriftMetrics
 from shared.documents.predictions import Prediction, Timing
 from shared.metrics import MetricRegistry
+from shared.model_card import ModelCard
 
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds: a small PNG to a queue of large HEICs
 
@@ -29,6 +31,7 @@ class ServerMetrics:
         self.advice = registry.counter(
             "evenskin_picture_advice_total", "Answered pictures that are no good portraits, by what is wrong", "code"
         )
+        self.drift = DriftMetrics(registry)
         self.batch = registry.histogram(
             "evenskin_inference_batch_pictures",
             "Pictures in one request of the Open Inference Protocol",
@@ -47,12 +50,14 @@ class ServerMetrics:
 
     def answered(self, answer: Prediction) -> None:
         """Observe an answered picture. Any thread may call it."""
+        self.drift.answered(answer)
         for stage, milliseconds in answer.timing_ms:
             self._stages[stage].observe(milliseconds / 1000)
         for given in answer.advice:
             self.advice.labels(given.code).inc()
 
-    def model_served(self, version: str, dataset_version: str) -> None:
-        """Name the model that is served from now on. Only that model has a series."""
+    def model_served(self, version: str, dataset_version: str, card: ModelCard | None) -> None:
+        """Name the model that is served from now on, and what its card expects. Only that model has a series."""
+        self.drift.expect(card)
         self._model.clear()
         self._model.labels(version, dataset_version).set(1)

@@ -140,7 +140,7 @@ class ModelHolder:
             self._metrics.swaps.labels("failed").inc()
             return False
         self._served = successor
-        self._metrics.model_served(live.version, successor.predictor.metadata.dataset_version)
+        self._metrics.model_served(live.version, successor.predictor.metadata.dataset_version, successor.card)
         self._metrics.swaps.labels("done").inc()
         log.info("model_served", version=live.version, before=served.live.version if served else None)
         return True

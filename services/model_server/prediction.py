@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from shared.documents.predictions import Crop, Prediction
 from shared.errors import EvenskinError, ModelInvalid
 from shared.faces import FaceDetector, FaceSearch
 from shared.frames import Frame
-from shared.imaging import PictureWarning
+from shared.imaging import PictureWarning, Pixels
 from shared.judging import judged_face, portrait_of
 from shared.portraits import Advice, AdviceCode
 from shared.preprocessing import Prepared, first_side, prepare
@@ -45,12 +46,18 @@ class Pictures:
 
 
 def answer_picture(
-    predictor: Predictor, data: bytes, pictures: Pictures, *, heatmap: Heatmap, arrived: float
+    predictor: Predictor,
+    data: bytes,
+    pictures: Pictures,
+    *,
+    heatmap: Heatmap,
+    arrived: float,
+    seen: Callable[[Pixels], None] | None = None,
 ) -> Prediction:
     """Prepare an encoded picture, judge it as a portrait, predict, and put the answer together.
 
-    `arrived`: `time.perf_counter()` at the request's arrival. Raises the ImageErrors of `shared.imaging.decode`, and a
-    PortraitUnfit where the policy refuses the picture.
+    `arrived`: `time.perf_counter()` at the request's arrival. `seen` is told what the model saw. Raises the
+    ImageErrors of `shared.imaging.decode`, and a PortraitUnfit where the policy refuses the picture.
     """
     started = time.perf_counter()
     size = predictor.metadata.input_size
@@ -70,6 +77,8 @@ def answer_picture(
     except ModelInvalid as error:  # after its warm-up: our fault, not the picture's
         raise EvenskinError(f"The model gave no usable answer: {error.message}") from error
     predicted = time.perf_counter()
+    if seen is not None:
+        seen(prepared.pixels)
     warnings = (
         *predictor.metadata.warnings,
         *picture_warnings(prepared, size, advice, frames_the_face=predictor.preprocessing.frames_the_face),

@@ -71,7 +71,7 @@ def test_names_follow_the_convention() -> None:
     for rows in documented().values():
         for name, (kind, _) in rows.items():
             assert (kind == "counter") == name.endswith("_total"), name
-            assert kind != "histogram" or name.endswith(("_seconds", "_pictures")), name
+            assert kind != "histogram" or name.endswith(("_seconds", "_pictures", "_ratio")), name
             assert not re.search(r"milli|minute|_ms\b|percent", name), name
 
 

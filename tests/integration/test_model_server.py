@@ -65,6 +65,11 @@ async def test_a_picture_gets_the_same_answer_however_it_is_sent(server: Running
     assert set(first["timing_ms"]) == {"decode", "inference", "total"}
     assert server.metric("evenskin_predictions_total", outcome="ok") == 6
     assert server.metric("evenskin_prediction_seconds_count", stage="total") == 6
+    for found in first["conditions"]:
+        verdict = "present" if found["present"] else "absent"
+        assert server.metric("evenskin_condition_verdicts_total", condition=found["condition"], verdict=verdict) == 6
+    assert server.metric("evenskin_verdict_confidence_ratio_count") == 6
+    assert server.metric("evenskin_input_brightness_ratio_count") == 6
 
 
 async def test_large_pictures_are_decoded_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

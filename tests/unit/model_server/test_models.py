@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import weakref
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def swaps(registry: MetricRegistry, outcome: str) -> float:
 
 async def promoted(holder: ModelHolder, event: ModelPromoted) -> None:
     await HANDLERS[ModelPromoted](holder, Message(event, "trainer"))
+
+
+async def test_a_hundred_swaps_leave_one_model_in_memory(blobs: DirectoryBlobs, holder: ModelHolder) -> None:
+    models = {version: tiny_model(version) for version in ("v1", "v2")}
+    await put_model(blobs, "v0", at=EARLIER)
+    async with holder:
+        first = holder.served  # as a request that is still under way holds it
+        gone = [weakref.ref(holder.served.predictor)]
+        for number in range(1, 101):
+            version = f"v{number % 2 + 1}"
+            at = EARLIER + timedelta(seconds=number)
+            await promoted(holder, await put_model(blobs, version, models[version], at=at))
+            assert holder.served.live.version == version
+            gone.append(weakref.ref(holder.served.predictor.session))
+        assert gone.pop()() is not None
+        assert gone.pop(0)() is first.predictor
+        assert [left for left in gone if left() is not None] == []  # at once: no cycle holds a session
 
 
 async def test_without_a_live_model_there_is_none(holder: ModelHolder) -> None:
