@@ -12,6 +12,7 @@ from services.model_server.pool import PredictionPool
 from services.model_server.portrait_policy import PortraitPolicy
 from services.model_server.prediction import Pictures
 from services.model_server.settings import ModelServerSettings
+from services.model_server.shadow import Shadow, ShadowMetrics
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus, Subscription
@@ -60,7 +61,14 @@ def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | 
         queue=settings.predict_queue,
         decode_pixels=settings.decode_pixels,
     )
-    api = HttpApi(models, pool, metrics, settings, pictures)
+    shadow = Shadow(
+        blobs,
+        ShadowMetrics(registry),
+        version=settings.shadow_model,
+        threads=settings.predict_threads,
+        poll_s=settings.model_poll_s,
+    )
+    api = HttpApi(models, pool, metrics, settings, pictures, shadow)
     return ModelServer(
         name=NAME,
         settings=settings,
@@ -71,7 +79,7 @@ def build(settings: ModelServerSettings, bus: Bus | None = None, blobs: Blobs | 
             Subscription(NAME, event, partial(handler, models), prefetch=1, every_replica=True)
             for event, handler in HANDLERS.items()
         ],
-        loops={"watch_live_model": models.watch},
+        loops={"watch_live_model": models.watch, "load_shadow_model": shadow.load},
         configure_http=api.configure,
         resources=[pool, models],
         ready=models.check,

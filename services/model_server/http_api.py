@@ -17,13 +17,15 @@ from services.model_server.models import ModelHolder
 from services.model_server.openapi import document
 from services.model_server.pool import PredictionPool
 from services.model_server.prediction import Pictures, answer_picture
-from services.model_server.predictor import Predictor
+from services.model_server.predictor import Prediction, Predictor
 from services.model_server.refusals import paced_refusals
 from services.model_server.settings import ModelServerSettings
+from services.model_server.shadow import Shadow
 from services.model_server.uploads import close_uninvited, read_picture, uninvited
 from shared.documents.models import CardSummary, ServedModel
 from shared.errors import EvenskinError, InvalidRequest
 from shared.http import JSON, add_page_files, document_response
+from shared.imaging import Pixels
 from shared.model_card import ModelMetadata
 
 PREDICTIONS = "/v1/predictions"
@@ -48,12 +50,14 @@ class HttpApi:
         metrics: ServerMetrics,
         settings: ModelServerSettings,
         pictures: Pictures,
+        shadow: Shadow,
     ) -> None:
         self._models = models
         self._pool = pool
         self._metrics = metrics
         self._settings = settings
         self._pictures = pictures
+        self._shadow = shadow
         self._document = document(settings)
         self._protocol = InferenceProtocol(models, pool, metrics, settings)
 
@@ -90,9 +94,13 @@ class HttpApi:
 
     def _answer(self, predictor: Predictor, data: bytes, heatmap: Heatmap, arrived: float) -> bytes:
         """The answer's JSON. All of it is made on a worker's thread: the event loop has the other requests."""
-        answer = answer_picture(
-            predictor, data, self._pictures, heatmap=heatmap, arrived=arrived, seen=self._metrics.drift.seen
-        )
+
+        def seen(pixels: Pixels, output: Prediction) -> None:
+            self._metrics.drift.seen(pixels)
+            if self._shadow.is_loaded:
+                self._pool.run_later(partial(self._shadow.compare, predictor, pixels, output))
+
+        answer = answer_picture(predictor, data, self._pictures, heatmap=heatmap, arrived=arrived, seen=seen)
         self._metrics.answered(answer)
         return answer.json_text().encode()
 

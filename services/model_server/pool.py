@@ -83,6 +83,14 @@ class PredictionPool:
             context = contextvars.copy_context()  # its log lines belong to the request
             return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, work)
 
+    def run_later(self, work: Callable[[], None]) -> None:
+        """Run `work`, which nobody waits for, behind what the workers have already. Called on a worker's thread.
+
+        Each picture may leave one such behind: as many wait as pictures are at hand, and they are dropped at the end.
+        """
+        with contextlib.suppress(RuntimeError):  # the pool is closing
+            self._executor.submit(work)
+
     def _decoding(self, data: bytes, work: Callable[[], T], min_side: int | None) -> T:
         pixels = pixels_of(data, min_side)
         try:

@@ -52,11 +52,11 @@ def answer_picture(
     *,
     heatmap: Heatmap,
     arrived: float,
-    seen: Callable[[Pixels], None] | None = None,
+    seen: Callable[[Pixels, Output], None] | None = None,
 ) -> Prediction:
     """Prepare an encoded picture, judge it as a portrait, predict, and put the answer together.
 
-    `arrived`: `time.perf_counter()` at the request's arrival. `seen` is told what the model saw. Raises the
+    `arrived`: `time.perf_counter()` at the request's arrival. `seen` is told what the model saw and gave. Raises the
     ImageErrors of `shared.imaging.decode`, and a PortraitUnfit where the policy refuses the picture.
     """
     started = time.perf_counter()
@@ -78,7 +78,7 @@ def answer_picture(
         raise EvenskinError(f"The model gave no usable answer: {error.message}") from error
     predicted = time.perf_counter()
     if seen is not None:
-        seen(prepared.pixels)
+        seen(prepared.pixels, output)
     warnings = (
         *predictor.metadata.warnings,
         *picture_warnings(prepared, size, advice, frames_the_face=predictor.preprocessing.frames_the_face),

@@ -17,8 +17,8 @@ from aiohttp.typedefs import Handler
 from shared.errors import Overloaded
 from shared.uploads import BROKEN_UPLOAD
 
-AT_ONCE = 64  # refusals that come together and need not wait: a burst
-PER_S = 100.0  # refusals a second that need not wait; each costs half a millisecond of CPU on both sides
+AT_ONCE = 50  # refusals that come together and need not wait: a burst
+PER_S = 50.0  # refusals a second that need not wait; each costs half a millisecond of CPU, and the caller about as much
 MOST_S = 2.0  # seconds a refusal waits at most, as many as Retry-After asks for
 
 

@@ -46,6 +46,9 @@ class ModelServerSettings(Settings):
     """Time an upload may take to arrive, so that a stalled client does not keep a place in the queue."""
     model_poll_s: Seconds = Field(default=30.0, gt=0)
     """Time between looks at `models/live.json`, which mend a missed event."""
+    shadow_model: str = ""
+    """Version of a model that is shown what the served one sees, and compared in metrics only, at the price of its own
+    inference; empty: none."""
     heatmap_max_side: Annotated[int, stated(unit="pixels")] = Field(default=64, ge=1, le=1024)
     """Longer side of a heatmap; larger activation maps are scaled down."""
     infer_max_batch: Annotated[int, stated(unit="pictures")] = Field(default=16, ge=1, le=1024)

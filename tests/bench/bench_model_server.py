@@ -10,7 +10,7 @@ callers (`lean_client`) are on the same cores, and their work is charged to the 
 `ratio` is a server's rate by the limit's. `cpu_ratio` is the limit's CPU time for a picture by the server's process's
 own for a request: on a busy machine it says more. `p99_ratio` is the slowest hundredth's latency by what ideal queueing
 gives, callers by the limit's rate. `goodput` is the rate with so many callers, most of whom are refused and ask again
-at once, by the server's own rate at 32. Prints a table to standard error and JSON to standard output. About 45 seconds
+at once, by the server's own rate at 32. Prints a table to standard error and JSON to standard output. About a minute
 without mosec.
 """
 

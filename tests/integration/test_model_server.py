@@ -72,6 +72,36 @@ async def test_a_picture_gets_the_same_answer_however_it_is_sent(server: Running
     assert server.metric("evenskin_input_brightness_ratio_count") == 6
 
 
+async def test_a_shadow_model_sees_every_picture_and_shows_in_metrics_alone(tmp_path: Path) -> None:
+    blobs = DirectoryBlobs(tmp_path / "store")
+    await put_model(blobs, "v1")
+    await put_model(blobs, "v2", live=False)
+    async with running(tmp_path, shadow_model="v2") as server:
+        await eventually(lambda: server.metric("evenskin_shadow_model_info", version="v2") == 1)
+        answers = [await server.predict(JPEG) for _ in range(3)]
+        assert {answer.json["model_version"] for answer in answers} == {"v1"}
+        await eventually(lambda: server.metric("evenskin_shadow_pictures_total", outcome="compared") == 3)
+        assert server.metric("evenskin_shadow_difference_ratio_sum") > 0  # two models
+        verdicts = [
+            server.metric("evenskin_shadow_verdicts_total", condition=condition, outcome="same")
+            + server.metric("evenskin_shadow_verdicts_total", condition=condition, outcome="other")
+            for condition in Condition
+        ]
+        assert verdicts == [3.0] * len(Condition)
+
+
+async def test_a_shadow_that_is_not_there_yet_is_looked_for_and_one_of_another_input_is_told_of(tmp_path: Path) -> None:
+    blobs = DirectoryBlobs(tmp_path / "store")
+    await put_model(blobs, "v1")
+    async with running(tmp_path, shadow_model="v2", model_poll_s=0.01) as server:
+        assert (await server.predict(JPEG)).status == 200
+        other = tiny_model("v2", preprocessing=Preprocessing.MIDDLE_2.described(SIZE))
+        await put_model(blobs, "v2", other, live=False)
+        await eventually(lambda: server.metric("evenskin_shadow_model_info", version="v2") == 1)
+        assert (await server.predict(JPEG)).status == 200
+        await eventually(lambda: server.metric("evenskin_shadow_pictures_total", outcome="unfit") == 1)
+
+
 async def test_large_pictures_are_decoded_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = Together()
     monkeypatch.setattr("services.model_server.prediction.prepare", at_once.watching(prepare))
