@@ -152,12 +152,17 @@ async def test_the_tones_of_an_older_ledger_are_counted(tmp_path: Path, database
         running.generator.answer = lambda request: png(1) if request.condition == Condition.ACNE else None
         await running.rebalance(targets={"acne": 5, "redness": 12})
         await eventually(lambda: len(running.generator.requests) == 13)
+
+        async def is_accepted() -> bool:
+            return bool((await running.get("/v1/balance"))["images"]["accepted"] == 5)
+
+        await eventually(is_accepted)
         await running.settled()
         before = await counted(running)
     assert {name for name in before if name.startswith("tones/")} > {"tones/acne/1/3", "tones/acne/0/10"}
     database = Database(database_url)
     async with database._engine.begin() as connection:
-        await connection.run_sync(lambda c: command.downgrade(config_of(c), "0010"))
+        await connection.run_sync(lambda c: command.downgrade(config_of(c), "0011"))
     async with database.reading() as connection:
         assert not await counters.totals(connection, "tones/", "reserved_tones/")
     await database.migrate()

@@ -1,13 +1,13 @@
 """The skin tones of accepted images, and of those on their way, have counters: a plan fills what is rare.
 
-Revision: 0011; before: 0010
+Revision: 0012; before: 0011
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
