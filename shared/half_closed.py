@@ -2,7 +2,9 @@
 
 aiohttp drops a connection whose other side sends nothing more, whatever it owes it (aiohttp #3659). A protocol before
 its own keeps the connection while a whole request is being answered. A caller who went away altogether looks the same
-until something is sent; the connection ends with the answer in either case.
+until something is sent. Where work for nobody is to end, interim answers are sent meanwhile (102 Processing, RFC 2518,
+10.1), which clients pass over and which a machine refuses whose program has gone. The connection ends with the answer
+in either case.
 """
 
 from __future__ import annotations
@@ -13,13 +15,19 @@ from typing import cast
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-LOOK_S = 0.05  # seconds after the end that a request which came with it may take to begin
+LOOK_S = 0.05  # seconds after the end that a request which came with it may take to begin; also between looks
+PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
 
 
 class HalfClosed:
-    """The protocols of one HTTP server's connections, and the request that each answers."""
+    """The protocols of one HTTP server's connections, and the request that each answers.
 
-    def __init__(self) -> None:
+    `ends_abandoned`: whether to find out who has gone. No handler of such a server may stream its answer, between
+    whose pieces an interim one would come.
+    """
+
+    def __init__(self, ends_abandoned: bool = False) -> None:
+        self.ends_abandoned = ends_abandoned
         self._requests: dict[web.RequestHandler, web.Request] = {}
 
     def middleware(self) -> Middleware:
@@ -39,10 +47,9 @@ class HalfClosed:
         """What stands before aiohttp's protocol of one connection."""
         return _Connection(of, self)
 
-    def is_answering(self, protocol: web.RequestHandler) -> bool:
-        """Whether a request that came whole is being answered."""
-        request = self._requests.get(protocol)
-        return request is not None and request.content.is_eof()
+    def answered(self, protocol: web.RequestHandler) -> web.Request | None:
+        """The request whose answer is being made."""
+        return self._requests.get(protocol)
 
 
 class _Connection(asyncio.Protocol):
@@ -65,10 +72,19 @@ class _Connection(asyncio.Protocol):
         return True
 
     def _end(self) -> None:
-        if self._connections.is_answering(self._inner):
-            self._inner.close()  # with the answer
-        elif self._transport is not None:
+        if self._transport is None:
+            return
+        request = self._connections.answered(self._inner)
+        if request is not None and not request.content.is_eof():
+            self._transport.close()  # what is missing of it will never come
+            return
+        self._inner.close()  # with the answer, if one is owed
+        if request is None and not self._transport.get_write_buffer_size():
             self._transport.close()
+            return
+        if request is not None and self._connections.ends_abandoned:
+            self._transport.write(PROCESSING)
+        self._look = asyncio.get_running_loop().call_later(LOOK_S, self._end)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._look is not None:

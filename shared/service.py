@@ -160,7 +160,7 @@ class Service:
     async def _serve_http(self) -> None:
         key = self.settings.api_key
         names = {"localhost", self.settings.host.lower(), *self.settings.further_hosts}
-        half_closed = HalfClosed()
+        half_closed = HalfClosed(self.ends_abandoned_requests)
         app = web.Application(
             middlewares=[
                 half_closed.middleware(),

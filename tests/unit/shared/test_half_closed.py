@@ -35,10 +35,10 @@ class Handlers:
         self.began.set()
         try:
             data = await request.read()
-        except Exception as error:
+            await self.may_end.wait()
+        except (Exception, asyncio.CancelledError) as error:
             self.failed.append(type(error).__name__)
             raise
-        await self.may_end.wait()
         return web.Response(body=data)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -57,16 +57,30 @@ def handlers() -> Handlers:
     return Handlers()
 
 
-@pytest.fixture
-async def port(tmp_path: Path, handlers: Handlers) -> AsyncIterator[int]:
+@contextlib.asynccontextmanager
+async def served(tmp_path: Path, handlers: Handlers, *, ends_abandoned: bool = False) -> AsyncIterator[int]:
     settings = Settings.load(home=tmp_path, port=0, drain_s=LIMIT_S)
     bus = InProcessBus()
     await bus.start()
-    service = Service("tested", settings, bus, DirectoryBlobs(tmp_path / "store"), configure_http=handlers.configure)
+    blobs = DirectoryBlobs(tmp_path / "store")
+    service = Service(
+        "tested",
+        settings,
+        bus,
+        blobs,
+        configure_http=handlers.configure,
+        ends_abandoned_requests=ends_abandoned,
+    )
     await service.start()
     yield service.port or 0
     await service.stop()
     await bus.close()
+
+
+@pytest.fixture
+async def port(tmp_path: Path, handlers: Handlers) -> AsyncIterator[int]:
+    async with served(tmp_path, handlers) as port:
+        yield port
 
 
 @contextlib.asynccontextmanager
@@ -135,3 +149,27 @@ async def test_a_connection_may_be_used_again_before_it_is_half_closed(port: int
         writer.write(post(b"two"))
         writer.write_eof()
         assert (await all_of(reader)).endswith(b"\r\n\r\ntwo")
+
+
+async def test_where_work_for_nobody_ends_a_caller_who_still_reads_is_answered(
+    tmp_path: Path, handlers: Handlers
+) -> None:
+    async with served(tmp_path, handlers, ends_abandoned=True) as port:
+        asking = asyncio.create_task(answer_to(port, post(b"hello")))
+        await handlers.began.wait()
+        await asyncio.sleep(4 * LOOK_S)
+        handlers.may_end.set()
+        interim, answer = (await asking).rsplit(b"HTTP/1.1 200", 1)
+        assert interim.replace(b"HTTP/1.1 102 Processing\r\n\r\n", b"") == b""
+        assert interim
+        assert answer.endswith(b"\r\n\r\nhello")
+
+
+async def test_where_work_for_nobody_ends_that_of_a_caller_who_has_gone_does(
+    tmp_path: Path, handlers: Handlers
+) -> None:
+    async with served(tmp_path, handlers, ends_abandoned=True) as port:
+        async with connected(port) as (_, writer):
+            writer.write(post(b"hello"))
+            await handlers.began.wait()
+        await eventually(lambda: handlers.failed == ["CancelledError"])
