@@ -20,6 +20,7 @@ METADATA_KEY = "evenskin"
 INPUT_NAME = "image"
 MODEL_FILES = {
     "model.onnx": "application/octet-stream",
+    "model-fp32.onnx": "application/octet-stream",
     "card.json": "application/json",
     "evaluation.json": "application/json",
 }
@@ -102,6 +103,7 @@ class ModelMetadata(BaseModel):
         default=None, description="What finds the faces that its pictures are framed on; null: they are not framed."
     )
     preprocessing: str = Field(description="How a picture becomes its input.")
+    precision: str = Field(default="fp32", description="Of its weights: fp32, or int8 where the backbone's are.")
     dataset_version: str = Field(description="What it was trained on.")
     manifest_sha256: str = Field(
         default="", description="SHA-256 of that dataset's manifest, in hexadecimal; empty: an older program made it."
@@ -174,6 +176,11 @@ def model_key(version: str) -> str:
     if not version or not all(part.isalnum() or part in "-_." for part in version) or version.startswith("."):
         raise InvalidRequest(f"'{version[:80]}' is not a model version.")
     return f"models/{version}/model.onnx"
+
+
+def fp32_key(version: str) -> str:
+    """Key of a version's ONNX file in FP32, where the one that is served is its INT8 copy."""
+    return model_key(version).replace("model.onnx", "model-fp32.onnx")
 
 
 def card_key(version: str) -> str:

@@ -86,6 +86,7 @@ def _details(card: ModelCard) -> Iterable[str]:
         ("File", f"`model.onnx`, SHA-256 `{card.sha256}`"),
         ("Answers", f"{', '.join(map(condition_text, metadata.conditions))}: {', '.join(metadata.severities)} each"),
         ("Input", f"{metadata.input_size}×{metadata.input_size} pixels; `{metadata.preprocessing}`"),
+        ("Precision", metadata.precision + (f". {card.config['int8']['reason']}" if card.config.get("int8") else "")),
         ("Calibrated", "on the validation fold" if metadata.calibration else "no"),
         ("Trained on", f"dataset `{card.dataset_version}`"),
     ]

@@ -25,7 +25,7 @@ from services.trainer.data import check_folds, fetch, read_manifest
 from services.trainer.exhaustion import exhaustion
 from services.trainer.pixel_cache import PixelCache, View
 from services.trainer.settings import TrainerSettings
-from services.trainer.spec import RunSpec, checkpoint_path, model_path, preprocessing_for
+from services.trainer.spec import RunSpec, checkpoint_path, fp32_path, model_path, preprocessing_for
 from services.trainer.tries import Tries
 from services.trainer.worker_process import run_worker
 from shared.blobs import Blobs
@@ -45,7 +45,7 @@ from shared.events import QuotaMet, TrainingFailed, TrainingFailure
 from shared.faces import FaceSearch
 from shared.live_model import make_live, read_live, read_pointer
 from shared.manifest import ManifestImage
-from shared.model_card import LeftOut, LiveModel, ModelCard, ModelMetadata, card_key, model_key
+from shared.model_card import LeftOut, LiveModel, ModelCard, ModelMetadata, card_key, fp32_key, model_key
 from shared.preprocessing import preprocessing_of
 from shared.taxonomy import derived_id
 
@@ -238,6 +238,7 @@ class Run:
             live_version=live.version if live else None,
             live_generation=live.generation if live else 0,
             backbone=self._settings.backbone,
+            int8=self._settings.int8,
             faces=faces,
             config=config,
         )
@@ -271,6 +272,8 @@ class Run:
             left_out=tuple(LeftOut.model_validate(entry) for entry in result["left_out"]),
             dataset=dataset,
         )
+        if fp32_path(self._dir).exists():
+            await self._put_once(fp32_key(self.version), await asyncio.to_thread(fp32_path(self._dir).read_bytes))
         await self._put_once(self._staged(card.sha256), data)
         try:
             await self._blobs.put(

@@ -25,6 +25,12 @@ class TrainerSettings(Settings):
 
     Its weights are installed with evenskin and are Apache-2.0; see the model's card.
     """
+    int8: bool = False
+    """Whether an INT8 copy of each model is made, and served where it loses at most half a point and is faster.
+
+    What is measured is the trainer's machine: a server without VNNI (or Arm's dot products) may be slower, and answer
+    a little differently.
+    """
     faces: FaceSearch = FaceSearch.ON
     """Whether a new model's pictures are framed on the face. Off: it wants the middle of every picture, and says so."""
     models_kept: Annotated[int, Field(ge=1), stated(unit="models")] = 50

@@ -107,7 +107,8 @@ class RunSpec(BaseModel):
     `encoded`: directory of the encoded pictures, each named by its SHA-256. It holds those of the parity check and
     all that are not in `cache` yet. `unreadable`: why, by SHA-256, of files that could not be fetched. `live`: ONNX
     file of the live model. `backbone`: the pretrained network whose features are used, by its name in
-    `shared/models.toml`. `faces`: whether pictures are framed on the face.
+    `shared/models.toml`. `int8`: whether an INT8 copy is made, and served if it
+    holds. `faces`: whether pictures are framed on the face.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -124,6 +125,7 @@ class RunSpec(BaseModel):
     live_version: str | None = None
     live_generation: int = 0
     backbone: Backbone = "none"
+    int8: bool = False
     faces: FaceSearch = FaceSearch.OFF
     config: TrainingConfig = TrainingConfig()
 
@@ -141,6 +143,11 @@ def result_path(run_dir: Path) -> Path:
 def model_path(run_dir: Path) -> Path:
     """Where the worker leaves the exported model."""
     return run_dir / "model.onnx"
+
+
+def fp32_path(run_dir: Path) -> Path:
+    """Where the worker leaves the model in FP32 if the one to serve is its INT8 copy."""
+    return run_dir / "model-fp32.onnx"
 
 
 def checkpoint_path(run_dir: Path) -> Path:

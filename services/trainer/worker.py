@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from services.trainer import int8
 from services.trainer.abstention import choose_bands
 from services.trainer.backbone import load_backbone, load_detector
 from services.trainer.baseline import measure_baseline
@@ -27,6 +29,7 @@ from services.trainer.calibration import calibration_of, neutral_probabilities
 from services.trainer.comparison import compare
 from services.trainer.contradictions import check_labels, contradicting_copies
 from services.trainer.data import (
+    FoldData,
     check_folds,
     decode,
     left_out,
@@ -48,6 +51,7 @@ from services.trainer.spec import (
     FAILED_STATUS,
     RunSpec,
     checkpoint_path,
+    fp32_path,
     model_path,
     preprocessing_for,
     result_path,
@@ -118,6 +122,10 @@ def run(spec: RunSpec) -> dict[str, Any]:
     export(served, metadata, path)
     candidate = ExportedModel.load(path, threads)
     parity = check_parity(served, candidate, parity_files(images, spec.encoded), preprocessing, detector)
+    fp32_path(spec.run_dir).unlink(missing_ok=True)  # of an earlier try
+    quantised = None
+    if spec.int8:
+        candidate, quantised = _choose_precision(path, candidate, folds, threads)
     stopwatch.lap("export")
 
     measured, answers = candidate.judge(testing)
@@ -127,7 +135,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
     decision = decide(difference)
     stopwatch.lap("evaluate")
     return {
-        "metadata": metadata.model_dump(mode="json"),
+        "metadata": candidate.metadata.model_dump(mode="json"),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "metrics": {
             GATE_FOLD: measured,
@@ -158,9 +166,29 @@ def run(spec: RunSpec) -> dict[str, Any]:
             "backbone": spec.backbone,
             "faces": spec.faces.value,
             "linear_share": net.share.item(),
+            "int8": quantised,
         },
         "seconds": stopwatch.laps,
     }
+
+
+def _choose_precision(
+    path: Path, fp32: ExportedModel, folds: Mapping[Fold, FoldData], threads: int
+) -> tuple[ExportedModel, dict[str, Any] | None]:
+    """The model to serve, which lies at `path` then, and what was measured of its INT8 copy; None where there is none.
+
+    Where the copy is served, the model in FP32 lies at `fp32_path`.
+    """
+    copy = path.with_name("model-int8.onnx")
+    if not int8.quantise(path, copy, int8.calibration_pictures(folds[Fold.TRAIN])):
+        return fp32, None
+    measured = {fold.value: folds[fold] for fold in (Fold.VALIDATION, Fold.TEST)}
+    choice = int8.compare(ExportedModel.load(path, 1), ExportedModel.load(copy, 1), measured)
+    if choice.chosen:
+        os.replace(path, fp32_path(path.parent))
+        os.replace(copy, path)
+        fp32 = ExportedModel.load(path, threads)
+    return fp32, choice.json_object()
 
 
 def _judge_live(

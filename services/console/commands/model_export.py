@@ -57,8 +57,9 @@ async def fetch_model(client: LabelerClient, version: str) -> dict[str, bytes]:
     files = {"model.onnx": await client.model_file(version, "model.onnx")}
     if hashlib.sha256(files["model.onnx"]).hexdigest() != card.sha256:
         raise ModelInvalid(f"The file of model '{version}' is not the one that its card describes.")
-    with contextlib.suppress(NotFound):
-        files["evaluation.json"] = await client.model_file(version, "evaluation.json")
+    for name in ("model-fp32.onnx", "evaluation.json"):
+        with contextlib.suppress(NotFound):
+            files[name] = await client.model_file(version, name)
     evaluation = json.loads(files.get("evaluation.json", b"null"))
     files[model_documents.CARD] = model_documents.model_card(card, evaluation).encode()
     files[model_documents.DATASHEET] = model_documents.datasheet(card).encode()

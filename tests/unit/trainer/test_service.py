@@ -23,7 +23,7 @@ from services.trainer.handlers import Trainer, train_model
 from services.trainer.metrics import TrainerMetrics
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
-from services.trainer.spec import RunSpec, checkpoint_path, model_path
+from services.trainer.spec import RunSpec, checkpoint_path, fp32_path, model_path
 from services.trainer.tries import Tries
 from services.trainer.worker_process import WorkerCrashed, run_worker
 from shared.bus import Subscription
@@ -45,7 +45,7 @@ from shared.live_model import make_live, read_live
 from shared.manifest import dump_manifest
 from shared.message import Message
 from shared.metrics import MetricRegistry
-from shared.model_card import LIVE_KEY, ModelCard, ModelMetadata, card_key, model_key
+from shared.model_card import LIVE_KEY, ModelCard, ModelMetadata, card_key, fp32_key, model_key
 from shared.preprocessing import Preprocessing
 from shared.taxonomy import Condition
 from tests.eventually import LIMIT_S, LONG_LIMIT_S, eventually
@@ -333,6 +333,25 @@ async def test_a_store_that_removes_nothing_ends_no_training(
     await world.until_done(event)
     await world.bus.drain(LIMIT_S)
     assert await world.bus.dead_letters(QUEUE) == []
+
+
+async def test_where_int8_is_served_fp32_is_kept_beside_it(
+    world: World, small: Dataset, quick_worker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = vars(run_module)["run_worker"]
+
+    async def both(spec: RunSpec, on_epoch: Any) -> dict[str, Any]:
+        await asyncio.to_thread(fp32_path(spec.run_dir).write_bytes, b"the same in FP32")
+        result: dict[str, Any] = await quick(spec, on_epoch)
+        return result
+
+    monkeypatch.setattr(run_module, "run_worker", both)
+    event = await world.quota_met(small)
+    await world.bus.publish(Message(event, "labeler-api"))
+    await world.until_done(event)
+    (trained,) = world.events(ModelTrained)
+    assert (await world.blobs.get(trained.key)).data == b"a model"
+    assert (await world.blobs.get(fp32_key(trained.version))).data == b"the same in FP32"
 
 
 async def test_a_tracker_that_fails_ends_no_training(

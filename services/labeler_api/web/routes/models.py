@@ -17,7 +17,7 @@ from shared.events import ModelPromoted
 from shared.http import document_response, json_body, parsed
 from shared.live_model import LivePointer, make_live, read_live, read_pointer
 from shared.message import Message
-from shared.model_card import MODEL_FILES, MODELS, ModelCard, card_key, model_key
+from shared.model_card import MODEL_FILES, MODELS, ModelCard, card_key, fp32_key, model_key
 
 
 class ModelRoutes(Routes):
@@ -45,7 +45,8 @@ class ModelRoutes(Routes):
         card = await _card_file(blobs, version)
         if name == "card.json":
             return web.Response(body=card, content_type=MODEL_FILES[name])
-        key = model_key(version) if name == "model.onnx" else json.loads(card).get("evaluation")
+        keys = {"model.onnx": model_key(version), "model-fp32.onnx": fp32_key(version)}
+        key = keys.get(name) or json.loads(card).get("evaluation")
         try:
             found = None if key is None else (await blobs.get(key)).data
         except BlobNotFound:
