@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from shared.errors import ConfigurationError
-from shared.frames import Face, Square, Turn
+from shared.frames import Face, Square, Turn, beyond_slack
 from shared.inference_session import inference_session
 from shared.installed_models import DIRECTORY, installed_model
 from shared.squares import cut, to_picture
@@ -45,7 +45,7 @@ ten that stand on their head have less; upright ones that have less, one in four
 
 _MIN_CANDIDATE = 0.3  # score of what may still count towards the mean of a face's candidates
 _MAX_OVERLAP = 0.3  # intersection over union from which the lesser of two faces is the same face
-_SAME_OVERLAP, _SAME_SCORE = 0.6, 0.7  # overlap, and share of the best score, from which a candidate counts in the mean
+_SAME_OVERLAP, _SAME_SCORE = 0.5, 0.5  # overlap, and share of the best score, from which a candidate counts in the mean
 _STRIDES = (8, 16, 32)  # pixels between the cells of the three grids
 _STEP = 32  # pixels: sides of what is looked at are multiples of it
 _OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj", "bbox", "kps")]
@@ -119,8 +119,8 @@ class FaceDetector:
         return (self.look_again(image, largest), *others)
 
     def look_again(self, image: Image.Image, face: Face) -> Face:
-        """Look at a face that was found, upright and at one size; as it was where it is not seen so."""
-        square = Square(x=face.x, y=face.y, side=SECOND_MARGIN * face.size, roll=face.roll)
+        """Look at a face that was found, upright to within ROLL_SLACK and at one size; as it was where not seen so."""
+        square = Square(x=face.x, y=face.y, side=SECOND_MARGIN * face.size, roll=beyond_slack(face.roll))
         seen = self._look(cut(image, square, SECOND_SIDE, mirrored=False, fine=False), SECOND_SIDE)
         if not seen:
             return face
@@ -139,7 +139,8 @@ class FaceDetector:
             resized = image
         columns, rows = (-(-length // _STEP) * _STEP for length in (width, height))
         blue_green_red = np.zeros((1, 3, rows, columns), np.float32)
-        blue_green_red[0, :, :height, :width] = np.asarray(resized)[:, :, ::-1].transpose(2, 0, 1)
+        for place, channel in enumerate(reversed(resized.split())):  # half the time of one turned array
+            blue_green_red[0, place, :height, :width] = channel
         candidates = _candidates(self._session.run(_OUTPUTS, {"input": blue_green_red}), columns)
         candidates[:, 1::2] *= image.width / width
         candidates[:, 2::2] *= image.height / height
@@ -190,20 +191,22 @@ def _candidates(outputs: list[npt.NDArray[np.float32]], columns: int) -> Floats:
 
 
 def _merged(candidates: Floats) -> list[Floats]:
-    """One row for each face: the mean, weighted by score, of the candidates that all but agree with its best one.
+    """One row for each face: the weighted mean of the candidates that all but agree with its best one.
 
-    Non-maximum suppression, but for the mean: neighbouring cells err differently.
+    Non-maximum suppression, but for the mean: neighbouring cells err differently (weighted boxes fusion: Solovyev, Wang
+    and Gabruseva, Image and Vision Computing 107, 2021). A candidate's weight is 0 where it begins to count: one that
+    comes or goes with a picture's noise moves nothing.
     """
     low, high = candidates[:, 1:3] - candidates[:, 3:5] / 2, candidates[:, 1:3] + candidates[:, 3:5] / 2
-    areas = candidates[:, 3] * candidates[:, 4]
-    left = candidates[:, 0] >= MIN_SCORE
+    scores, areas = candidates[:, 0], candidates[:, 3] * candidates[:, 4]
+    left = scores >= MIN_SCORE
     faces = []
     while left.any():
         best = int(left.argmax())
         shared = np.clip(np.minimum(high, high[best]) - np.maximum(low, low[best]), 0, None).prod(axis=1)
         overlap = shared / (areas + areas[best] - shared)
-        same = (overlap > _SAME_OVERLAP) & (candidates[:, 0] > _SAME_SCORE * candidates[best, 0])
-        face = np.average(candidates[same], axis=0, weights=candidates[same, 0])
+        surplus = np.clip(scores - _SAME_SCORE * scores[best], 0, None)
+        face = np.average(candidates, axis=0, weights=np.clip(overlap - _SAME_OVERLAP, 0, None) * surplus**2)
         face[0] = candidates[best, 0]
         faces.append(face)
         left &= overlap <= _MAX_OVERLAP

@@ -132,16 +132,20 @@ def frame_of(face: Face, width: int, height: int, turn: Turn = 0) -> Frame:
 
     `width`, `height`: pixels of the upright picture, which the face's figures are in.
     """
-    roll = face.roll - max(-ROLL_SLACK, min(ROLL_SLACK, face.roll))  # no step: frames vary smoothly
     turned = math.radians(face.roll)
     rise = RISE * face.size
     square = Square(
         x=round(face.x + math.sin(turned) * rise, _DECIMALS),
         y=round(face.y - math.cos(turned) * rise, _DECIMALS),
         side=round(MARGIN * face.size, _DECIMALS),
-        roll=round(roll, _DECIMALS),
+        roll=round(beyond_slack(face.roll), _DECIMALS),
     )
     return Frame(found=True, width=width, height=height, turn=turn, square=square, face=_rounded(face))
+
+
+def beyond_slack(roll: float) -> float:
+    """Degrees of roll beyond ROLL_SLACK, 0 within: without a step, so that what follows it varies smoothly."""
+    return roll - max(-ROLL_SLACK, min(ROLL_SLACK, roll))
 
 
 def middle_frame(width: int, height: int, turn: Turn = 0, *, found: bool | None = False) -> Frame:

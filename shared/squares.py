@@ -68,7 +68,8 @@ def _resize(
     if max(-left, -top, left + side - image.width, top + side - image.height) > _ROUNDING:
         image, left, top = _padded(image, left, top, side, "symmetric" if mirrored else "constant")
     box = (max(0.0, left), max(0.0, top), min(image.width, left + side), min(image.height, top + side))
-    return image.resize((size, size), resampling, box=box, reducing_gap=3.0)
+    gap = 3.0 if resampling is Image.Resampling.BICUBIC else 1.0
+    return image.resize((size, size), resampling, box=box, reducing_gap=gap)
 
 
 def _padded(image: Image.Image, left: float, top: float, side: float, mode: str) -> tuple[Image.Image, float, float]:
