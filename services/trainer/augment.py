@@ -16,6 +16,12 @@ MAX_SHIFT = 1  # cells, either way, both axes
 MAX_LIGHT = 0.15  # of the logarithm: about 15% brighter or darker
 MAX_TINT = 0.05  # the same per colour channel, as a white balance errs
 MAX_GAMMA = 0.15
+MAP_NOISE = 0.5
+"""Standard deviation of the noise on a backbone's maps, by that of a channel over the picture: once the same for all
+cells, once for each. A shift of a picture by 0.1 pixels moves the means of its last maps by 6% of their spread over
+pictures (the filters' by 1%), and one by 0.03 changed answers by up to 0.1. Noise in training is a penalty on such
+slopes (Bishop, Neural Computation 7, 1995). With it, borders and an off-centre face change answers by 0.010 on average,
+by 0.015 without, and the test fold's scores stay; twice as much costs balanced accuracy, 0.885 for 0.914."""
 HIDDEN_SIDE = 0.25  # side of the hidden square, as a share of the picture; half of the pictures have one
 
 
@@ -25,8 +31,9 @@ def augment(
     """Return features (N, C, h, w; the mean log colours first) as of the same faces in other light and frame.
 
     `filters`: number of channels that are filter answers, which come first. What a backbone makes of
-    other light is not known without asking it: its maps are moved and hidden alone. `part`: which pictures of a batch
-    of `count` these are; None: all. A picture is changed in the same way whichever part of the batch it comes in.
+    other light is not known without asking it: its maps are moved, hidden, and made noisy. `part`: which pictures
+    of a batch of `count` these are; None: all. A picture is changed in the same way whichever part of the batch it
+    comes in.
     """
     count = len(answers) if count is None else count
     height = answers.shape[2]
@@ -44,11 +51,22 @@ def augment(
     moves = whole(2 * MAX_SHIFT + 1) - MAX_SHIFT
     corners = whole(height - side + 1)
     covered = (torch.rand(count, generator=generator) < 0.5)[part]
+    noise = _noise(answers[:, filters:], count, generator, part) if filters < answers.shape[1] else None
     changed = _moved(answers, moves)
     if filters:
         changed[:, :filters] *= 1 + gamma
         changed[:, :LOG_COLOURS] += light + tint
+    if noise is not None:
+        changed[:, filters:] += noise
     return _hidden(changed, corners, covered, side)
+
+
+def _noise(maps: Tensor, count: int, generator: torch.Generator, part: slice) -> Tensor:
+    """Noise for a backbone's maps (n, C, h, w), which are `part` of a batch of `count`; MAP_NOISE says how much."""
+    _, channels, height, width = maps.shape
+    everywhere = torch.randn((count, channels, 1, 1), generator=generator)[part]
+    each = torch.randn((count, height, width, channels), generator=generator)[part].permute(0, 3, 1, 2)
+    return MAP_NOISE * maps.std((2, 3), correction=0, keepdim=True) * (everywhere + each)
 
 
 def _moved(answers: Tensor, moves: Tensor) -> Tensor:

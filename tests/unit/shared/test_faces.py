@@ -171,6 +171,16 @@ def test_the_eight_orientations_of_one_portrait_have_one_face() -> None:
         assert face.roll == pytest.approx(faces[0].roll, abs=2.5)
 
 
+def test_noise_that_nobody_sees_moves_a_face_by_a_five_hundredth_of_its_size() -> None:
+    for picture in (drawn(2), drawn(4), drawn(5), drawn(6), drawn(8)):
+        face, levels = detector().detect(picture)[0], np.asarray(picture, np.int16)
+        for seed in range(3):
+            noise = np.random.default_rng(seed).integers(-1, 2, levels.shape)
+            noisy = detector().detect(Image.fromarray(np.clip(levels + noise, 0, 255).astype(np.uint8)))[0]
+            assert (noisy.x, noisy.y) == pytest.approx((face.x, face.y), abs=0.002 * face.size)
+            assert noisy.size == pytest.approx(face.size, rel=0.006)
+
+
 def test_a_border_moves_no_face() -> None:
     for picture in (drawn(2), drawn(5), drawn(8), *photographs("grace_hopper.jpg", "astronaut_orient1.jpg")):
         face = detector().detect(picture)[0]

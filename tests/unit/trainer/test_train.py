@@ -278,6 +278,17 @@ def test_augmentation_changes_no_label_by_much() -> None:
     assert changed.mean().abs() < 0.02
 
 
+def test_only_a_backbone_s_maps_are_made_noisy_and_each_by_its_own_spread() -> None:
+    filters, slope = torch.ones(3, 8, 8), torch.arange(64.0).reshape(8, 8) / 64
+    answers = torch.cat([filters, torch.stack([slope, 10 * slope, torch.full((8, 8), 3.0)])]).repeat(400, 1, 1, 1)
+    changed = augment(answers, torch.Generator().manual_seed(5), 3)
+    assert changed[:, :3].std((2, 3)).max() < 1e-5  # other light, but no noise
+    assert torch.allclose(changed[:, 5], answers[:, 5])  # a map that is the same everywhere has no spread
+    one, tenfold = (changed[:, channel].mean((1, 2)).std() for channel in (3, 4))
+    assert 0.4 * slope.std() < one < 0.65 * slope.std()  # what all cells have in common
+    assert tenfold / one == pytest.approx(10, rel=0.15)
+
+
 def test_the_filters_do_not_see_the_strength_or_colour_of_the_light() -> None:
     filters = FilterAnswers(3, 16)
     pixels = torch.randint(60, 120, (2, 64, 64, 3)).float()
