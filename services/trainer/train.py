@@ -174,10 +174,12 @@ def learn(
             _update_average(average.convolutional, learner, min(config.ema_decay, state.step / (state.step + 10)))
             if late:
                 break
-        validation_loss, scores = peers.told(lambda: _validate(average, validation, imbalance.odds))
+        judged = functools.partial(_validate, average, validation, imbalance.odds)
+        validation_loss, scores = peers.told(judged)
+        seconds = peers.told(functools.partial(_seconds_since, begun))  # all are to stop after the same epoch
         if not math.isfinite(validation_loss):
             raise _not_finite(f"the validation after epoch {state.epoch + 1}")
-        state.finish(Epoch(state.epoch + 1, epochs, total / number, validation_loss, scores), time.monotonic() - begun)
+        state.finish(Epoch(state.epoch + 1, epochs, total / number, validation_loss, scores), seconds)
         if peers.rank == 0:
             state.save(checkpoint)
             on_epoch(state.history[-1])
@@ -228,6 +230,10 @@ def fingerprint(training: FoldData, validation: FoldData, config: TrainingConfig
     for fold in (training, validation):
         digest.update("".join(fold.image_ids).encode() + fold.severity.tobytes())
     return digest.hexdigest()
+
+
+def _seconds_since(begun: float) -> float:
+    return time.monotonic() - begun
 
 
 def _validate(net: SkinNet, validation: Sample, weights: Tensor) -> tuple[float, dict[str, float]]:
