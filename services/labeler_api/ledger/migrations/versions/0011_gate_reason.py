@@ -1,13 +1,13 @@
 """A model has the gate's reason, also where there was no other one to compare it with.
 
-Revision: 0012; before: 0011
+Revision: 0011; before: 0010
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
