@@ -498,7 +498,7 @@ class ModelTrained(Event):
     """What was measured: on the `test` fold, the `baseline`'s there, the `history` of epochs."""
     comparison: dict[str, Any] | None = None
     """This model and the live one on the same test fold: metrics, their `difference` with one-sided 95% bounds, the
-    gate's `verdict` (not_worse, worse or undecided) and its `reason`; null where no model was live."""
+    gate's `verdict` (not_worse, worse, worst_group or undecided) and its `reason`; null where no model was live."""
     promoted: bool
     """Whether the gate lets the model go live."""
     reason: str = ""

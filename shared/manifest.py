@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import InvalidRequest
 from shared.frames import Frame
-from shared.taxonomy import Condition, Fold, Severity
+from shared.taxonomy import AgeBand, Condition, Fold, Severity, Sex
 
 
 class ManifestVariant(BaseModel):
@@ -43,6 +43,9 @@ class ManifestImage(BaseModel):
     variants: tuple[ManifestVariant, ...] = ()
     # None: from before frames were kept. Left out then, so that such a dataset keeps its bytes, and its version.
     frame: Frame | None = Field(default=None, exclude_if=lambda frame: frame is None)
+    # Who was asked for, of a generated image; None, and left out: nobody said.
+    age_band: AgeBand | None = Field(default=None, exclude_if=lambda age_band: age_band is None)
+    sex: Sex | None = Field(default=None, exclude_if=lambda sex: sex is None)
 
 
 def dump_manifest(images: Iterable[ManifestImage]) -> bytes:

@@ -149,7 +149,8 @@ class ModelCard(BaseModel):
     """`models/<version>/card.json`: what the model is, what it was trained on, what was measured.
 
     `left_out`: the manifest's images that were neither trained nor measured on. `dataset`: what those of the manifest
-    are; None: an older program made the model.
+    are; None: an older program made the model. `evaluation`: key of its evaluation, with every answer to the test fold;
+    None: made before there was one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
@@ -169,6 +170,7 @@ class ModelCard(BaseModel):
     intended_use: str
     left_out: tuple[LeftOut, ...] = ()
     dataset: DatasetSummary | None = None
+    evaluation: str | None = None
 
 
 def model_key(version: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ from shared.inference_session import inference_session
 from shared.model_card import INPUT_NAME, METADATA_KEY, OUTPUT_NAMES, ModelMetadata
 
 BATCH = 8  # pictures at a time: bounds memory; the widest map of one takes 5 MB
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A model's metrics on a fold of N pictures, its answers (N, 7), and the probabilities (N, 7, 4) they rest on."""
+
+    metrics: dict[str, Any]
+    answers: np.typing.NDArray[np.bool_]
+    probabilities: Probabilities
 
 
 class ExportedModel:
@@ -46,8 +56,9 @@ class ExportedModel:
         parts = [self.run(data.batch(np.arange(start, min(start + BATCH, len(data)))))[0] for start in starts]
         return np.concatenate(parts)
 
-    def judge(self, data: FoldData) -> tuple[dict[str, Any], np.typing.NDArray[np.bool_]]:
-        """The model's metrics on a fold, and its answers (N, 7), deciding by its own thresholds."""
+    def judge(self, data: FoldData) -> Judgement:
+        """What the model says of a fold, deciding by its own thresholds."""
         thresholds = [self.metadata.thresholds[condition] for condition in CONDITIONS]
         probabilities = self.probabilities(data)
-        return fold_metrics(data.severity, probabilities, thresholds, data.root_ids), answers(probabilities, thresholds)
+        metrics = fold_metrics(data.severity, probabilities, thresholds, data.root_ids)
+        return Judgement(metrics, answers(probabilities, thresholds), probabilities)

@@ -27,6 +27,7 @@ class Verdict(StrEnum):
     NOT_WORSE = "not_worse"
     WORSE = "worse"
     UNDECIDED = "undecided"
+    WORST_GROUP = "worst_group"  # `worst_group.py`
 
 
 @dataclass(frozen=True)

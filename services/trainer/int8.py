@@ -122,7 +122,7 @@ def compare(fp32: ExportedModel, int8: ExportedModel, folds: dict[str, FoldData]
     """
     losses = {}
     for name, data in folds.items():
-        first, second = (model.judge(data)[0]["overall"]["balanced_accuracy"] for model in (fp32, int8))
+        first, second = (model.judge(data).metrics["overall"]["balanced_accuracy"] for model in (fp32, int8))
         losses[name] = 0.0 if first is None or second is None else first - second
     pictures = next(iter(folds.values())).batch(np.zeros(1, np.int64))
     return decide(losses, statistics.median(speedups(fp32, int8, pictures)))

@@ -25,7 +25,14 @@ from services.trainer.data import check_folds, fetch, read_manifest
 from services.trainer.exhaustion import exhaustion
 from services.trainer.pixel_cache import PixelCache, View
 from services.trainer.settings import TrainerSettings
-from services.trainer.spec import RunSpec, checkpoint_path, fp32_path, model_path, preprocessing_for
+from services.trainer.spec import (
+    RunSpec,
+    checkpoint_path,
+    evaluation_path,
+    fp32_path,
+    model_path,
+    preprocessing_for,
+)
 from services.trainer.tries import Tries
 from services.trainer.worker_process import run_worker
 from shared.blobs import Blobs
@@ -41,6 +48,7 @@ from shared.errors import (
     TriesUsedUp,
     first_error,
 )
+from shared.evaluation import evaluation_key
 from shared.events import QuotaMet, TrainingFailed, TrainingFailure
 from shared.faces import FaceSearch
 from shared.live_model import make_live, read_live, read_pointer
@@ -245,6 +253,7 @@ class Run:
 
     async def _store(self, result: dict[str, Any], spec: RunSpec, dataset: DatasetSummary) -> ModelCard:
         data = await asyncio.to_thread(model_path(self._dir).read_bytes)
+        evaluation = await asyncio.to_thread(evaluation_path(self._dir).read_bytes)
         card = ModelCard(
             version=self.version,
             key=model_key(self.version),
@@ -271,7 +280,10 @@ class Run:
             intended_use=INTENDED_USE,
             left_out=tuple(LeftOut.model_validate(entry) for entry in result["left_out"]),
             dataset=dataset,
+            evaluation=evaluation_key(self.version, evaluation),
         )
+        assert card.evaluation is not None
+        await self._put_once(card.evaluation, evaluation)
         if fp32_path(self._dir).exists():
             await self._put_once(fp32_key(self.version), await asyncio.to_thread(fp32_path(self._dir).read_bytes))
         await self._put_once(self._staged(card.sha256), data)

@@ -145,6 +145,11 @@ def model_path(run_dir: Path) -> Path:
     return run_dir / "model.onnx"
 
 
+def evaluation_path(run_dir: Path) -> Path:
+    """Where the worker leaves the model's evaluation, as JSON."""
+    return run_dir / "evaluation.json"
+
+
 def fp32_path(run_dir: Path) -> Path:
     """Where the worker leaves the model in FP32 if the one to serve is its INT8 copy."""
     return run_dir / "model-fp32.onnx"

@@ -7,6 +7,7 @@ an error that has a code of ours. It leaves the model and, last, `result.json` i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,8 +18,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from filelock import FileLock
 
 from services.trainer import int8
@@ -34,11 +33,14 @@ from services.trainer.data import (
     decode,
     left_out,
     load_folds,
+    originals,
     parity_files,
     read_manifest,
     readable_images,
 )
-from services.trainer.evaluate import ExportedModel
+from services.trainer.datasheet import datasheet
+from services.trainer.evaluate import ExportedModel, Judgement
+from services.trainer.evaluation_file import evaluate, write_evaluation
 from services.trainer.exhaustion import exhaustion
 from services.trainer.export import backbone_of, check_parity, export, metadata_of
 from services.trainer.features import Features
@@ -51,13 +53,17 @@ from services.trainer.spec import (
     FAILED_STATUS,
     RunSpec,
     checkpoint_path,
+    evaluation_path,
     fp32_path,
     model_path,
     preprocessing_for,
     result_path,
 )
+from services.trainer.subgroups import groups_of, measure_groups
 from services.trainer.train import Epoch, model_config, train, use_threads
+from services.trainer.worst_group import with_worst_group
 from shared.errors import EvenskinError, ModelInvalid, TrainingFailed
+from shared.evaluation import Compute, Evaluation
 from shared.faces import FaceDetector
 from shared.manifest import ManifestImage
 from shared.preprocessing import preprocessing_of
@@ -72,8 +78,8 @@ def run(spec: RunSpec) -> dict[str, Any]:
     """
     stopwatch = _Stopwatch()
     threads = use_threads(spec.config.threads)
-    named = spec.manifest.read_bytes()
-    manifest = read_manifest(named)
+    listed = spec.manifest.read_bytes()
+    manifest = read_manifest(listed)
     size = spec.config.input_size
     fetched = readable_images(manifest, spec.unreadable)
     check_folds(fetched)  # before anything is decoded
@@ -107,7 +113,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
         preprocessing,
         calibration_of(net),
         backbone_of(spec.backbone),
-        hashlib.sha256(named).hexdigest(),
+        hashlib.sha256(listed).hexdigest(),
         choose_bands(
             folds[Fold.TRAIN].severity,
             validation.severity,
@@ -128,27 +134,50 @@ def run(spec: RunSpec) -> dict[str, Any]:
         candidate, quantised = _choose_precision(path, candidate, folds, threads)
     stopwatch.lap("export")
 
-    measured, answers = candidate.judge(testing)
+    judged = candidate.judge(testing)
     baseline = measure_baseline(folds[Fold.TRAIN], validation, {GATE_FOLD: testing})
     live = _judge_live(spec, images, threads, detector)
-    difference = None if live is None else compare(testing.severity, testing.root_ids, answers, live[1])
-    decision = decide(difference)
+    difference = None if live is None else compare(testing.severity, testing.root_ids, judged.answers, live.answers)
+    named = [groups_of(image) for image in originals(images, Fold.TEST)]
+    groups, live_groups = (
+        measure_groups(testing.severity, some.answers, testing.root_ids, named) if some else []
+        for some in (judged, live)
+    )
+    decision = with_worst_group(decide(difference), groups, live_groups)
+    evaluation = evaluate(testing, judged.probabilities, candidate.metadata, groups, named)
     stopwatch.lap("evaluate")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    history = [asdict(epoch) for epoch in trained.history]
+    write_evaluation(
+        evaluation_path(spec.run_dir),
+        Evaluation(
+            version=spec.version,
+            sha256=sha256,
+            dataset_version=spec.dataset_version,
+            metadata=candidate.metadata,
+            **evaluation,
+            datasheet=datasheet(images),
+            compute=_compute(stopwatch.laps, threads),
+            history=tuple(history),
+            best_epoch=trained.best_epoch,
+            baseline=baseline,
+        ),
+    )
     return {
         "metadata": candidate.metadata.model_dump(mode="json"),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256,
         "metrics": {
-            GATE_FOLD: measured,
+            GATE_FOLD: judged.metrics,
             "baseline": baseline,
-            "history": [asdict(epoch) for epoch in trained.history],
+            "history": history,
             "best_epoch": trained.best_epoch,
         },
         "comparison": None
         if live is None or difference is None
         else {
             "fold": GATE_FOLD,
-            "candidate": measured,
-            "live": live[0],
+            "candidate": judged.metrics,
+            "live": live.metrics,
             "live_version": spec.live_version,
             "difference": asdict(difference),
             "verdict": decision.verdict,
@@ -193,8 +222,8 @@ def _choose_precision(
 
 def _judge_live(
     spec: RunSpec, images: list[ManifestImage], threads: int, detector: FaceDetector | None
-) -> tuple[dict[str, Any], npt.NDArray[np.bool_]] | None:
-    """The live model's metrics and answers on the same images, as it wants them. None where no model is live."""
+) -> Judgement | None:
+    """What the live model says of the same images, as it wants them. None where no model is live."""
     if spec.live is None:
         return None
     try:
@@ -207,6 +236,23 @@ def _judge_live(
     if decode(images, spec.encoded, cache, threads, detector, [Fold.TEST]):
         raise TrainingFailed(f"A picture that was read at another size cannot be read at {size} pixels.")
     return model.judge(load_folds(images, cache, [Fold.TEST])[Fold.TEST])
+
+
+def _compute(seconds: dict[str, float], threads: int) -> Compute:
+    """What this process took so far; of a resumed run, since it was resumed."""
+    peak = 0  # not known where there is no such module, on Windows
+    with contextlib.suppress(ImportError):
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return Compute(
+        seconds=seconds,
+        processor_seconds=round(time.process_time(), 3),
+        peak_memory_bytes=peak,
+        threads=threads,
+        device="cpu",
+    )
 
 
 def _report(message: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.ledger.database import Database, rows_of
 from services.labeler_api.ledger.dialects import among
-from services.labeler_api.ledger.tables import image_table, variant_table
+from services.labeler_api.ledger.tables import image_table, slot_table, variant_table
 from services.labeler_api.ledger.transaction import Row
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.images import Status
@@ -32,7 +32,16 @@ PORTION = 500  # images read at a time: some 10 ms of the event loop's
 _TOLD = ("id", "root_id", "key", "sha256", "fold", "labels", "complete", "skin_tone", "provider", "frame", "status")
 # Of any status, for a database that sees one in the condition may sort all of that status for every portion.
 _PORTION = (
-    sa.select(*(image_table.c[name] for name in _TOLD))
+    sa.select(*(image_table.c[name] for name in _TOLD), slot_table.c.subject)
+    # The slot's subject is that of its last attempt: of an image of an earlier one, nobody knows any more.
+    .outerjoin(
+        slot_table,
+        sa.and_(
+            slot_table.c.id == image_table.c.slot_id,
+            slot_table.c.image_id == image_table.c.id,
+            slot_table.c.attempt == image_table.c.attempt,
+        ),
+    )
     .where(image_table.c.id > sa.bindparam("after"))
     .order_by(image_table.c.id)
     .limit(PORTION)
@@ -109,6 +118,8 @@ async def _entries(connection: AsyncConnection, rows: list[Row]) -> list[Manifes
             provider=row["provider"],
             variants=tuple(by_image[row["id"]]),
             frame=None if row["frame"] is None else Frame.model_validate(row["frame"]),
+            age_band=(row["subject"] or {}).get("age_band"),
+            sex=(row["subject"] or {}).get("sex"),
         )
         for row in rows
     ]

@@ -71,6 +71,8 @@ async def test_a_campaign_ends_with_exactly_its_quota(both: Labeler) -> None:
         (Condition(q["condition"]), Severity[q["severity"].upper()]): q["count"] for q in done["quotas"]
     }
     assert all(entry.skin_tone in range(1, 11) for entry in generated)
+    assert all(entry.age_band and entry.sex for entry in generated)  # who was asked for
+    assert {(entry.age_band, entry.sex) for entry in entries if entry.provider is None} == {(None, None)}
     dataset = await both.get(f"/v1/datasets/{met.dataset_version}")
     assert dataset["folds"] == {fold.value: sum(entry.fold is fold for entry in entries) for fold in Fold}
     assert set(both.generator.paid.values()) == {1}

@@ -10,7 +10,7 @@ import pytest
 from shared.errors import InvalidRequest
 from shared.frames import middle_frame
 from shared.manifest import ManifestImage, ManifestVariant, dump_manifest, parse_manifest
-from shared.taxonomy import Condition, Fold, Severity
+from shared.taxonomy import AgeBand, Condition, Fold, Severity, Sex
 
 IMAGES = [
     ManifestImage(
@@ -43,6 +43,14 @@ def test_a_frame_is_read_back_and_one_that_is_not_known_is_left_out() -> None:
     assert [image.frame for image in parse_manifest(data)] == [frame]
     assert "frame" not in json.loads(dump_manifest(IMAGES[:1]))
     assert [image.frame for image in parse_manifest(dump_manifest(IMAGES[:1]))] == [None]
+
+
+def test_who_was_asked_for_is_read_back_and_left_out_where_nobody_said() -> None:
+    told = IMAGES[0].model_copy(update={"age_band": AgeBand.SENIOR, "sex": Sex.FEMALE})
+    (line,) = (data := dump_manifest([told])).splitlines()
+    assert (json.loads(line)["age_band"], json.loads(line)["sex"]) == ("60-75", "female")
+    assert list(parse_manifest(data)) == [told]
+    assert not {"age_band", "sex"} & set(json.loads(dump_manifest(IMAGES[:1])))
 
 
 def test_the_order_in_which_images_came_does_not_matter() -> None:

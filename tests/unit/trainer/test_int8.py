@@ -99,7 +99,7 @@ def test_what_is_lost_and_gained_is_measured(pair: tuple[Path, Path], small: Dat
     measured = {fold.value: folds[fold] for fold in (Fold.VALIDATION, Fold.TEST)}
     assert int8.compare(fp32, fp32, measured).losses == {"validation": 0, "test": 0}
     found = int8.compare(fp32, copy, measured)
-    first, second = (model.judge(folds[Fold.TEST])[0]["overall"]["balanced_accuracy"] for model in (fp32, copy))
+    first, second = (model.judge(folds[Fold.TEST]).metrics["overall"]["balanced_accuracy"] for model in (fp32, copy))
     assert found.losses["test"] == first - second
     assert found.speedup > 0
     assert len(int8.calibration_pictures(folds[Fold.TRAIN])) == min(128, len(folds[Fold.TRAIN]))

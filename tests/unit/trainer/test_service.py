@@ -31,6 +31,7 @@ from shared.dataset_summary import summarise
 from shared.embedded.blobs import DirectoryBlobs
 from shared.embedded.bus import InProcessBus
 from shared.errors import DatasetTooSmall, ParityFailed, StoreUnavailable
+from shared.evaluation import Evaluation
 from shared.events import (
     Event,
     ModelPromoted,
@@ -47,7 +48,7 @@ from shared.message import Message
 from shared.metrics import MetricRegistry
 from shared.model_card import LIVE_KEY, ModelCard, ModelMetadata, card_key, fp32_key, model_key
 from shared.preprocessing import Preprocessing
-from shared.taxonomy import Condition
+from shared.taxonomy import Condition, Fold
 from tests.eventually import LIMIT_S, LONG_LIMIT_S, eventually
 from tests.unit.trainer.squares import TINY, Dataset, dataset_of
 
@@ -209,6 +210,16 @@ async def test_quota_met_ends_in_a_live_model(world: World, small: Dataset) -> N
     assert card.dataset == summarise(small.images)
     assert trained.comparison is None
     assert trained.reason == live.reason == "No model was live, or none that could be opened."
+    assert card.evaluation is not None
+    evaluation = Evaluation.model_validate_json((await world.blobs.get(card.evaluation)).data)
+    tested = {str(image.image_id) for image in small.images if image.fold is Fold.TEST}
+    assert {picture.image_id for picture in evaluation.pictures} == tested
+    assert (evaluation.version, evaluation.sha256) == (trained.version, trained.sha256)
+    assert evaluation.overall.values["accuracy"] == pytest.approx(card.metrics["test"]["overall"]["accuracy"])
+    assert [group.name for group in evaluation.groups] == ["imported"]
+    assert len(evaluation.history) == len(epochs)
+    assert evaluation.datasheet["train"].variants == evaluation.datasheet["train"].images > 0
+    assert evaluation.compute.peak_memory_bytes > 10**7
     assert {message.correlation_id for message in world.heard} == {"the-campaign"}
     # What only a run under way needs is gone.
     assert await world.blobs.head(f"training/{trained.run_id}/checkpoint.pt") is None
