@@ -356,6 +356,12 @@ class TrainingFailed(EvenskinError):
     code, status = "training_failed", 500
 
 
+class FoldsLeak(TrainingFailed):
+    """A manifest has a picture, its mirror image or a copy of it in the test fold and in another one."""
+
+    code, status = "folds_leak", 422
+
+
 class DatasetTooSmall(TrainingFailed):
     """A manifest has too few images to train and measure on."""
 

@@ -116,6 +116,7 @@ class TrainingFailure(StrEnum):
     DATASET_UNREADABLE = "dataset_unreadable"
     IMAGES_UNREADABLE = "images_unreadable"
     LABELS_CONTRADICT = "labels_contradict"
+    FOLDS_LEAK = "folds_leak"
     LOSS_NOT_FINITE = "loss_not_finite"
     WEIGHTS_UNUSABLE = "weights_unusable"
     PARITY_FAILED = "parity_failed"

@@ -23,6 +23,7 @@ import structlog
 from services.trainer.contradictions import check_labels
 from services.trainer.data import check_folds, fetch, read_manifest
 from services.trainer.exhaustion import exhaustion
+from services.trainer.leakage import check_files
 from services.trainer.pixel_cache import PixelCache, View
 from services.trainer.settings import TrainerSettings
 from services.trainer.spec import (
@@ -120,8 +121,8 @@ class Run:
         """Fetch, train, prove, and store model and card: one try of the `max_tries` that may end without an epoch.
 
         Raises the errors of `TrainingFailure` where trying again is no use: DatasetTooSmall, DatasetUnreadable,
-        ImagesUnreadable, LabelsContradict, LossNotFinite, ParityFailed, TriesUsedUp, WeightsUnusable. Raises
-        StoreUnavailable, DiskFull, OutOfMemory, and whatever else ended the try, where another one may succeed.
+        FoldsLeak, ImagesUnreadable, LabelsContradict, LossNotFinite, ParityFailed, TriesUsedUp, WeightsUnusable.
+        Raises StoreUnavailable, DiskFull, OutOfMemory, and whatever else ended the try, where another one may succeed.
         """
         most = self._settings.max_tries
         if await self._tries.begin() > most:
@@ -149,6 +150,7 @@ class Run:
         manifest, images = await self._manifest()
         check_folds(images)  # before anything is fetched
         check_labels(images)
+        check_files(images)
         await asyncio.to_thread(self._dir.mkdir, parents=True, exist_ok=True)
         await asyncio.to_thread((self._dir / "manifest.jsonl").write_bytes, manifest)
         await self._restore_checkpoint()

@@ -45,6 +45,7 @@ from services.trainer.exhaustion import exhaustion
 from services.trainer.export import backbone_of, check_parity, export, metadata_of
 from services.trainer.features import Features
 from services.trainer.gate import GATE_FOLD, decide
+from services.trainer.leakage import check_files, check_looks
 from services.trainer.model import ServedNet
 from services.trainer.orphans import end_with_parent
 from services.trainer.pixel_cache import PixelCache, View
@@ -73,7 +74,7 @@ from shared.taxonomy import Fold
 def run(spec: RunSpec) -> dict[str, Any]:
     """Train, export, check parity and measure. Returns the content of `result.json`.
 
-    Raises DatasetTooSmall, ImagesUnreadable, LabelsContradict, LossNotFinite, TrainingFailed, ParityFailed,
+    Raises DatasetTooSmall, FoldsLeak, ImagesUnreadable, LabelsContradict, LossNotFinite, TrainingFailed, ParityFailed,
     WeightsUnusable.
     """
     stopwatch = _Stopwatch()
@@ -84,6 +85,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
     fetched = readable_images(manifest, spec.unreadable)
     check_folds(fetched)  # before anything is decoded
     check_labels(fetched)
+    check_files(fetched)
     network = model_config(spec.config)
     features = Features(network.scales, network.cell, load_backbone(spec.backbone))
     detector = load_detector(spec.faces)
@@ -96,6 +98,7 @@ def run(spec: RunSpec) -> dict[str, Any]:
     check_folds(images)
     folds = load_folds(images, cache)
     validation, testing = folds[Fold.VALIDATION], folds[Fold.TEST]
+    check_looks(folds)
     stopwatch.lap("decode")
 
     checkpoint = checkpoint_path(spec.run_dir)

@@ -19,6 +19,7 @@ from services.trainer.spec import FAILED_STATUS, RunSpec, result_path
 from shared.errors import (
     DatasetTooSmall,
     DiskFull,
+    FoldsLeak,
     ImagesUnreadable,
     LabelsContradict,
     LossNotFinite,
@@ -37,6 +38,7 @@ _ERRORS = {
     for error in (
         DatasetTooSmall,
         DiskFull,
+        FoldsLeak,
         ImagesUnreadable,
         LabelsContradict,
         LossNotFinite,

@@ -23,7 +23,7 @@ from services.trainer.handlers import Trainer, train_model
 from services.trainer.metrics import TrainerMetrics
 from services.trainer.run import Run
 from services.trainer.settings import TrainerSettings
-from services.trainer.spec import RunSpec, checkpoint_path, fp32_path, model_path
+from services.trainer.spec import RunSpec, checkpoint_path, evaluation_path, fp32_path, model_path
 from services.trainer.tries import Tries
 from services.trainer.worker_process import WorkerCrashed, run_worker
 from shared.bus import Subscription
@@ -147,6 +147,7 @@ def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         said["specs"].append(spec)
         model, meanwhile = said["model"], said["meanwhile"]
         await asyncio.to_thread(model_path(spec.run_dir).write_bytes, model)
+        await asyncio.to_thread(evaluation_path(spec.run_dir).write_bytes, b"{}")
         if meanwhile:
             said["meanwhile"] = None
             await meanwhile()
@@ -540,6 +541,17 @@ async def test_images_that_cannot_be_read_end_the_run_where_they_are_many(world:
     failed = await world.until_failed()
     assert failed.reason is TrainingFailure.IMAGES_UNREADABLE
     assert any(str(image.image_id) in failed.detail for image in small.images[:2])
+
+
+async def test_a_manifest_whose_test_fold_is_trained_on_ends_the_run(world: World, small: Dataset) -> None:
+    trained, tested = (next(image for image in small.images if image.fold is fold) for fold in (Fold.TRAIN, Fold.TEST))
+    leaking = Dataset([image for image in small.images if image is not tested], small.files)
+    leaking.images.append(tested.model_copy(update={"root_id": trained.root_id}))
+    event = await world.quota_met(leaking)
+    await world.bus.publish(Message(event, "labeler-api"))
+    (failed,) = await eventually(lambda: world.events(TrainingFailed))
+    assert failed.reason is TrainingFailure.FOLDS_LEAK
+    assert str(trained.root_id) in failed.detail
 
 
 @pytest.mark.parametrize("manifest", [None, b"no manifest"])
