@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 LABELER = "services.labeler_api"
 STACK = (LABELER, *(f"{LABELER}.{room}" for room in ("web", "campaigns", "pictures", "ledger", "settings")))
 """labeler-api's rooms, each of which may import those after it; the first is what puts them together."""
+ABOVE = ("services.demo", "services.console", "services.report")
 SHARED = ("shared.adapters", "shared.embedded", "shared.remote", "shared")
 
 WIDTH = 960
@@ -56,7 +57,7 @@ class Box:
 
 def room_of(module: str) -> str:
     """The room that a module is in. Raises KeyError for a package that no place in the picture is given to."""
-    rooms = {*STACK, *SHARED, "services.demo", "services.console", *(package for package, _ in SERVICES.values())}
+    rooms = {*STACK, *SHARED, *ABOVE, *(package for package, _ in SERVICES.values())}
     if module == "services":
         return module
     parts = module.split(".")
@@ -119,6 +120,8 @@ def _layout() -> tuple[dict[str, Box], float]:
     """Where each room stands, and the height of it all."""
     boxes: dict[str, Box] = {}
     row = _in_a_row(boxes, EDGE, {"services.demo": (EDGE, 128), "services.console": (172, WIDTH - EDGE - 172)})
+    # Above the trainer, which it measures with; beside it ways down for others, and from it past the trainer.
+    row = _in_a_row(boxes, row + GAP, {"services.report": (396, 150)})
 
     row += GAP
     services = [f"services.{name}" for name in ("generator", "augmenter", "trainer", "model_server")]
@@ -185,8 +188,10 @@ def _straight(importer: str, imported: str, places: Mapping[str, Box], others: I
     if a.bottom <= b.y or b.bottom <= a.y:
         upper, lower = (a, b) if a.bottom <= b.y else (b, a)
         blocked = [(box.x, box.right) for box in between if upper.bottom <= box.y and box.bottom <= lower.y]
-        if a is upper and not blocked and min(a.right, b.right) <= max(a.x, b.x):  # neighbours in two rows
-            return _bent(a, b, kind)
+        if a is upper and min(a.right, b.right) <= max(a.x, b.x):  # none above the other
+            start, end = _bends(a, b)
+            if all(right <= end or end <= left for left, right in blocked):
+                return _bent(a, b, start, end, kind)
         x = _middle(max(a.x, b.x), min(a.right, b.right), blocked, 0.5)
         if a is upper:
             return _arrow([(x, a.bottom), (x, b.y)], kind)
@@ -197,10 +202,15 @@ def _straight(importer: str, imported: str, places: Mapping[str, Box], others: I
     return _arrow([(a.right, y), (b.x, y)] if a is left else [(a.x, y), (b.right, y)], kind)
 
 
-def _bent(a: Box, b: Box, kind: str) -> str:
-    """An arrow down into the gap between two rows, along it, and down. Those out of one box begin as one."""
-    lane, quarter = a.bottom + LANE, b.width / 4
-    start, end = (a.right - EDGE, b.x + quarter) if a.right <= b.x else (a.x + EDGE, b.right - quarter)
+def _bends(a: Box, b: Box) -> tuple[float, float]:
+    """Where an arrow with a bend leaves one box and comes to another."""
+    quarter = b.width / 4
+    return (a.right - EDGE, b.x + quarter) if a.right <= b.x else (a.x + EDGE, b.right - quarter)
+
+
+def _bent(a: Box, b: Box, start: float, end: float, kind: str) -> str:
+    """An arrow down into the gap below its row, along it, and down. Those out of one box begin as one."""
+    lane = a.bottom + LANE
     return _line([(start, a.bottom), (start, lane), (end, lane)], kind) + _arrow([(end, lane), (end, b.y)], kind)
 
 

@@ -28,12 +28,6 @@ MODEL_FILES = {
 OUTPUT_NAMES = ("severity_probabilities", "activation")
 MODELS = "models/"  # beginning of the keys of all versions
 LIVE_KEY = "models/live.json"
-MODEL_FILES = {
-    "model.onnx": "application/octet-stream",
-    "card.json": "application/json",
-    "evaluation.json": "application/json",
-}
-"""Files of a version that can be asked for, with their media types. Where the evaluation lies, the card says."""
 SYNTHETIC_WARNING = (
     "This model was trained on procedurally drawn stand-in faces. It shows that the loop works; it is not for people."
 )

@@ -243,9 +243,26 @@ def _change(
     return _run(change)
 
 
+Pictures = Annotated[
+    int, typer.Option("--pictures", help="Test pictures that a report distorts, at most; 0 leaves that out.", min=0)
+]
+
+
 @app.command()
-def train(home: Home = None, url: Url = None, json_output: Json = False) -> int:
+def train(
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Write the model's report into this directory.")
+    ] = None,
+    pictures: Pictures = 60,
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
     """Train on what there is (a rebalance to 0), and wait for the model."""
+    if report is not None:
+        from services.console.commands import report as reporting
+
+        return _run(reporting.train_and_report(report, pictures=pictures, home=home, url=url, json_output=json_output))
     from services.console.commands import campaigns
     from services.console.targets import rebalance_request
 
@@ -271,6 +288,22 @@ def cross_validate(
     from services.demo.experiments.cross_validate import cross_validate as run_folds
 
     return run_folds(source, folds=folds, groups=groups is not None, home=home, json_output=json_output)
+
+
+@app.command()
+def report(
+    version: Annotated[str, typer.Argument(help="Version, as `evenskin models list` shows it; or live.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="For report.html and report.json.")],
+    pictures: Pictures = 60,
+    home: Home = None,
+    url: Url = None,
+    json_output: Json = False,
+) -> int:
+    """Write how good a version is, for whom, and what it gets wrong, as one page with plots and one JSON file."""
+    from services.console.commands import report as reporting
+
+    done = reporting.report(version, directory, pictures=pictures, home=home, url=url, json_output=json_output)
+    return _run(done)
 
 
 @app.command()
