@@ -141,13 +141,13 @@ def run(spec: RunSpec) -> dict[str, Any]:
     baseline = measure_baseline(folds[Fold.TRAIN], validation, {GATE_FOLD: testing})
     live = _judge_live(spec, images, threads, detector)
     difference = None if live is None else compare(testing.severity, testing.root_ids, judged.answers, live.answers)
-    named = [groups_of(image) for image in originals(images, Fold.TEST)]
+    people = [groups_of(image) for image in originals(images, Fold.TEST)]
     groups, live_groups = (
-        measure_groups(testing.severity, some.answers, testing.root_ids, named) if some else []
+        measure_groups(testing.severity, some.answers, testing.root_ids, people) if some else []
         for some in (judged, live)
     )
     decision = with_worst_group(decide(difference), groups, live_groups)
-    evaluation = evaluate(testing, judged.probabilities, candidate.metadata, groups, named)
+    evaluation = evaluate(testing, judged.probabilities, candidate.metadata, groups, people)
     stopwatch.lap("evaluate")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     history = [asdict(epoch) for epoch in trained.history]
