@@ -320,13 +320,14 @@ async def test_a_training_removes_old_models_and_keeps_the_one_for_a_rollback(
         world.bus, world.blobs, world.settings.model_copy(update={"models_kept": 1}), TrainerMetrics(MetricRegistry())
     )
     await train_model(trainer, Message(event, "labeler-api"))
-    (trained,) = [
-        blob.key async for blob in world.blobs.list("models/m-") if "old" not in blob.key and "card" not in blob.key
-    ]
     stored = {blob.key async for blob in world.blobs.list("models/m-")}
+    (trained,) = (key for key in stored if "old" not in key and key.endswith("model.onnx"))
+    card = ModelCard.model_validate_json((await world.blobs.get(trained.replace("model.onnx", "card.json"))).data)
+    assert card.evaluation is not None
     assert stored == {
         trained,
         trained.replace("model.onnx", "card.json"),
+        card.evaluation,
         model_key("m-old"),
         card_key("m-old"),
         card_key("m-older"),
