@@ -49,6 +49,7 @@ from tests.unit.model_server.tiny_model import metadata, put_model
 SIZE = 224  # pixels of the model's input
 CALLERS = (8, 32)
 OVERLOADS = (128, 512)  # callers: 4 and 16 times as many as are taken
+OVERLOAD_ROUNDS = 3  # times as long a round: it begins with hundreds of callers that connect, and a burst of refusals
 START_S = 60.0  # seconds that a server may take to answer
 OWN = "evenskin"
 LIMIT = "limit"
@@ -217,7 +218,7 @@ async def _by_turns(
                 found.setdefault(f"{server.name} {callers}", []).append(await server.round(picture, callers, seconds))
         for callers in OVERLOADS:
             key = f"{OWN} {callers}"
-            found.setdefault(key, []).append(await running[0].round(picture, callers, seconds))
+            found.setdefault(key, []).append(await running[0].round(picture, callers, OVERLOAD_ROUNDS * seconds))
     return {way: _figures(way, of, found) for way, of in found.items()}
 
 
