@@ -242,7 +242,8 @@ def _write_sample(path: Path, sample: Sample) -> None:
     data, view = sample.data, asdict(sample.data.cache.view)
     for name, array in _arrays(sample).items():
         with path.with_suffix(f".{name}.npy").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, array.nbytes)  # numpy's error for a full disk does not say so
+            if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+                os.posix_fallocate(file.fileno(), 0, array.nbytes)  # numpy's error for a full disk does not say so
             np.save(file, array)
     named = {"image_ids": data.image_ids, "root_ids": data.root_ids}
     path.with_suffix(".json").write_text(json.dumps(named | {"cache": str(data.cache.directory), "view": view}))

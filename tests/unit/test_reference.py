@@ -16,7 +16,7 @@ from shared.schemas import ROUTES, asyncapi, example_data, example_document, jso
 
 ROOT = Path(__file__).parents[2]
 PAGES = pages()
-DIMENSIONLESS = {"`EVENSKIN_PORT`", "`seed`", "`learning_rate`", "`weight_decay`"}
+DIMENSIONLESS = {"`EVENSKIN_PORT`", "`seed`", "`learning_rate`", "`weight_decay`", "`focal_gamma`"}
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
