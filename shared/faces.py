@@ -139,7 +139,7 @@ class FaceDetector:
             resized = image
         columns, rows = (-(-length // _STEP) * _STEP for length in (width, height))
         blue_green_red = np.zeros((1, 3, rows, columns), np.float32)
-        for place, channel in enumerate(reversed(resized.split())):  # half the time of one turned array
+        for place, channel in enumerate(reversed(resized.split())):  # two thirds of the time of one turned array
             blue_green_red[0, place, :height, :width] = np.asarray(channel)
         candidates = _candidates(self._session.run(_OUTPUTS, {"input": blue_green_red}), columns)
         candidates[:, 1::2] *= image.width / width
