@@ -157,7 +157,11 @@ class FeatureReader:
 
 def _mapped(file: IO[bytes], kind: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """An array in a file whose room is taken at once: on a full disk, writing to a map ends the process (SIGBUS)."""
-    os.posix_fallocate(file.fileno(), 0, math.prod(shape) * kind.itemsize)
+    size = math.prod(shape) * kind.itemsize
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:  # macOS, Windows: the room is not taken
+        file.truncate(size)
     return np.memmap(file, kind, "r+", shape=shape)
 
 
