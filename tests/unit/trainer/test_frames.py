@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from services.trainer import worker
 from services.trainer.data import decode, load_folds, pictures_of, read_manifest
@@ -143,7 +143,7 @@ def faces(tmp_path: Path) -> RunSpec:
     for seed in range(24):
         labels: dict[Condition, Severity | None] = {} if seed % 3 else {Condition.ACNE: Severity.SEVERE}
         image = dataset.add(labels, seed, fold=list(Fold)[seed % 3 if seed > 8 else seed // 3])
-        picture = placed(drawn(), 0.25 + seed / 200, 300)
+        picture = ImageEnhance.Brightness(placed(drawn(), 0.25 + seed / 200, 300)).enhance(0.4 + seed / 20)
         if labels:
             picture.paste((200, 30, 40), (120, 140, 150, 170))
         files = [png(picture), png(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -128,6 +129,27 @@ def test_another_picture_of_the_same_labels_passes(tmp_path: Path) -> None:
         found.add(ACNE, seed, fold=Fold.TEST if seed % 2 else Fold.TRAIN)
     assert drawn(ACNE, 50) != drawn(ACNE, 51)
     look(found, tmp_path)
+
+
+def patch(labels: dict[Condition, Severity | None], seed: int) -> bytes:
+    """Even skin of one tone, unevenly lit."""
+    dice = np.random.default_rng(seed)
+    light = dice.normal(0, 2, (8, 8, 1)).repeat(8, 0).repeat(8, 1)
+    buffer = io.BytesIO()
+    Image.fromarray(np.uint8(np.array([190, 150, 130]) + light)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_patches_of_one_skin_tone_pass_and_their_copies_do_not(tmp_path: Path) -> None:
+    found = dataset()
+    images = [found.add(ACNE, seed, fold=list(Fold)[seed % 3], draw=patch) for seed in range(60, 72)]
+    look(found, tmp_path)
+    trained, tested = first(images, Fold.TRAIN), first(images, Fold.TEST)
+    copy = scaled(found.files[trained.key])
+    found.images[found.images.index(tested)] = tested.model_copy(update={"sha256": hashlib.sha256(copy).hexdigest()})
+    found.files[tested.key] = copy
+    with pytest.raises(FoldsLeak, match=str(trained.image_id)):
+        look(found, tmp_path / "copied")
 
 
 def test_the_worker_refuses_before_it_trains(tmp_path: Path) -> None:
