@@ -35,6 +35,9 @@ class LabelerSettings(ImageSettings):
     request_asks: Annotated[int, stated(unit="times")] = Field(default=7, ge=1, le=20)
     """How often it is sent again, each time after twice as long; then the attempt is lost, and booked as paid. With the
     defaults that is after 64 hours, longer than a weekend without a generator."""
+    rejection_grace_s: Annotated[Seconds, stated(bounds="0 or more")] = Field(default=10.0, ge=0)
+    """Time after a person's rejection before the next image is asked for, so that an undo costs none; it ends with the
+    reconciler's next round. 0: at once."""
     augment_deadline_s: Seconds = Field(default=120.0, gt=0)
     """Time after which an accepted image without its variants is sent again."""
     augment_asks: Annotated[int, stated(unit="times")] = Field(default=5, ge=1, le=20)

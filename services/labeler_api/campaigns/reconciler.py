@@ -14,9 +14,9 @@ import structlog
 from services.labeler_api.campaigns.campaign import CampaignState, TrainingOverdue
 from services.labeler_api.campaigns.closing import apply_to_campaign, publish_again
 from services.labeler_api.campaigns.filling import apply_to_slot
-from services.labeler_api.campaigns.reviews import give_up_variants, image_labeled
+from services.labeler_api.campaigns.reviews import end_grace, give_up_variants, image_labeled
 from services.labeler_api.campaigns.rows import slot_in
-from services.labeler_api.campaigns.slot import RequestDue, RequestOverdue
+from services.labeler_api.campaigns.slot import RequestDue, RequestOverdue, SlotState
 from services.labeler_api.ledger.database import Database
 from services.labeler_api.ledger.outbox import SOURCE, on_trace
 from services.labeler_api.ledger.relay import Relay
@@ -72,6 +72,9 @@ class Reconciler:
         asks = campaign_table.c.state == CampaignState.RUNNING.value  # not while it is paused
         overdue = await transaction.lock_due(slot_table, slot_table.c.deadline, time.time(), BATCH, only=asks)
         for slot in overdue:
+            if slot["state"] == SlotState.REVIEW:  # its image was rejected, and nobody took that back
+                await end_grace(transaction, slot, self._settings)
+                continue
             # Whose time was set to the very beginning was put off, or its queue is gone with the process that had it.
             if slot["deadline"] == 0.0:
                 await apply_to_slot(transaction, slot, RequestDue(), self._settings)

@@ -14,10 +14,17 @@ import structlog
 
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.requests import request_message
-from services.labeler_api.campaigns.slot import Happening, ImageAwaitsReview, ImageFits, ImageLost, VariantsListed
+from services.labeler_api.campaigns.slot import (
+    Happening,
+    ImageAwaitsReview,
+    ImageFits,
+    ImageLost,
+    SlotState,
+    VariantsListed,
+)
 from services.labeler_api.ledger import outbox
 from services.labeler_api.ledger.database import row_of
-from services.labeler_api.ledger.tables import review_table
+from services.labeler_api.ledger.tables import image_table, review_table, slot_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.images import Status
@@ -189,24 +196,60 @@ async def judge(
         **facts,
     )
     slot = await transaction.slot(image["slot_id"]) if image["slot_id"] else None
-    await pass_on(transaction, image, slot, settings, message=message)
+    await pass_on(transaction, image, slot, settings, message=message, grace_s=settings.rejection_grace_s)
 
 
 async def pass_on(
-    transaction: Transaction, image: Row, slot: Row | None, settings: LabelerSettings, *, message: Message | None
+    transaction: Transaction,
+    image: Row,
+    slot: Row | None,
+    settings: LabelerSettings,
+    *,
+    message: Message | None,
+    grace_s: float = 0.0,
 ) -> None:
     """Pass an image's status on: to the slot in hand that it was made for, and to the augmenter.
 
-    `message`: what caused it, if an event did.
+    `message`: what caused it, if an event did. `grace_s`: seconds that the slot keeps an image which is lost to it, so
+    that its verdict can be taken back before another image is asked for.
     """
     if slot is not None:
-        await apply_to_slot(transaction, slot, _seen_from_slot(image, slot), settings)
+        await _pass_on_to_slot(transaction, image, slot, settings, grace_s)
     if image["status"] == Status.PENDING:
         return
     event = image_labeled(image)
     # A person's review of a slot's image belongs to what its campaign asked for.
     cause = message or (request_message(slot, settings) if slot is not None else None)
     transaction.emit(cause.caused(event, source=outbox.SOURCE) if cause else Message(event, outbox.SOURCE))
+
+
+async def _pass_on_to_slot(
+    transaction: Transaction, image: Row, slot: Row, settings: LabelerSettings, grace_s: float
+) -> None:
+    seen = _seen_from_slot(image, slot)
+    if not isinstance(seen, ImageLost) or grace_s == 0:
+        await apply_to_slot(transaction, slot, seen, settings)
+    else:  # until then it waits as for any verdict: it is not counted, and its campaign does not end without it
+        await apply_to_slot(transaction, slot, ImageAwaitsReview(image["id"], image["attempt"]), settings)
+    if slot["state"] != SlotState.REVIEW or slot["image_id"] != image["id"]:
+        return
+    due = time.time() + grace_s if isinstance(seen, ImageLost) else None
+    if slot["deadline"] != due:
+        transaction.update(slot_table, slot, deadline=due)
+
+
+async def end_grace(transaction: Transaction, slot: Row, settings: LabelerSettings) -> bool:
+    """Take the image from a slot in hand whose grace is over. Returns whether it was still lost to it.
+
+    The image is read and not locked, since images are locked before slots: what changes its verdict waits for the slot.
+    """
+    image = await row_of(transaction, sa.select(image_table).where(image_table.c.id == slot["image_id"]))
+    seen = None if image is None else _seen_from_slot(image, slot)
+    if not isinstance(seen, ImageLost):  # as an older version, beside this one, took the verdict back
+        transaction.update(slot_table, slot, deadline=None)
+        return False
+    await apply_to_slot(transaction, slot, seen, settings)
+    return True
 
 
 async def give_up_variants(transaction: Transaction, image: Row, slot: Row | None, settings: LabelerSettings) -> None:

@@ -135,7 +135,7 @@ slot_table = sa.Table(
     sa.Column("asks", sa.Integer, nullable=False, server_default="0"),  # how often its attempt was asked for again
     sa.Column("given_up", sa.JSON, nullable=False, server_default="[]"),  # attempts booked as paid without an answer
     sa.Column("image_id", sa.Uuid),  # of the image that holds it: looked at, or accepted for it
-    sa.Column("deadline", sa.Double),  # only while a request is out
+    sa.Column("deadline", sa.Double),  # while a request is out, or a rejection may be taken back
     sa.Index(None, "campaign_id", "state"),
     sa.Index(None, "deadline"),
 )

@@ -42,6 +42,7 @@ def settings_of(home: Path, **changes: Any) -> LabelerSettings:
         "drain_s": 2.0,
         "retry_delay_s": 0.02,
         "reconcile_s": 0.05,
+        "rejection_grace_s": 0.0,  # but where a test takes a rejection back
         "images_per_minute": 1_000_000,
         "faces": "off",  # pictures of tests are noise, which the gate would refuse
     }

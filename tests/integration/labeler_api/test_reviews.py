@@ -118,6 +118,76 @@ async def test_an_undone_rejection_gives_the_slot_back(both: Labeler) -> None:
     await assert_counters(both)
 
 
+@pytest.mark.parametrize("review", ["manual", "auto"])
+async def test_a_rejection_that_is_taken_back_within_its_grace_costs_no_image(
+    tmp_path: Path, database_url: str, review: str
+) -> None:
+    async with labeler(tmp_path, database_url=database_url, rejection_grace_s=3600.0) as running:
+        running.augmenter.silent = True
+        campaign_id = await running.rebalance(targets={"redness": 2}, review=review)
+        status = "pending" if review == "manual" else "accepted"
+        first, second = await eventually(lambda: _so_many(running, 2, status=status))
+        for image in (first, second):
+            await running.review(image["id"], "rejected")
+            assert (await running.get(f"/v1/images/{image['id']}"))["status"] == "rejected"
+        assert await states(running) == ["review", "review"]  # nothing is counted meanwhile
+        await assert_counters(running)
+
+        await running.call("POST", "/v1/reviews/undo", json={"reviewer": "Dr. Skin"})
+        await running.review(second["id"], "accepted")
+        await running.review(first["id"], "accepted", labels={"aging": "mild"})  # not what its slot is for
+        await running.review(first["id"], "accepted", labels=first["labels"])
+        running.augmenter.silent = False
+        for image in (first, second):
+            await running.review(image["id"], "accepted", labels=image["labels"])
+        met = await running.reaches(campaign_id, "met")
+        assert [request.attempt for request in running.generator.requests] == [1, 1]
+        assert (met["slots"]["counted"], met["slots"]["failed"]) == (2, 0)
+        assert all(row["deadline"] is None for row in await running.rows(slot_table.name))
+        await assert_counters(running)
+
+
+async def test_a_rejection_that_stands_after_its_grace_asks_for_the_next_image(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with labeler(tmp_path, database_url=database_url, rejection_grace_s=0.3) as running:
+        campaign_id = await running.rebalance(targets={"redness": 1}, review="manual")
+        (image,) = await pending(running, 1)
+        await running.review(image["id"], "rejected", reason="a hand in the face")
+        assert (await running.call("POST", f"/v1/rebalances/{campaign_id}/pause")).status == 200
+        await running.review(image["id"], "rejected", reason="two hands")  # its grace begins anew
+        assert len(running.generator.requests) == 1
+        assert (await running.call("POST", f"/v1/rebalances/{campaign_id}/resume")).status == 200
+        (again,) = await pending(running, 1)
+        assert [request.attempt for request in running.generator.requests] == [1, 2]
+        assert running.generator.requests[-1].earlier_rejections == ("two hands",)
+        # Too late for an undo to spare it; the image is there again all the same, and only one is counted.
+        await running.call("POST", "/v1/reviews/undo", json={"reviewer": "Dr. Skin"})
+        await running.review(again["id"], "accepted")
+        await running.reaches(campaign_id, "met")
+        await assert_counters(running)
+
+
+async def test_a_campaign_that_is_cancelled_within_a_grace_asks_for_nothing_more(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with labeler(tmp_path, database_url=database_url, rejection_grace_s=3600.0) as running:
+        campaign_id = await running.rebalance(targets={"redness": 1}, review="manual")
+        (image,) = await pending(running, 1)
+        await running.review(image["id"], "rejected")
+        answer = await running.call("POST", f"/v1/rebalances/{campaign_id}/cancel")
+        assert answer.status == 200, answer.body
+        assert await states(running) == ["failed"]
+        (row,) = await running.rows(slot_table.name)
+        assert (row["deadline"], row["attempt"]) == (None, 1)
+        await assert_counters(running)
+
+
+async def _so_many(labeler: Labeler, count: int, **filters: Any) -> list[dict[str, Any]] | None:
+    found = await labeler.images(**filters)
+    return found if len(found) == count else None
+
+
 async def test_an_undone_acceptance_waits_for_a_person_again(both: Labeler) -> None:
     both.augmenter.silent = True
     campaign_id = await both.rebalance(targets={"redness": 1}, review="manual")
