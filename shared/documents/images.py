@@ -62,6 +62,9 @@ class ImageDetail(ImageDocument):
         default=None,
         description="Where its face is, and the square that models see; null of an image from before this was kept.",
     )
+    frame_reviewer: str | None = Field(
+        default=None, description="Who corrected the square; null where it lies as it was found."
+    )
 
 
 class ImagePage(Document):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from shared.documents.base import RequestDocument
 from shared.events import CHANGE_REASON_CHARACTERS, Labels, Verdict
+from shared.frames import Square
 from shared.taxonomy import Condition, Severity
 
 MAX_BATCH = 500  # reviews of one request
@@ -68,6 +69,15 @@ class ReviewBatch(RequestDocument):
     """`POST /v1/reviews`. A wrong review does not keep the others from being taken: each has a result of its own."""
 
     reviews: list[ReviewOfImage] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class FrameCorrection(RequestDocument):
+    """`PUT /v1/images/{id}/frame`."""
+
+    square: Square | None = Field(
+        description="What models are to see, in pixels of the upright picture; null: what was found."
+    )
+    reviewer: Reviewer = Field(description="Who says so.")
 
 
 class UndoRequest(RequestDocument):

@@ -21,7 +21,7 @@ REFERENCES = (
     re.compile(r"""(?:\bfrom\s+|\bimport\s*\(?\s*)["']([^"']+)["']"""),
     re.compile(r"""url\(["']?([^"')]+)["']?\)"""),
 )
-PURE = ("review.js", "keys.js", "verdicts.js")
+PURE = ("review.js", "keys.js", "verdicts.js", "framing.js")
 PARTS = ("dom.js", "dialogs.js", "grid.js", "notices.js", "sidebar.js", "viewer.js")
 FILES = ("icon.svg", "style.css", "page.js", "api.js", "outbox.js", *PURE, *PARTS)
 NAMES_OF_SVG = "http://www.w3.org/"

@@ -22,14 +22,17 @@ from services.labeler_api.ledger.dialects import among
 from services.labeler_api.ledger.tables import image_table, slot_table, variant_table
 from services.labeler_api.ledger.transaction import Row
 from services.labeler_api.pictures import images
+from services.labeler_api.pictures.framing import frame_in
 from services.labeler_api.pictures.images import Status
-from shared.frames import Frame
 from shared.manifest import ManifestImage, ManifestVariant, dump_manifest
 from shared.taxonomy import Condition, Fold
 
 PORTION = 500  # images read at a time: some 10 ms of the event loop's
 
-_TOLD = ("id", "root_id", "key", "sha256", "fold", "labels", "complete", "skin_tone", "provider", "frame", "status")
+_TOLD = (
+    *("id", "root_id", "key", "sha256", "fold", "labels", "complete", "skin_tone", "provider", "status"),
+    *("frame", "corrected_square"),
+)
 # Of any status, for a database that sees one in the condition may sort all of that status for every portion.
 _PORTION = (
     sa.select(*(image_table.c[name] for name in _TOLD), slot_table.c.subject)
@@ -117,7 +120,7 @@ async def _entries(connection: AsyncConnection, rows: list[Row]) -> list[Manifes
             skin_tone=row["skin_tone"],
             provider=row["provider"],
             variants=tuple(by_image[row["id"]]),
-            frame=None if row["frame"] is None else Frame.model_validate(row["frame"]),
+            frame=frame_in(row),
             age_band=(row["subject"] or {}).get("age_band"),
             sex=(row["subject"] or {}).get("sex"),
         )

@@ -44,6 +44,8 @@ image_table = sa.Table(
     sa.Column("cost_micro_usd", sa.BigInteger, nullable=False, default=0),
     sa.Column("quality", sa.JSON, nullable=False),
     sa.Column("frame", sa.JSON(none_as_null=True)),  # NULL: from before frames were kept
+    sa.Column("corrected_square", sa.JSON(none_as_null=True)),  # in the frame's stead, as a person set it
+    sa.Column("square_reviewer", sa.String(128)),  # who did
     sa.Column("perceptual_hash", sa.LargeBinary(32)),
     sa.Column("slot_id", sa.Uuid),
     sa.Column("attempt", sa.Integer),

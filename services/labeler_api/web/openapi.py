@@ -15,6 +15,7 @@ from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
 from shared.documents.requests import (
     MAX_GROUP_CHARACTERS,
     ChangeRequest,
+    FrameCorrection,
     PromotionRequest,
     ReplayRequest,
     Review,
@@ -254,6 +255,15 @@ _OPERATIONS: tuple[Operation, ...] = (
         ],
     ),
     Operation("get", "/v1/images/{id}", "One image.", {200: Answer("The image.", ImageDetail)}, _MISSING, [_IMAGE]),
+    Operation(
+        "put",
+        "/v1/images/{id}/frame",
+        "Correct the square that models see of an image, or go back to what was found.",
+        {200: Answer("The image as it stands now.", ImageDetail)},
+        {404: None, 409: "No frame is known of it: `conflict`.", **_BODY},
+        [_IMAGE],
+        FrameCorrection,
+    ),
     Operation(
         "get",
         "/v1/images/{id}/content",

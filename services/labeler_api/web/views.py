@@ -24,6 +24,7 @@ from services.labeler_api.ledger.tables import (
     model_table,
     variant_table,
 )
+from services.labeler_api.pictures.framing import frame_in
 from services.labeler_api.pictures.images import Status
 from shared.documents.balance import Balance, ConditionBalance, ImageCounts, Severities
 from shared.documents.images import DatasetDocument, ImageDetail, ImageDocument, ImagePage, VariantDocument
@@ -38,7 +39,6 @@ from shared.documents.rebalances import (
     TrainingDocument,
 )
 from shared.errors import InvalidRequest, NotFound
-from shared.frames import Frame
 from shared.model_card import LiveModel
 from shared.taxonomy import Condition, Severity, severity_text
 
@@ -189,7 +189,8 @@ async def image(connection: AsyncConnection, image_id: UUID) -> ImageDetail:
         prompt=row["prompt"],
         warnings=_warnings(row),
         variants=tuple(variants),
-        frame=None if row["frame"] is None else Frame.model_validate(row["frame"]),
+        frame=frame_in(row),
+        frame_reviewer=row["square_reviewer"],
     )
 
 

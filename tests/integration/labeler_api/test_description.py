@@ -9,10 +9,13 @@ from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 from openapi_spec_validator import validate
 
 from services.labeler_api.campaigns.campaign import CampaignState
+from services.labeler_api.ledger.tables import image_table
+from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.web.openapi import openapi
 from shared.events import ModelTrained, TrainingProgressed
 from shared.message import Wire
@@ -126,6 +129,13 @@ async def _images(asker: Asker) -> list[str]:
         for part in ("content", "thumbnail"):
             tag = (await asker.ask("GET", f"/v1/images/{image_id}/{part}", 200)).headers["ETag"]
             await asker.ask("GET", f"/v1/images/{image_id}/{part}", 304, headers={"If-None-Match": tag})
+    square = {"x": 20, "y": 20, "side": 32}
+    for said in ({"square": square, "reviewer": "Dr. Skin"}, {"square": None, "reviewer": "Dr. Skin"}):
+        await asker.ask("PUT", f"/v1/images/{ids[0]}/frame", 200, json=said)
+        await asker.ask("PUT", f"/v1/images/{uuid4()}/frame", 404, json=said)
+    await asker.ask("PUT", f"/v1/images/{ids[0]}/frame", 422, json={"square": square})
+    await _forget_frame(asker, ids[2])
+    await asker.ask("PUT", f"/v1/images/{ids[2]}/frame", 409, json={"square": square, "reviewer": "Dr. Skin"})
     for missing in (uuid4(), "none"):
         for part in ("", "/content", "/thumbnail"):
             await asker.ask("GET", f"/v1/images/{missing}{part}", 404)
@@ -133,6 +143,14 @@ async def _images(asker: Asker) -> list[str]:
         await asker.ask("GET", f"/v1/export?format={format}", 200)
     await asker.ask("GET", "/v1/export?format=excel", 422)
     return ids
+
+
+async def _forget_frame(asker: Asker, image_id: str) -> None:
+    async def forget(transaction: Transaction) -> None:
+        of_image = sa.update(image_table).where(image_table.c.id == UUID(image_id))
+        await transaction.execute(of_image.values(frame=None))
+
+    await asker.running.database.write(forget)
 
 
 async def _quiet(asker: Asker) -> bool:

@@ -24,7 +24,7 @@ from shared.frames import Frame
 from shared.taxonomy import MONK_TONES
 from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
-from tests.integration.labeler_api.support import Labeler, labeler, settings_of
+from tests.integration.labeler_api.support import Answer, Labeler, labeler, settings_of
 from tests.unit.shared.portraits import drawn, drawn_file, placed
 
 CLEAR = {"labels": "{}"}
@@ -121,6 +121,54 @@ async def test_an_image_from_before_gets_its_frame_when_it_comes_again(
         assert await manifest_frames(looking) == [None]
     again = await looking.upload(FACE, **CLEAR)
     assert (again.status, again.json["frame"]) == (200, first["frame"])
+
+
+async def corrected(labeler: Labeler, image_id: str, square: Any, reviewer: str = "Ada") -> Answer:
+    """The answer to a correction of an image's square."""
+    said = {"square": square, "reviewer": reviewer}
+    return await labeler.call("PUT", f"/v1/images/{image_id}/frame", json=said)
+
+
+async def test_a_corrected_square_is_what_models_are_shown_and_can_be_taken_back(looking: Labeler) -> None:
+    image = (await looking.upload(FACE, **CLEAR)).json
+    assert image["frame_reviewer"] is None
+    square = {"x": 200.5, "y": 250.0, "side": 300.0, "roll": -12.5}
+    for _ in range(2):  # said again it is the same
+        answer = await corrected(looking, image["id"], square)
+        assert (answer.status, answer.json["frame_reviewer"]) == (200, "Ada")
+        assert answer.json["frame"] == {**image["frame"], "square": square}
+    assert await manifest_frames(looking) == [Frame.model_validate(answer.json["frame"])]
+    # Brought in again, it stays; a further correction is who made it.
+    assert (await looking.upload(FACE, **CLEAR)).json["frame"]["square"] == square
+    other = await corrected(looking, image["id"], {**square, "side": 200}, "Bob")
+    assert (other.json["frame"]["square"]["side"], other.json["frame_reviewer"]) == (200, "Bob")
+
+    back = await corrected(looking, image["id"], None)
+    assert (back.json["frame"], back.json["frame_reviewer"]) == (image["frame"], None)
+    assert await manifest_frames(looking) == [Frame.model_validate(image["frame"])]
+    assert {key: back.json[key] for key in ("status", "labels", "reviewer")} == {
+        key: image[key] for key in ("status", "labels", "reviewer")
+    }
+
+
+@pytest.mark.parametrize(
+    ("square", "sentence"),
+    [
+        ({"x": -1, "y": 9, "side": 100}, "The square's centre lies outside the picture."),
+        ({"x": 9, "y": 513, "side": 100}, "The square's centre lies outside the picture."),
+        ({"x": 9, "y": 9, "side": 31.9}, "The square's side must be from 32 to 1024 pixels."),
+        ({"x": 9, "y": 9, "side": 1024.1}, "The square's side must be from 32 to 1024 pixels."),
+        ({"x": 9, "y": 9, "side": 100, "roll": 181}, "roll"),
+        ({"x": "nan", "y": 9, "side": 100}, "x"),
+        ("whole", "square"),
+    ],
+)
+async def test_a_square_that_does_not_fit_the_picture_is_refused(one: Labeler, square: Any, sentence: str) -> None:
+    image = (await one.upload(FACE, **CLEAR)).json
+    answer = await corrected(one, image["id"], square)
+    assert (answer.status, answer.code) == (422, "invalid_request")
+    assert sentence in answer.json["detail"]
+    assert (await one.get(f"/v1/images/{image['id']}"))["frame"] == image["frame"]
 
 
 def test_a_service_that_cannot_look_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,38 @@ describe("refusals", () => {
   });
 });
 
+describe("a corrected frame", () => {
+  const [before, after] = [{ frame: { square: 1 }, frame_reviewer: null }, { frame: { square: 2 }, frame_reviewer: "Ada" }];
+  const frame = (to, key = "f") => ({ kind: "frame", framing: { key, image_id: "image", reviewer: "Ada", before, after }, to, reviews: [] });
+  const withFrames = (answer) => {
+    const all = outboxOf();
+    all.outbox.api.frame = async (...said) => {
+      all.asked.push(["frame", ...said]);
+      answer?.(said);
+    };
+    return all;
+  };
+
+  test("it is sent in its place among verdicts, and taken back as it was found", async () => {
+    const { outbox, asked, settled } = withFrames();
+    await Promise.all([outbox.add(review("1")), outbox.add(frame("after")), outbox.add(review("2")), outbox.add(frame("before"))]);
+    assert.deepEqual(asked, [["review", "1"], ["frame", "image", "Ada", 2], ["review", "2"], ["frame", "image", "Ada", null]]);
+    assert.deepEqual([settled.length, outbox.operations], [4, []]);
+  });
+
+  test("it waits while the server is away, and one that is refused is told and dropped", async () => {
+    let error = AWAY;
+    const { outbox, asked, settled, failed } = withFrames(() => {
+      if (error) throw error;
+    });
+    await outbox.add(frame("after"));
+    assert.deepEqual([outbox.operations.length, failed], [1, [AWAY]]);
+    error = new ApiError("invalid_request", "The square's centre lies outside the picture.", "", 422);
+    await outbox.flush();
+    assert.deepEqual([asked.length, outbox.operations, settled], [2, [], [[1, [["f", "image", "invalid_request"]]]]]);
+  });
+});
+
 describe("withdrawing", () => {
   test("what no request has had is dropped; what one had may be at the server", async () => {
     let open;

@@ -43,7 +43,7 @@ describe("operations", () => {
       b: { status: "accepted", labels: { aging: null }, reviewer: "Ada", reason: null },
     });
     const one = action("1", "2");
-    const back = v.statesOf([v.asReview(one), v.asUndo(one)]);
+    const back = v.statesOf([v.asOperation(one), v.asUndo(one)]);
     assert.deepEqual([...back.values()], [v.stateOf(image("1")), v.stateOf(image("2"))]);
     assert.deepEqual(v.statesOf([]), new Map());
   });
@@ -55,15 +55,15 @@ describe("operations", () => {
 
   test("of a review that was refused nothing is left, neither to send nor to take back", () => {
     const both = action("1", "2");
-    const left = v.withoutReview([v.asReview(both), v.asUndo(both), v.asReview(action("3"))], "1");
+    const left = v.withoutReview([v.asOperation(both), v.asUndo(both), v.asOperation(action("3"))], "1");
     assert.deepEqual(left.map(({ reviews }) => reviews.map(({ key }) => key)), [["2"], ["2"], ["3"]]);
-    assert.deepEqual(v.withoutReview([v.asReview(action("1")), v.asUndo(action("1"))], "1"), []);
+    assert.deepEqual(v.withoutReview([v.asOperation(action("1")), v.asUndo(action("1"))], "1"), []);
     assert.deepEqual(Object.keys(Object.fromEntries(v.statesOf(left))), ["image 2", "image 3"]);
   });
 
   test("they are counted by verdicts", () => {
     assert.equal(v.countOf([]), 0);
-    assert.equal(v.countOf([v.asReview(action("1", "2")), v.asUndo(action("3"))]), 3);
+    assert.equal(v.countOf([v.asOperation(action("1", "2")), v.asUndo(action("3"))]), 3);
   });
 
   test("a record that was read before a verdict leaves the picture as it is known", () => {
@@ -71,6 +71,38 @@ describe("operations", () => {
     const known = image("a", { status: "accepted", reviewer: "Ada" });
     assert.deepEqual(v.withState(read, known), { ...known, prompt: "a face" });
     assert.equal(v.withState(read, undefined), read);
+  });
+});
+
+describe("a corrected frame", () => {
+  const square = { x: 1, y: 2, side: 40, roll: 0 };
+  const found = image("a", { frame: { width: 90, square: { ...square, x: 9 } } });
+  const framing = v.framed(found, square, "Ada", "f");
+  const corrected = { frame: { width: 90, square }, frame_reviewer: "Ada" };
+
+  test("the picture has it at once, beside its verdict, and not once it is taken back", () => {
+    const review = v.asOperation(action("1"));
+    const forth = v.statesOf([review, v.asOperation({ ...framing, framing: { ...framing.framing, image_id: "image 1" } })]);
+    assert.deepEqual(forth.get("image 1"), { status: "accepted", labels: { acne: "mild" }, reviewer: "Ada", reason: null, ...corrected });
+    const back = v.statesOf([v.asOperation(framing), v.asUndo(framing)]);
+    assert.deepEqual(back.get("a"), { frame: found.frame, frame_reviewer: null });
+  });
+
+  test("the server is told its square, or none where it lay as it was found", () => {
+    assert.deepEqual([v.squareOf(framing.framing.after), v.squareOf(framing.framing.before)], [square, null]);
+    const again = v.framed({ ...found, ...corrected }, { ...square, x: 7 }, "Bob", "g");
+    assert.deepEqual(v.squareOf(again.framing.before), square);
+  });
+
+  test("it counts, is forgotten where it is refused, and cannot be said of other pictures", () => {
+    const operations = [v.asOperation(framing), v.asOperation(action("1", "2"))];
+    assert.equal(v.countOf(operations), 3);
+    assert.deepEqual(v.withoutReview(operations, "f"), [operations[1]]);
+    assert.deepEqual(v.withoutReview([operations[0]], "1"), [operations[0]]);
+    const history = v.decided(v.decided(v.noHistory, action("1")), framing);
+    assert.deepEqual(v.lastSaid(history), { verdict: "accepted" });
+    assert.equal(v.lastSaid(v.decided(v.noHistory, framing)), undefined);
+    assert.deepEqual(v.forgotten(history, "f").done, [action("1")]);
   });
 });
 

@@ -10,12 +10,15 @@ from aiohttp import web
 
 from services.labeler_api.campaigns import imports
 from services.labeler_api.ledger.ledger import Ledger
-from services.labeler_api.pictures import intake
+from services.labeler_api.ledger.transaction import Transaction
+from services.labeler_api.pictures import framing, intake
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.pictures.thumbnail import DECODED_SIDE, thumbnail
 from services.labeler_api.web import views
 from services.labeler_api.web.routes.base import Routes, cursor, id_in_path, limit, member
+from shared.documents.requests import FrameCorrection
 from shared.errors import BlobNotFound, InvalidRequest, PreconditionFailed, StoreUnavailable
+from shared.http import json_body, parsed
 from shared.taxonomy import MONK_TONES, parse_condition, parse_severity
 from shared.uploads import UploadPlaces, reading_upload
 
@@ -32,6 +35,7 @@ class ImageRoutes(Routes):
         app.router.add_post("/v1/images", self.add)
         app.router.add_get("/v1/images", self.list)
         app.router.add_get("/v1/images/{id}", self.show)
+        app.router.add_put("/v1/images/{id}/frame", self.correct_frame)
         app.router.add_get("/v1/images/{id}/content", self.show_content)
         app.router.add_get("/v1/images/{id}/thumbnail", self.show_thumbnail)
 
@@ -69,6 +73,17 @@ class ImageRoutes(Routes):
     async def show(self, request: web.Request) -> web.Response:
         """One image."""
         image_id = id_in_path(request)
+        return await self._answer(lambda connection: views.image(connection, image_id))
+
+    async def correct_frame(self, request: web.Request) -> web.Response:
+        """The square that models are to see of an image."""
+        image_id = id_in_path(request)
+        said = parsed(FrameCorrection, await json_body(request))
+
+        async def apply(transaction: Transaction) -> None:
+            await framing.correct(transaction, image_id, said)
+
+        await self._ledger.change(apply)
         return await self._answer(lambda connection: views.image(connection, image_id))
 
     async def show_content(self, request: web.Request) -> web.StreamResponse:

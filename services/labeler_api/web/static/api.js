@@ -41,8 +41,9 @@ async function send(path, read, options = {}) {
 
 const asJson = (response) => response.json();
 const get = (path) => send(path, asJson);
-const post = (path, body) =>
-  send(path, asJson, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+const sendJson = (method, path, body) =>
+  send(path, asJson, { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+const post = (path, body) => sendJson("POST", path, body);
 
 /** How many images every condition has. */
 export const balance = () => get("/v1/balance");
@@ -61,6 +62,9 @@ export const review = async (reviews) => (await post("/v1/reviews", { reviews })
 
 /** Take back the reviewer's last review, or the one with a key; returns the image as it is then. */
 export const undo = (reviewer, key) => post("/v1/reviews/undo", { reviewer, key });
+
+/** Correct the square of an image's frame; null: as it was found. */
+export const frame = (id, reviewer, square) => sendJson("PUT", `/v1/images/${id}/frame`, { reviewer, square });
 
 let ahead = new Map(); // what was fetched ahead, by path, so that the browser keeps it
 

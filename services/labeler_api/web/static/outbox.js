@@ -1,7 +1,7 @@
 // Operations on their way to the server: kept in the browser until the server has answered, sent in order.
 
 import { ApiError } from "./api.js";
-import { withoutReview } from "./verdicts.js";
+import { squareOf, withoutReview } from "./verdicts.js";
 
 const PREFIX = "evenskin-verdict-";
 const MAX_BATCH = 500; // reviews of one request, which the server takes
@@ -96,12 +96,12 @@ export class Outbox {
     }
   }
 
-  /** The operations of the next request: reviews that follow each other, or one undo. */
+  /** The operations of the next request: reviews that follow each other, or one undo or frame. */
   #next() {
     const batch = new Map();
     let count = 0;
     for (const [name, operation] of this.#kept) {
-      if (operation.kind === "undo") return batch.size === 0 ? new Map([[name, operation]]) : batch;
+      if (operation.kind !== "review") return batch.size === 0 ? new Map([[name, operation]]) : batch;
       count += operation.reviews.length;
       if (count > MAX_BATCH && batch.size > 0) break;
       batch.set(name, operation);
@@ -110,7 +110,20 @@ export class Outbox {
   }
 
   #send(batch) {
-    return batch[0].kind === "undo" ? this.#sendUndo(batch[0]) : this.#sendReviews(batch.flatMap(({ reviews }) => reviews));
+    if (batch[0].kind === "undo") return this.#sendUndo(batch[0]);
+    if (batch[0].kind === "frame") return this.#sendFrame(batch[0]);
+    return this.#sendReviews(batch.flatMap(({ reviews }) => reviews));
+  }
+
+  async #sendFrame({ framing, to }) {
+    const { key, image_id, reviewer } = framing;
+    try {
+      await this.api.frame(image_id, reviewer, squareOf(framing[to]));
+      return { refused: [], again: [] };
+    } catch (error) {
+      if (isPassing(error)) throw error;
+      return { refused: [{ key, image_id, problem: problemOf(error) }], again: [] };
+    }
   }
 
   async #sendReviews(reviews) {

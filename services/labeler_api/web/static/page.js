@@ -159,7 +159,7 @@ function start() {
     },
   });
   const empty = mountEmpty();
-  const viewer = mountViewer({ show });
+  const viewer = mountViewer({ show, reframe });
   const balance = mountBalance();
   const campaigns = mountCampaigns();
   const reasons = mountReasons({ choose: (reason) => decide({ verdict: "rejected", reason }) });
@@ -199,7 +199,7 @@ function start() {
     notices.update({ sending, away: state.away });
     find("undo").disabled = find("reviewer").value.trim() === "";
     find("redo").disabled = state.history.undone.length === 0;
-    find("repeat").disabled = state.history.done.length === 0 || count === 0;
+    find("repeat").disabled = v.lastSaid(state.history) === undefined || count === 0;
     find("why-open").disabled = find("reason").disabled = count === 0;
     find("several").ariaPressed = String(state.several);
     if (state.listed && !pages.last && selection.ids.length < FEW && sending > sentAt) attempt(load);
@@ -327,7 +327,17 @@ function start() {
   function give(action, remember) {
     state.draft = null;
     keepHistory(remember(state.history, action));
-    outbox.add(v.asReview(action));
+    outbox.add(v.asOperation(action));
+  }
+
+  /** Correct the square that models see of a picture. */
+  function reframe(id, square) {
+    const name = reviewer();
+    const image = imageOf(id);
+    if (name === "" || image === undefined) return;
+    notices.clear();
+    give(v.framed(image, square, name, newKey()), v.decided);
+    notices.say("The frame is corrected.");
   }
 
   function undo() {
@@ -340,6 +350,12 @@ function start() {
       return;
     }
     keepHistory(history);
+    if (action.framing !== undefined) {
+      state.wanted = action.framing.image_id;
+      outbox.add(v.asUndo(action));
+      notices.say("Taken back: the frame lies as before.");
+      return;
+    }
     const last = action.reviews.at(-1);
     state.wanted = last.image_id;
     if (!outbox.withdraw(action.reviews[0].key)) outbox.add(v.asUndo(action));
@@ -364,11 +380,11 @@ function start() {
     if (action === null) return;
     notices.clear();
     give(action, () => history);
-    notices.say(`Again: ${r.decidedText(action.reviews)}`);
+    notices.say(action.framing === undefined ? `Again: ${r.decidedText(action.reviews)}` : "The frame is corrected again.");
   }
 
   function repeat() {
-    const said = state.history.done.at(-1)?.said;
+    const said = v.lastSaid(state.history);
     if (said === undefined) notices.say("There is no verdict yet that could be said again.");
     else decide(said);
   }

@@ -162,6 +162,7 @@ export function facts(image) {
     ["Reason", image.reason],
     ["Size", `${image.width} × ${image.height}`],
     ["Face", frameText(image.frame)],
+    ["Frame corrected by", image.frame_reviewer],
     ["Skin tone", image.skin_tone === null ? null : `${image.skin_tone} of 10 (Monk)`],
     ["Made by", image.provider],
     ["Quality", Object.entries(image.quality).map(([name, value]) => `${name.replaceAll("_", " ")} ${rounded(value)}`).join(", ")],

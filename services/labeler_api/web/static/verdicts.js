@@ -31,35 +31,53 @@ export const reviewed = ({ verdict, labels, seen, reviewer, reason }) => ({
 
 // Operations, in the order in which they are to reach the server:
 //   { kind: "review", reviews } and { kind: "undo", reviewer, reviews, before }; of an undo's reviews only key and image,
-//   the last first, and `before` by image: what each is again.
+//   the last first, and `before` by image: what each is again;
+//   { kind: "frame", framing, to, reviews: [] }, where framing is { key, image_id, reviewer, before, after } and `to` says
+//   which of the two the picture's frame and its reviewer are to be.
 
-/** An action as an operation. An action: { said, reviews, before }. */
-export const asReview = ({ reviews }) => ({ kind: "review", reviews });
+/** An action as an operation. An action: { said, reviews, before }, or with a framing where a frame was corrected. */
+export const asOperation = ({ reviews, framing }) =>
+  framing === undefined ? { kind: "review", reviews } : { kind: "frame", framing, to: "after", reviews: [] };
 
 /** The operation that takes an action back, the last review first. */
-export const asUndo = ({ reviews, before }) => ({
-  kind: "undo",
-  reviewer: reviews[0].reviewer,
-  reviews: reviews.map(({ key, image_id }) => ({ key, image_id })).reverse(),
-  before,
-});
+export function asUndo({ reviews, before, framing }) {
+  if (framing !== undefined) return { kind: "frame", framing, to: "before", reviews: [] };
+  const keys = reviews.map(({ key, image_id }) => ({ key, image_id })).reverse();
+  return { kind: "undo", reviewer: reviews[0].reviewer, reviews: keys, before };
+}
+
+/** The action of correcting a picture's square. */
+export function framed(image, square, reviewer, key) {
+  const before = { frame: image.frame, frame_reviewer: image.frame_reviewer ?? null };
+  const after = { frame: { ...image.frame, square }, frame_reviewer: reviewer };
+  return { said: null, reviews: [], before: {}, framing: { key, image_id: image.id, reviewer, before, after } };
+}
+
+/** What the server is told of a frame: a square, or null where it is to lie as it was found. */
+export const squareOf = ({ frame, frame_reviewer }) => (frame_reviewer === null ? null : frame.square);
 
 /** What pictures are once these operations have reached the server: id → state. */
 export function statesOf(operations) {
   const states = new Map();
-  for (const { kind, reviews, before } of operations)
-    for (const review of reviews) states.set(review.image_id, kind === "review" ? reviewed(review) : before[review.image_id]);
+  const become = (id, state) => states.set(id, { ...states.get(id), ...state });
+  for (const { kind, reviews, before, framing, to } of operations) {
+    for (const review of reviews) become(review.image_id, kind === "review" ? reviewed(review) : before[review.image_id]);
+    if (framing !== undefined) become(framing.image_id, framing[to]);
+  }
   return states;
 }
 
-/** Operations, or actions, without a review that the server refused: there is nothing of it to take back. */
+/** Operations, or actions, without a review or framing that the server refused: there is nothing of it to take back. */
 export function withoutReview(operations, key) {
   const rest = operations.map((operation) => ({ ...operation, reviews: operation.reviews.filter((review) => review.key !== key) }));
-  return rest.filter(({ reviews }) => reviews.length > 0);
+  return rest.filter(({ reviews, framing }) => (framing === undefined ? reviews.length > 0 : framing.key !== key));
 }
 
-/** How many verdicts are on their way. */
-export const countOf = (operations) => operations.reduce((sum, { reviews }) => sum + reviews.length, 0);
+/** How many verdicts and corrections are on their way. */
+export const countOf = (operations) => operations.reduce((sum, { reviews, framing }) => sum + (framing === undefined ? reviews.length : 1), 0);
+
+/** What was said last, as it can be said of other pictures; undefined where there is no such verdict. */
+export const lastSaid = ({ done }) => done.findLast(({ framing }) => framing === undefined)?.said;
 
 // History: what was done, the last at the end, and what was taken back and can be done again.
 

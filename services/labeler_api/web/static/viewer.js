@@ -1,25 +1,102 @@
 // The picture that is judged, large, with its frame and what is known of it.
 
 import { element, find, labelParts, shape } from "./dom.js";
+import { keyed, moved, sizedTo } from "./framing.js";
 import { facts, frameDrawing, labelText } from "./review.js";
 
 const FRAME = "evenskin-frame"; // whether the frame is shown, kept in the browser
+const GRIP = "The frame. Arrows move it, plus and minus size it, Enter keeps it, Escape leaves it.";
 
 function drawFrame(frame) {
   const known = frame !== undefined && frame !== null;
   find("frame-toggle").disabled = !known;
-  find("frame").replaceChildren();
-  if (!known) return;
+  if (!known) {
+    find("frame").replaceChildren();
+    return;
+  }
   const { width, height, turn, square, box, points, radius } = frameDrawing(frame);
   find("frame").setAttribute("viewBox", `0 0 ${width} ${height}`);
   const shapes = points.map(([cx, cy]) => shape("circle", { cx, cy, r: radius }));
   if (box !== null) shapes.push(shape("polygon", { class: "box", points: box.join(" ") }));
   shapes.push(shape("polygon", { class: frame.found ? "square" : "square middle", points: square.join(" ") }));
-  find("frame").append(shape("g", { transform: turn }, ...shapes));
+  const corners = square.map(([x, y]) => shape("path", { class: "grip corner", d: `M${x} ${y}h0`, "data-grip": "corner" }));
+  const dots = square.map(([x, y]) => shape("path", { class: "dot", d: `M${x} ${y}h0` }));
+  // The edge stays the element that it is, which may have the focus.
+  const edge = find("frame").querySelector(".edge") ?? shape("path", { class: "grip edge", "data-grip": "edge", tabindex: 0, role: "button", "aria-label": GRIP });
+  const group = edge.parentNode ?? shape("g", {}, edge);
+  for (const child of [...group.children]) if (child !== edge) child.remove();
+  edge.setAttribute("d", `M${square.join("L")}Z`);
+  edge.before(...shapes, ...dots);
+  edge.after(...corners);
+  group.setAttribute("transform", turn);
+  if (group.parentNode === null) find("frame").append(group);
 }
 
-/** Mount the viewer. `show(img, path)` lets an image show a picture. */
-export function mountViewer({ show }) {
+/** Let the frame be corrected: dragged by its edge or a corner, or by keys. `corrected(id, square)` is told of the end. */
+function mountCorrection({ corrected }) {
+  const drawing = find("frame");
+  let image; // whose frame is drawn
+  let held = null; // { kind, from, frame }: by what it is dragged, from where, and what it was
+  let draft = null; // the square that is not kept yet
+  const propose = (square) => {
+    draft = square;
+    drawFrame({ ...image.frame, square });
+  };
+  const leave = () => {
+    held = draft = null;
+    if (image?.frame) drawFrame(image.frame);
+  };
+  const keep = () => {
+    const square = draft;
+    held = draft = null;
+    if (square === null) return;
+    corrected(image.id, square);
+    drawFrame(image.frame); // which is the corrected one by now, unless it was not taken
+  };
+  const placeOf = ({ clientX, clientY }) => {
+    const { x, y } = new DOMPoint(clientX, clientY).matrixTransform(drawing.firstChild.getScreenCTM().inverse());
+    return [x, y];
+  };
+  drawing.addEventListener("pointerdown", (event) => {
+    const kind = event.target.dataset.grip;
+    if (kind === undefined || event.button !== 0) return;
+    event.preventDefault();
+    held = { kind, from: placeOf(event), frame: image.frame };
+    drawing.setPointerCapture(event.pointerId);
+  });
+  drawing.addEventListener("pointermove", (event) => {
+    if (held === null) return;
+    const { kind, from, frame } = held;
+    const [x, y] = placeOf(event);
+    propose(kind === "corner" ? sizedTo(frame, [x, y]) : moved(frame, x - from[0], y - from[1]));
+  });
+  drawing.addEventListener("pointerup", keep);
+  drawing.addEventListener("pointercancel", leave);
+  drawing.addEventListener("focusout", () => {
+    if (held === null) keep();
+  });
+  drawing.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const square = keyed({ ...image.frame, square: draft ?? image.frame.square }, event.key);
+    if (square !== null) propose(square);
+    else if (event.key === "Enter" && draft !== null) keep();
+    else if (event.key === "Escape" && draft !== null) leave();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  return {
+    update(next) {
+      if (next?.id !== image?.id) held = draft = null;
+      image = next;
+      if (image !== undefined && draft === null) drawFrame(image.frame);
+    },
+  };
+}
+
+/** Mount the viewer. `show(img, path)` lets an image show a picture, `reframe(id, square)` corrects its frame. */
+export function mountViewer({ show, reframe }) {
+  const correction = mountCorrection({ corrected: reframe });
   const large = find("large");
   let shown = null; // id of the picture
   let drawn = ""; // what its facts were drawn from
@@ -60,7 +137,7 @@ export function mountViewer({ show }) {
       const state = JSON.stringify([image, proposed]);
       if (state === drawn) return;
       drawn = state;
-      drawFrame(image.frame);
+      correction.update(image);
       find("labels").replaceChildren(...labelParts(proposed));
       find("labels").classList.toggle("changed", JSON.stringify(proposed) !== JSON.stringify(image.labels));
       large.alt = `A face. ${labelText(image.labels)}`;
