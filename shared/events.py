@@ -13,10 +13,23 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, StrictInt, model_validator
 
 from shared.errors import InvalidRequest, InvalidTarget
-from shared.taxonomy import AgeBand, Condition, Light, Severity, Sex, View, parse_condition, parse_severity
+from shared.taxonomy import (
+    CLEAR,
+    KINDS,
+    AgeBand,
+    Condition,
+    Kind,
+    Light,
+    Severity,
+    Sex,
+    View,
+    parse_condition,
+    parse_kind,
+    parse_severity,
+)
 
 MAX_TARGET = 100_000  # images per condition: far above any dermatology set, far below an accident with a zero too many
 
@@ -42,7 +55,7 @@ Target = Annotated[StrictInt, stated(unit="images", bounds=f"0 to {MAX_TARGET}, 
 Attempt = Annotated[int, stated(unit="attempts", bounds="1 to the campaign's max_attempts")]
 Epochs = Annotated[int, stated(unit="epochs", bounds="1 or more")]
 Loss = Annotated[float, stated(unit="nats", bounds="0 or more")]
-ConditionName = Annotated[str, stated(bounds="a condition or a synonym, else RebalanceRejected")]
+ConditionName = Annotated[str, stated(bounds="a condition, `clear` or a synonym, else RebalanceRejected")]
 Quality = Annotated[str, stated(bounds="as the model has them: low, medium, high or auto")]
 Key = Annotated[str, stated(bounds="a key of the object store")]
 Sha256 = Annotated[str, stated(bounds="64 hexadecimal digits, lower case")]
@@ -197,9 +210,9 @@ class RebalanceRequested(Event):
     target_per_condition: Target | None = None
     """Accepted originals that each of `conditions` shall have."""
     conditions: tuple[ConditionName, ...] | None = None
-    """Conditions that `target_per_condition` is for; null: all seven."""
+    """Conditions that `target_per_condition` is for; null: all seven. `clear`, skin without any, only where named."""
     targets: dict[ConditionName, Target] | None = None
-    """Accepted originals by condition; overrides `target_per_condition`."""
+    """Accepted originals by condition, and of `clear` skin; overrides `target_per_condition`."""
     campaign_id: UUID = Field(default_factory=uuid4)
     """Id of the campaign to be; the same id again starts nothing. Absent: a fresh one."""
     max_cost_usd: Usd | None = None
@@ -234,30 +247,30 @@ class RebalanceRequested(Event):
         request._problem = problem[:_PROBLEM_CHARACTERS]
         return request
 
-    def target_of(self) -> dict[Condition, int]:
-        """The target of every condition that the campaign is about; `targets` overrides.
+    def target_of(self) -> dict[Kind, int]:
+        """The target of every condition that the campaign is about, and of clear skin; `targets` overrides.
 
         Raises UnknownCondition, InvalidTarget, and InvalidRequest where there is no target at all.
         """
         if self._problem is not None:
             raise InvalidRequest(self._problem)
-        asked: dict[Condition, int] = {}
+        asked: dict[Kind, int] = {}
         if self.target_per_condition is not None:
-            named = tuple(Condition) if self.conditions is None else map(parse_condition, self.conditions)
+            named = tuple(Condition) if self.conditions is None else map(parse_kind, self.conditions)
             asked.update(dict.fromkeys(named, self.target_per_condition))
         elif self.conditions:
             raise InvalidRequest("'conditions' needs 'target_per_condition'.")
-        asked.update({parse_condition(name): target for name, target in (self.targets or {}).items()})
+        asked.update({parse_kind(name): target for name, target in (self.targets or {}).items()})
         if not asked:
             raise InvalidRequest(
                 "The rebalance names no target.", advice="Give target_per_condition, or targets {condition: number}."
             )
-        for condition, target in asked.items():
+        for kind, target in asked.items():
             if not 0 <= target <= MAX_TARGET:
                 raise InvalidTarget(
-                    f"The target of {condition} is {target}.", advice=f"Use a whole number from 0 to {MAX_TARGET}."
+                    f"The target of {kind} is {target}.", advice=f"Use a whole number from 0 to {MAX_TARGET}."
                 )
-        return {condition: asked[condition] for condition in Condition if condition in asked}
+        return {kind: asked[kind] for kind in KINDS if kind in asked}
 
 
 def _whole(value: object) -> object:
@@ -318,10 +331,10 @@ class ImageRequested(Event):
     """Number of this attempt at the slot, from 1."""
     image_id: UUID
     """Id of the image to be, the UUIDv5 of slot and attempt: a redelivery asks for the same image."""
-    condition: Condition
-    """The one condition that the picture shall show."""
-    severity: Severity
-    """How strongly the condition shall show: 1 mild, 2 moderate, 3 severe."""
+    condition: Kind
+    """The one condition that the picture shall show, or `clear`: none at all."""
+    severity: Severity | None
+    """How strongly the condition shall show: 1 mild, 2 moderate, 3 severe; null: it is clear skin."""
     subject: Subject
     """The person and the picture that the slot asks for."""
     earlier_rejections: tuple[str, ...] = ()
@@ -330,6 +343,12 @@ class ImageRequested(Event):
     """What the ledger reckons with for one picture; a generator that pays more makes none. Null: whatever it costs."""
     quality: Quality | None = None
     """Quality of the picture, as the provider's model names it; null: the generator's own, or the model's default."""
+
+    @model_validator(mode="after")
+    def _grade_conditions_only(self) -> ImageRequested:
+        if (self.condition is CLEAR) != (self.severity is None):
+            raise ValueError("a condition has a severity, and clear skin has none")
+        return self
 
 
 class ImageGenerated(Event):

@@ -24,6 +24,18 @@ class Condition(StrEnum):
     AGING = "aging"
 
 
+class ClearSkin(StrEnum):
+    """Skin that shows no condition, where a target or a slot is about it. It has no severity."""
+
+    CLEAR = "clear"
+
+
+CLEAR = ClearSkin.CLEAR
+Kind = Condition | ClearSkin
+"""What images are asked for: those that show a condition, or those that show none."""
+KINDS: tuple[Kind, ...] = (*Condition, CLEAR)
+
+
 class Severity(IntEnum):
     """How strongly a condition shows. 0, absent, is not a member: an absent condition is not named."""
 
@@ -111,6 +123,9 @@ _CONDITION_SYNONYMS = {
     "ageing": "aging",
 }
 
+CLEAR_NAMES = frozenset({"clear", "clear_skin", "healthy", "none"})
+"""What people and folders call clear skin, as normal names."""
+
 _SEVERITY_SYNONYMS = {
     "slight": Severity.MILD,
     "light": Severity.MILD,
@@ -144,6 +159,19 @@ def parse_condition(name: str) -> Condition:
         raise UnknownCondition(
             f"'{name}' is not a condition this dataset keeps.", advice=f"Use one of: {known}."
         ) from None
+
+
+def parse_kind(name: str) -> Kind:
+    """Return the condition that a name means, or clear skin; synonyms are understood.
+
+    Raises UnknownCondition, which names the known ones.
+    """
+    if normal_name(name) in CLEAR_NAMES:
+        return CLEAR
+    try:
+        return parse_condition(name)
+    except UnknownCondition as error:
+        raise UnknownCondition(error.message, advice=f"{error.advice} Or: {CLEAR}.") from None
 
 
 def parse_severity(name: str | int) -> Severity:

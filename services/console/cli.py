@@ -43,7 +43,8 @@ Conditions = Annotated[
     list[str] | None, typer.Option("--condition", "-c", help="Only this condition; may be given several times.")
 ]
 Targets = Annotated[
-    list[str] | None, typer.Option("--targets", help="A target of its own: redness=200,acne=150. Overrides the target.")
+    list[str] | None,
+    typer.Option("--targets", help="A target of its own: acne=200,clear=100. Overrides the target."),
 ]
 Target = Annotated[int | None, typer.Argument(metavar="[TARGET]", help="Images that each condition shall have.")]
 CampaignId = Annotated[str, typer.Argument(metavar="REBALANCE", help="Its id, as `evenskin status` shows it.")]

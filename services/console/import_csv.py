@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
 from services.console.file_names import shown
-from services.console.import_folder import CLEAR, SPLITS, UNGRADED, Folder, Labels, Picture, merged, with_copy
+from services.console.import_folder import SPLITS, UNGRADED, Folder, Labels, Picture, merged, with_copy
 from shared.errors import EvenskinError, InvalidRequest
-from shared.taxonomy import MONK_TONES, Fold, normal_name, parse_condition, parse_severity
+from shared.taxonomy import CLEAR_NAMES, MONK_TONES, Fold, normal_name, parse_condition, parse_severity
 
 ENDINGS = frozenset({".csv", ".tsv"})
 IMAGES = "images"  # folder beside a table
@@ -155,8 +155,8 @@ def _path(text: str, folder: Path) -> Path:
 def _labels(condition: str, severity: str) -> Labels:
     if not condition:
         raise InvalidRequest("The line names no condition.", advice="Write clear where none shows.")
-    if normal_name(condition) in CLEAR:
-        if severity and normal_name(severity) not in CLEAR:
+    if normal_name(condition) in CLEAR_NAMES:
+        if severity and normal_name(severity) not in CLEAR_NAMES:
             raise InvalidRequest(f"Clear skin has no severity '{shown(severity)}'.")
         return {}
     graded = severity and normal_name(severity) not in UNGRADED

@@ -20,9 +20,8 @@ from typing import Any
 from services.console.file_names import shown
 from services.console.folder_walk import PassedOver, walk
 from shared.errors import InvalidRequest, UnknownCondition, UnknownSeverity
-from shared.taxonomy import Condition, Fold, Severity, normal_name, parse_condition, parse_severity
+from shared.taxonomy import CLEAR_NAMES, Condition, Fold, Severity, normal_name, parse_condition, parse_severity
 
-CLEAR = frozenset({"clear", "clear_skin", "healthy", "none"})
 UNGRADED = frozenset({"unknown", "ungraded", "not_graded"})
 SPLITS = {
     **dict.fromkeys(("train", "training"), Fold.TRAIN),
@@ -144,7 +143,7 @@ def _labels_of(relative: Path, root: Path) -> Labels:
 
 
 def _condition(name: str, root: Path) -> Condition | None:
-    if normal_name(name) in CLEAR:
+    if normal_name(name) in CLEAR_NAMES:
         return None
     try:
         return parse_condition(name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.console.file_names import shown
-from services.console.import_folder import CLEAR, Picture, below_split
+from services.console.import_folder import Picture, below_split
 from shared.documents.requests import MAX_GROUP_CHARACTERS
 from shared.errors import InvalidRequest
-from shared.taxonomy import normal_name
+from shared.taxonomy import CLEAR_NAMES, normal_name
 
 
 def folder_group(picture: Picture, root: Path) -> str | None:
@@ -31,5 +31,5 @@ def folder_group(picture: Picture, root: Path) -> str | None:
 
 def _deepest(path: Path) -> str | None:
     folders = below_split(path).parts[:-1]
-    labels = 1 if normal_name(folders[0]) in CLEAR else 2
+    labels = 1 if normal_name(folders[0]) in CLEAR_NAMES else 2
     return folders[-1] if len(folders) > labels else None

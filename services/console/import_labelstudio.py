@@ -15,9 +15,9 @@ from uuid import UUID
 from pydantic_core import from_json
 
 from services.console.file_names import shown
-from services.console.import_folder import CLEAR, UNGRADED, Labels
+from services.console.import_folder import UNGRADED, Labels
 from shared.errors import EvenskinError, InvalidRequest
-from shared.taxonomy import Condition, Severity, normal_name, parse_condition, parse_severity
+from shared.taxonomy import CLEAR_NAMES, Condition, Severity, normal_name, parse_condition, parse_severity
 
 ENDING = ".json"
 MAX_TASKS_BYTES = 512 * 1024 * 1024  # some hundred thousand tasks
@@ -104,7 +104,7 @@ def _labels(annotation: Mapping[str, Any]) -> Labels:
     labels: dict[Condition, Severity | None] = {}
     for choice in choices:
         name, _, severity = str(choice).partition(":")
-        if normal_name(name) in CLEAR:
+        if normal_name(name) in CLEAR_NAMES:
             continue
         condition = parse_condition(name)
         graded = severity and normal_name(severity) not in UNGRADED
@@ -112,7 +112,7 @@ def _labels(annotation: Mapping[str, Any]) -> Labels:
         if labels.get(condition, value) != value:
             raise InvalidRequest(f"Its annotation chooses two severities of {condition}.")
         labels[condition] = value
-    if labels and any(normal_name(str(choice)) in CLEAR for choice in choices):
+    if labels and any(normal_name(str(choice)) in CLEAR_NAMES for choice in choices):
         raise InvalidRequest("Its annotation chooses clear skin and a condition.")
     return labels
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from services.console.file_names import shown
 from services.console.folder_walk import PassedOver, walk
-from services.console.import_folder import CLEAR, PICTURE_ENDINGS, SPLITS, Folder, Labels, Picture, merged
+from services.console.import_folder import PICTURE_ENDINGS, SPLITS, Folder, Labels, Picture, merged
 from shared.errors import InvalidRequest, UnknownCondition, UnknownSeverity
-from shared.taxonomy import Condition, Severity, normal_name, parse_condition, parse_severity
+from shared.taxonomy import CLEAR_NAMES, Condition, Severity, normal_name, parse_condition, parse_severity
 
 CLASSES = "classes.txt"
 MAX_TEXT_BYTES = 1024 * 1024  # of classes.txt, or of one picture's labels: thousands of boxes
@@ -76,7 +76,7 @@ def _classes(path: Path) -> list[tuple[Condition, Severity | None] | None]:
 
 
 def _class(name: str) -> tuple[Condition, Severity | None] | None:
-    if normal_name(name) in CLEAR:
+    if normal_name(name) in CLEAR_NAMES:
         return None
     try:
         return parse_condition(name), None

@@ -29,7 +29,7 @@ from shared.documents.dead_letters import DeadLetterDocument
 from shared.documents.models import Models
 from shared.documents.predictions import Prediction
 from shared.documents.rebalances import Campaign, PlanDocument
-from shared.taxonomy import MONK_TONES, Severity
+from shared.taxonomy import CLEAR, MONK_TONES, Severity
 
 BAR = 12  # cells of the longest bar
 CURVE = 40  # cells of a curve at most: the last epochs
@@ -63,7 +63,7 @@ def plan_table(plan: PlanDocument) -> RenderableType:
     if plan.total == 0:
         return Text("Nothing is missing: nothing is generated, and a rebalance trains on what there is.")
     table = numbers_table("What is missing", "condition", "target", "missing", *(s.label for s in Severity), "cost")
-    by_condition: dict[str, dict[str, int]] = {}
+    by_condition: dict[str, dict[str | None, int]] = {}  # severities by name; None: of clear skin
     for quota in plan.quotas:
         by_condition.setdefault(quota.condition, {})[quota.severity] = quota.count
     for condition, target in plan.targets.items():
@@ -130,6 +130,10 @@ def balance_table(balance: Balance) -> RenderableType:
             *(f"{getattr(entry.severities, severity.label):,}" for severity in Severity),
             *(f"{numbers[condition]:,}" for _, numbers in rare),
         )
+    if balance.clear is not None:
+        skipped = [NONE] * len(Severity)
+        others = (f"{getattr(balance.clear, title, 0):,}" for title, _ in rare)
+        table.add_row(CLEAR, f"{balance.clear.accepted:,}", "", *skipped, *others, style="dim")
     images = balance.images
     summary = (
         f"{count(images.accepted, 'accepted image')}, {count(balance.variants, 'variant')}"

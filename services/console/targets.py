@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from shared.errors import InvalidRequest, InvalidTarget
 from shared.events import MAX_TARGET, RebalanceRequested
 from shared.message import first_problem
-from shared.taxonomy import parse_condition
+from shared.taxonomy import parse_kind
 
 
 def plan_query(request: RebalanceRequested) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def rebalance_request(
     names = [name for option in conditions for name in option.split(",") if name.strip()]
     fields = {
         "target_per_condition": None if target is None else _checked_target(target, "The target"),
-        "conditions": [parse_condition(name).value for name in names] or None,
+        "conditions": [parse_kind(name).value for name in names] or None,
         "targets": _parse_targets(targets) or None,
         "max_attempts": max_attempts,
         "max_cost_usd": max_cost_usd,
@@ -63,7 +63,7 @@ def _parse_targets(options: Sequence[str]) -> dict[str, int]:
             value = int(number)
         except ValueError:
             raise InvalidRequest(f"'{part}' is not a target.", advice="Write it as condition=number.") from None
-        condition = parse_condition(name).value
+        condition = parse_kind(name).value
         if not separator or condition in parsed:
             raise InvalidRequest(f"'{part}': {condition} has two targets.")
         parsed[condition] = _checked_target(value, f"The target of {condition}")

@@ -110,9 +110,12 @@ class FolderProvider:
     def _none_left(self, label: Label) -> NotDone:
         condition, severity = label
         there = len(self._folder.files.get(label, ()))
+        what, place = "clear skin", f"{condition}/"
+        if severity is not None:
+            what, place = f"{severity.label} {condition}", f"{condition}/{severity.label}/"
         return NotDone(
-            f"No picture of {severity.label} {condition} is left in EVENSKIN_PICTURE_FOLDER: all {there} are used. "
-            f"Put more into {condition}/{severity.label}/, and resume the campaign.",
+            f"No picture of {what} is left in EVENSKIN_PICTURE_FOLDER: all {there} are used. "
+            f"Put more into {place}, and resume the campaign.",
             FailureReason.PICTURES_EXHAUSTED,
         )
 

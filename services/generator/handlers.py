@@ -227,7 +227,8 @@ async def _made_picture(generation: Generation, order: Order, claim: Holding) ->
         except NotDone as error:
             generation.pacer.answered(refused=error.asks_to_wait)
             if error.reason is FailureReason.MODERATION_BLOCKED:
-                generation.metrics.prompt_refused(order.condition, order.severity.label, error.wording)
+                severity = "" if order.severity is None else order.severity.label
+                generation.metrics.prompt_refused(order.condition, severity, error.wording)
             raise
         finally:
             took_s += time.monotonic() - began

@@ -105,7 +105,7 @@ class OpenAIProvider:
         except NotDone as error:
             error.wording = self._prompts.wording_of(order)
             is_blocked = error.reason is FailureReason.MODERATION_BLOCKED
-            error.has_calmer_wording = is_blocked and error.wording + 1 < len(self._prompts.wordings)
+            error.has_calmer_wording = is_blocked and error.wording + 1 < len(self._prompts.wordings_for(order))
             raise
         except TimeoutError as error:
             raise OutcomeUnknown(f"No answer within {self._timeout_s:g} s.", FailureReason.TIMEOUT) from error

@@ -1,4 +1,5 @@
-"""A folder of pictures that somebody made by hand, by `<condition>/<severity>/…`, as an import reads them."""
+"""A folder of pictures that somebody made by hand, by `<condition>/<severity>/…`, and `clear/…`,
+as an import reads them."""
 
 from __future__ import annotations
 
@@ -7,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.errors import ConfigurationError, UnknownCondition, UnknownSeverity
-from shared.taxonomy import Condition, Severity, parse_condition, parse_severity
+from shared.taxonomy import CLEAR, CLEAR_NAMES, Kind, Severity, normal_name, parse_kind, parse_severity
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp"})  # of formats that the dataset keeps
 _SYSTEM_FOLDERS = ("__macosx", "lost+found", "$recycle.bin")
 
-Label = tuple[Condition, Severity]
+Label = tuple[Kind, Severity | None]  # None: of clear skin
 
 
 @dataclass
@@ -56,9 +57,11 @@ def _label(path: Path) -> Label | str:
     """What a file shows by its folders, or why it fills no slot. Folders below the severity mean nothing."""
     if path.suffix.casefold() not in ENDINGS:
         return "no PNG, JPEG or WebP by its ending"
+    if len(path.parts) > 1 and normal_name(path.parts[0]) in CLEAR_NAMES:
+        return CLEAR, None
     if len(path.parts) < 3:
         return "in no <condition>/<severity>/ folder: a slot has both"
     try:
-        return parse_condition(path.parts[0]), parse_severity(path.parts[1])
+        return parse_kind(path.parts[0]), parse_severity(path.parts[1])
     except (UnknownCondition, UnknownSeverity) as error:
         return error.message

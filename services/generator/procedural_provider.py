@@ -18,6 +18,7 @@ from services.generator.prompts import prompt_of
 from services.generator.provider import NotDone, Order, Picture
 from shared.events import FailureReason
 from shared.pictures.provenance import SourceType
+from shared.taxonomy import Condition, Severity
 
 MODEL = "evenskin-procedural-1"
 SIZE = 512  # pixels of a side
@@ -58,7 +59,10 @@ class ProceduralProvider:
 
     async def _draw(self, order: Order) -> bytes:
         loop = asyncio.get_running_loop()
-        labels, seed = {order.condition: order.severity}, seed_of(order.image_id)
+        labels: dict[Condition, Severity] = {}  # of clear skin
+        if isinstance(order.condition, Condition) and order.severity is not None:
+            labels[order.condition] = order.severity
+        seed = seed_of(order.image_id)
         for _ in range(TRIES):
             pool = self._open_pool()
             try:

@@ -24,7 +24,7 @@ from services.generator.provider import Order
 from shared.errors import ConfigurationError
 from shared.events import UNANSWERED, FailureReason
 from shared.message import first_problem
-from shared.taxonomy import Condition, Severity, Sex, View
+from shared.taxonomy import CLEAR, Condition, Severity, Sex, View
 
 MAX_REASON_CHARACTERS = 200  # of a rejection that a prompt tells; people write at length
 MAX_WORDING_CHARACTERS = 4000  # before it is filled in; OpenAI takes 32,000
@@ -33,6 +33,7 @@ _ABOUT_NO_PICTURE = frozenset((*FailureReason, UNANSWERED))
 """Reasons of lost attempts that no other picture would mend: a prompt that told them would only confuse. A filter's
 refusal is answered by a calmer wording instead."""
 _FIELDS = {"age", "sex", "skin_tone", "condition", "severity", "signs", "view", "light"}
+_OF_CONDITIONS = {"condition", "severity", "signs"}
 _VIEWS = {
     View.FRONTAL: "Facing the camera",
     View.LEFT: "Head turned slightly left",
@@ -40,6 +41,9 @@ _VIEWS = {
 }
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_WORDING_CHARACTERS)]
+
+
+Wordings = Annotated[list[Text], Field(min_length=1, max_length=5)]
 
 
 class Signs(BaseModel):
@@ -53,11 +57,15 @@ class Signs(BaseModel):
 
 
 class Prompts(BaseModel):
-    """The texts that prompts are made of. `sha256`: hash of the file that they came in."""
+    """The texts that prompts are made of. `clear_wordings`: of skin without any condition.
+
+    `sha256`: hash of the file that they came in.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    wordings: Annotated[list[Text], Field(min_length=1, max_length=5)]
+    wordings: Wordings
+    clear_wordings: Wordings
     signs: dict[Condition, Signs]
     sha256: str
 
@@ -65,13 +73,16 @@ class Prompts(BaseModel):
     @classmethod
     def _say_what_is_to_be_seen(cls, wordings: list[str]) -> list[str]:
         for wording in wordings:
-            fields = {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
-            if unknown := fields - _FIELDS:
-                raise ValueError(f"{{{min(unknown)}}} is none of {', '.join(sorted(_FIELDS))}")
-            if "age" not in fields:
-                raise ValueError("a wording does not name the {age}: every subject is an adult")
+            fields = _fields_of(wording, _FIELDS)
             if "signs" not in fields and not {"condition", "severity"} <= fields:
                 raise ValueError("a wording names neither the {signs} nor {condition} and {severity}")
+        return wordings
+
+    @field_validator("clear_wordings")
+    @classmethod
+    def _name_no_condition(cls, wordings: list[str]) -> list[str]:
+        for wording in wordings:
+            _fields_of(wording, _FIELDS - _OF_CONDITIONS)
         return wordings
 
     @field_validator("signs")
@@ -85,15 +96,13 @@ class Prompts(BaseModel):
     def prompt_of(self, order: Order) -> str:
         """The prompt of an order. Reasons of earlier rejections become instructions, so that a retry differs."""
         subject = order.subject
-        text = self.wordings[self.wording_of(order)].format(
+        text = self.wordings_for(order)[self.wording_of(order)].format(
             age=subject.age_band.value,
             sex="woman" if subject.sex is Sex.FEMALE else "man",
             skin_tone=subject.skin_tone,
-            condition=order.condition.value.replace("_", " "),
-            severity=order.severity.label,
-            signs=getattr(self.signs[order.condition], order.severity.label),
             view=_VIEWS[subject.view],
             light=subject.light.value.replace("_", " "),
+            **self._condition_of(order),
         )
         reasons = [told for told in order.earlier_rejections if told.partition(":")[0] not in _ABOUT_NO_PICTURE]
         if not reasons:
@@ -101,18 +110,45 @@ class Prompts(BaseModel):
         told = "; ".join(reason[:MAX_REASON_CHARACTERS] for reason in reasons[-3:])
         return f"{text} Earlier pictures were rejected for this: {told}. Avoid that."
 
+    def _condition_of(self, order: Order) -> dict[str, str]:
+        """What a wording's fields say of an order's condition; nothing of clear skin."""
+        if order.condition is CLEAR or order.severity is None:
+            return {}
+        severity = order.severity.label
+        signs: str = getattr(self.signs[order.condition], severity)
+        return {"condition": order.condition.value.replace("_", " "), "severity": severity, "signs": signs}
+
+    def wordings_for(self, order: Order) -> list[str]:
+        """The wordings of an order's prompt, the plainest first."""
+        return self.clear_wordings if order.condition is CLEAR else self.wordings
+
     def wording_of(self, order: Order) -> int:
         """The number of the wording: calmer by one for every refusal of this attempt, and every attempt refused."""
         blocked = sum(told.partition(":")[0] == FailureReason.MODERATION_BLOCKED for told in order.earlier_rejections)
-        return min(order.refusals + blocked, len(self.wordings) - 1)
+        return min(order.refusals + blocked, len(self.wordings_for(order)) - 1)
+
+
+def _fields_of(wording: str, known: set[str]) -> set[str]:
+    """The fields in a wording's braces. Raises ValueError where one is unknown, or the age is missing."""
+    fields = {name for _, name, _, _ in Formatter().parse(wording) if name is not None}
+    if unknown := fields - known:
+        raise ValueError(f"{{{min(unknown)}}} is none of {', '.join(sorted(known))}")
+    if "age" not in fields:
+        raise ValueError("a wording does not name the {age}: every subject is an adult")
+    return fields
 
 
 def read_prompts(path: Path) -> Prompts:
-    """Read and check a file of prompts. Raises ConfigurationError, which names what is wrong."""
+    """Read and check a file of prompts; one without wordings for clear skin has ours.
+
+    Raises ConfigurationError, which names what is wrong.
+    """
     advice = f"Make it like {_OURS.name} of the generator, or leave EVENSKIN_PROMPT_FILE away."
     try:
         data = path.read_bytes()
         document = tomllib.loads(data.decode())
+        if "clear_wordings" not in document and path != _OURS:
+            document["clear_wordings"] = our_prompts().clear_wordings
         return Prompts.model_validate({**document, "sha256": hashlib.sha256(data).hexdigest()})
     except OSError as error:
         raise ConfigurationError(f"The file of prompts '{path}' cannot be read: {error.strerror}.") from error

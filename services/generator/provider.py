@@ -9,7 +9,7 @@ from uuid import UUID
 from shared.errors import ProviderError
 from shared.events import FailureReason, Subject
 from shared.pictures.provenance import SourceType
-from shared.taxonomy import Condition, Severity
+from shared.taxonomy import Kind, Severity
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Order:
     """
 
     image_id: UUID
-    condition: Condition
-    severity: Severity
+    condition: Kind
+    severity: Severity | None  # None: of clear skin
     subject: Subject
     earlier_rejections: tuple[str, ...] = ()
     quality: str | None = None  # as the provider's model names it; None: the provider's own

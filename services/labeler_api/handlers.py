@@ -16,7 +16,7 @@ from services.labeler_api.campaigns.changing import change
 from services.labeler_api.campaigns.closing import apply_to_campaign
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.prices import micro_usd
-from services.labeler_api.campaigns.rows import slot_in
+from services.labeler_api.campaigns.rows import asked_of, slot_in
 from services.labeler_api.campaigns.slot import AttemptFailed, AttemptPaid, AttemptPostponed, SlotState, VariantsListed
 from services.labeler_api.ledger.dialects import per_dialect
 from services.labeler_api.ledger.ledger import Ledger
@@ -45,7 +45,7 @@ from shared.events import (
     TrainingProgressed,
 )
 from shared.message import Message
-from shared.taxonomy import Condition, Severity, generated_image_id
+from shared.taxonomy import CLEAR, generated_image_id
 
 log = structlog.get_logger(__name__)
 
@@ -147,7 +147,8 @@ async def review_generated(ledger: Ledger, message: Message) -> None:
                 if given_up
                 else "superseded: another attempt answers its slot"
             )
-        labels = {Condition(row["condition"]): Severity(row["severity"])}
+        condition, severity = asked_of(row)
+        labels = {} if condition is CLEAR else {condition: severity}
         recorded = await images.record(
             transaction,
             replace(seen, labels=labels, skin_tone=row["subject"]["skin_tone"]),

@@ -36,5 +36,8 @@ class Balance(Document):
 
     conditions: dict[Condition, ConditionBalance] = Field(description="All seven conditions.")
     images: ImageCounts = Field(description="Every image once, whatever it shows.")
+    clear: ImageCounts | None = Field(
+        default=None, description="Images that show no condition, as far as their labels are complete."
+    )
     variants: Count = Field(description="Augmented copies of accepted images.")
     unaugmented: Count = Field(description="Accepted images whose variants are still to come.")

@@ -9,7 +9,7 @@ from pydantic import Field, WithJsonSchema
 from shared.documents.base import Count, Document, Id, Moment, SeverityName, Usd
 from shared.events import ReviewPolicy
 from shared.prices import PriceWarning
-from shared.taxonomy import MONK_TONES, Condition
+from shared.taxonomy import MONK_TONES, ClearSkin, Kind
 
 CampaignStateName = Annotated[
     str,
@@ -23,8 +23,8 @@ CampaignStateName = Annotated[
 class QuotaDocument(Document):
     """How many images one condition and severity must still get."""
 
-    condition: Condition
-    severity: SeverityName
+    condition: Kind
+    severity: SeverityName | None = Field(description="null: it is clear skin.")
     count: Count = Field(description="Images asked for.")
 
 
@@ -35,9 +35,11 @@ ByTone = Annotated[tuple[Count, ...], Field(min_length=len(MONK_TONES), max_leng
 class ConditionTones(Document):
     """The skin tones of one condition's images: those that are there, and those that would be generated."""
 
-    condition: Condition
+    condition: Kind
     there: ByTone = Field(description="Images of a known tone that are accepted or on their way.")
-    missing: dict[SeverityName, ByTone] = Field(description="The missing images, by severity and tone.")
+    missing: dict[SeverityName | ClearSkin, ByTone] = Field(
+        description="The missing images, by severity and tone; those of clear skin, which has none, as `clear`."
+    )
 
 
 class PlanWarning(Document):
@@ -50,8 +52,8 @@ class PlanWarning(Document):
 class PlanDocument(Document):
     """`GET /v1/plan`: what a rebalance would generate, cost and take."""
 
-    targets: dict[Condition, Count] = Field(description="Accepted images that each condition shall have.")
-    missing: dict[Condition, Count] = Field(description="Images that each condition lacks.")
+    targets: dict[Kind, Count] = Field(description="Accepted images that each condition, or clear skin, shall have.")
+    missing: dict[Kind, Count] = Field(description="Images that each of them lacks.")
     quotas: tuple[QuotaDocument, ...] = Field(description="The missing images, split over the severities.")
     tones: tuple[ConditionTones, ...] = Field(
         default=(),
@@ -127,7 +129,7 @@ class Campaign(Document):
     reason: str | None = Field(
         description="Why it was rejected, paused or cancelled, is exhausted, or has no model, in one sentence."
     )
-    targets: dict[Condition, Count] = Field(description="Accepted images that each condition shall have.")
+    targets: dict[Kind, Count] = Field(description="Accepted images that each condition, or clear skin, shall have.")
     review: ReviewPolicy = Field(description="Who accepts its images: the automatic gate, or a person after it.")
     quotas: tuple[CampaignQuota, ...]
     correlation_id: str = Field(description="Names the request in logs and events.")

@@ -9,14 +9,14 @@ from uuid import UUID
 
 from services.labeler_api.campaigns.booking import book
 from services.labeler_api.campaigns.requests import request_message
-from services.labeler_api.campaigns.rows import campaign_in, campaign_row, slot_in
+from services.labeler_api.campaigns.rows import asked_of, campaign_in, campaign_row, slot_in
 from services.labeler_api.campaigns.slot import Effects, Happening, Slot, SlotState, asks_campaign, decide
 from services.labeler_api.campaigns.subjects import another
 from services.labeler_api.ledger.tables import slot_table
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.settings import LabelerSettings
 from shared.events import Subject
-from shared.taxonomy import MONK_TONES, Condition, Severity
+from shared.taxonomy import MONK_TONES, Kind, Severity
 
 QUEUED_CAMPAIGNS = 2  # whose requests may all wait in one queue: with more, some are sent twice, which is harmless
 
@@ -33,15 +33,14 @@ async def apply_to_slot(transaction: Transaction, row: Row, happening: Happening
     count_slots(
         transaction,
         row["campaign_id"],
-        Condition(row["condition"]),
-        Severity(row["severity"]),
+        *asked_of(row),
         reserved=effects.reserved,
         counted=effects.counted,
         failed=effects.failed,
     )
     if effects.reserved:
         tones = [effects.reserved * (tone == row["subject"]["skin_tone"]) for tone in MONK_TONES]
-        count_tones(transaction, Condition(row["condition"]), Severity(row["severity"]), tones)
+        count_tones(transaction, *asked_of(row), tones)
     await book(transaction, row["campaign_id"], paid=effects.paid_micro_usd, committed=effects.committed_micro_usd)
     if effects.request:
         transaction.emit(request_message(row, settings))
@@ -85,15 +84,15 @@ def request_due(settings: LabelerSettings, asks: int = 0) -> float:
 def count_slots(
     transaction: Transaction,
     campaign_id: UUID,
-    condition: Condition,
-    severity: Severity,
+    condition: Kind,
+    severity: Severity | None,
     *,
     reserved: int = 0,
     counted: int = 0,
     failed: int = 0,
 ) -> None:
     """Add to the counters of slots that stand for one condition and severity."""
-    kind = f"{condition}/{int(severity)}"
+    kind = f"{condition}/{int(severity or 0)}"
     changes = {
         f"reserved/{condition}": reserved,
         f"campaign/{campaign_id}/{SlotState.COUNTED}/{kind}": counted,
@@ -102,7 +101,7 @@ def count_slots(
     transaction.count({name: change for name, change in changes.items() if change})
 
 
-def count_tones(transaction: Transaction, condition: Condition, severity: Severity, change: Sequence[int]) -> None:
+def count_tones(transaction: Transaction, condition: Kind, severity: Severity | None, change: Sequence[int]) -> None:
     """Add to the counters of the skin tones that slots of one condition and severity will bring."""
-    names = (f"reserved_tones/{condition}/{int(severity)}/{tone}" for tone in MONK_TONES)
+    names = (f"reserved_tones/{condition}/{int(severity or 0)}/{tone}" for tone in MONK_TONES)
     transaction.count({name: number for name, number in zip(names, change, strict=True) if number})

@@ -14,7 +14,7 @@ from shared.documents.rebalances import ConditionTones, PlanDocument, PlanWarnin
 from shared.errors import PlanTooLarge
 from shared.events import RebalanceRequested
 from shared.prices import PriceWarning
-from shared.taxonomy import MONK_TONES, Condition, Severity, parse_severity, split_over_severities
+from shared.taxonomy import CLEAR, KINDS, MONK_TONES, Kind, Severity, parse_kind, parse_severity, split_over_severities
 
 PLANNED_ON = ("shows/accepted/", "reserved/", "tones/", "reserved_tones/")
 """Prefixes of the counters that a plan looks at. They are read at one moment: between two looks, an image could leave
@@ -23,10 +23,13 @@ the reserved without being seen among the accepted."""
 
 @dataclass(frozen=True)
 class Quota:
-    """How many images one condition and severity must still get, and of them how many of each skin tone."""
+    """How many images one condition and severity must still get, and of them how many of each skin tone.
 
-    condition: Condition
-    severity: Severity
+    `severity`: None of clear skin.
+    """
+
+    condition: Kind
+    severity: Severity | None
     tones: Tones
 
     @property
@@ -41,15 +44,15 @@ class Quota:
     @property
     def told(self) -> QuotaDocument:
         """As a plan tells of it; of its tones it tells elsewhere."""
-        return QuotaDocument.model_validate(
-            {"condition": self.condition, "severity": self.severity.label, "count": self.count}
-        )
+        severity = None if self.severity is None else self.severity.label
+        return QuotaDocument.model_validate({"condition": self.condition, "severity": severity, "count": self.count})
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> Quota:
         """The quota that is kept so. One from before tones were planned has as many of each as can be."""
         tones = document.get("tones") or filled(NO_TONES, document["count"], 0)
-        return cls(Condition(document["condition"]), parse_severity(document["severity"]), tuple(tones))
+        severity = None if document["severity"] is None else parse_severity(document["severity"])
+        return cls(parse_kind(document["condition"]), severity, tuple(tones))
 
 
 def between(quotas: Sequence[Quota], first: int, end: int) -> tuple[Quota, ...]:
@@ -72,12 +75,12 @@ class Plan:
     `tones`: of each condition that lacks images, those that are there by skin tone, as far as that is known.
     """
 
-    targets: Mapping[Condition, int]
+    targets: Mapping[Kind, int]
     quotas: tuple[Quota, ...]
     price_micro_usd: int
     max_attempts: int
     max_cost_micro_usd: int | None = None
-    tones: Mapping[Condition, Tones] = field(default_factory=dict)
+    tones: Mapping[Kind, Tones] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -117,8 +120,9 @@ class Plan:
             warnings=tuple(PlanWarning(code=code, message=message) for code, message in warnings),
         )
 
-    def _tones_of(self, condition: Condition, there: Tones) -> ConditionTones:
-        missing = {quota.severity.label: quota.tones for quota in self.quotas if quota.condition == condition}
+    def _tones_of(self, condition: Kind, there: Tones) -> ConditionTones:
+        own = (quota for quota in self.quotas if quota.condition == condition)
+        missing = {CLEAR if quota.severity is None else quota.severity.label: quota.tones for quota in own}
         return ConditionTones.model_validate({"condition": condition, "there": there, "missing": missing})
 
 
@@ -129,11 +133,12 @@ def plan_for(totals: Mapping[str, int], request: RebalanceRequested, settings: L
     InvalidTarget, InvalidRequest, ConfigurationError where no price is known, and PlanTooLarge where it would ask for
     more images than one campaign may.
     """
-    have = {c: totals.get(f"shows/accepted/{c}", 0) + totals.get(f"reserved/{c}", 0) for c in Condition}
+    # An older version, beside this one, takes from clear skin what it never added.
+    have = {kind: max(0, totals.get(f"shows/accepted/{kind}", 0)) + totals.get(f"reserved/{kind}", 0) for kind in KINDS}
     plan = make_plan(
         request.target_of(),
         have,
-        tones={condition: _tones_there(totals, condition) for condition in Condition},
+        tones={kind: _tones_there(totals, kind) for kind in KINDS},
         price_micro_usd=micro_usd(settings.price_usd),
         max_attempts=request.max_attempts,
         max_cost_micro_usd=budget_micro_usd(request.max_cost_usd),
@@ -146,12 +151,12 @@ def plan_for(totals: Mapping[str, int], request: RebalanceRequested, settings: L
     return plan
 
 
-def _tones_there(totals: Mapping[str, int], condition: Condition) -> tuple[Tones, ...]:
-    """Images of a condition by skin tone: those not graded, and those of each severity."""
+def _tones_there(totals: Mapping[str, int], condition: Kind) -> tuple[Tones, ...]:
+    """Images of a condition by skin tone: those not graded, as clear skin is, and those of each severity."""
     return tuple(
         tuple(
-            totals.get(f"tones/{condition}/{severity}/{tone}", 0)
             # An older version, beside this one, gives back what it never reserved.
+            max(0, totals.get(f"tones/{condition}/{severity}/{tone}", 0))
             + max(0, totals.get(f"reserved_tones/{condition}/{severity}/{tone}", 0))
             for tone in MONK_TONES
         )
@@ -160,10 +165,10 @@ def _tones_there(totals: Mapping[str, int], condition: Condition) -> tuple[Tones
 
 
 def make_plan(
-    targets: Mapping[Condition, int],
-    have: Mapping[Condition, int],
+    targets: Mapping[Kind, int],
+    have: Mapping[Kind, int],
     *,
-    tones: Mapping[Condition, Sequence[Tones]] | None = None,
+    tones: Mapping[Kind, Sequence[Tones]] | None = None,
     price_micro_usd: int,
     max_attempts: int,
     max_cost_micro_usd: int | None = None,
@@ -173,7 +178,7 @@ def make_plan(
     `tones`: of each condition, the images that have a known tone: those not graded, then those of each severity.
     """
     quotas: list[Quota] = []
-    there: dict[Condition, Tones] = {}
+    there: dict[Kind, Tones] = {}
     for condition, target in targets.items():
         missing = max(0, target - have.get(condition, 0))
         if not missing:
@@ -181,8 +186,12 @@ def make_plan(
         known = (tones or {}).get(condition) or (NO_TONES,) * (1 + len(Severity))
         there[condition] = tuple(map(sum, zip(*known, strict=True)))
         # Conditions that lack a few images each do not all begin with the lightest.
-        first = tuple(Condition).index(condition) + sum(there[condition])
-        shares = spread(known[1:], filled(there[condition], missing, first))
+        first = KINDS.index(condition) + sum(there[condition])
+        wanted = filled(there[condition], missing, first)
+        if condition is CLEAR:
+            quotas.append(Quota(condition, None, wanted))
+            continue
+        shares = spread(known[1:], wanted)
         assert [*map(sum, shares)] == [*split_over_severities(missing).values()]
         quotas += [Quota(condition, *share) for share in zip(Severity, shares, strict=True) if any(share[1])]
     return Plan(dict(targets), tuple(quotas), price_micro_usd, max_attempts, max_cost_micro_usd, there)

@@ -147,7 +147,7 @@ def _slot_rows(campaign: Row, first: int, end: int, *, due: float) -> Iterator[d
             "campaign_id": campaign["id"],
             "position": position,
             "condition": condition.value,
-            "severity": int(severity),
+            "severity": int(severity or 0),
             "state": SlotState.OPEN.value,
             "attempt": 1,
             "subject": subject.model_dump(mode="json"),

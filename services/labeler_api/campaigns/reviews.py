@@ -14,6 +14,7 @@ import structlog
 
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.requests import request_message
+from services.labeler_api.campaigns.rows import asked_of
 from services.labeler_api.campaigns.slot import (
     Happening,
     ImageAwaitsReview,
@@ -282,10 +283,18 @@ def _seen_from_slot(image: Row, slot: Row) -> Happening:
             return ImageAwaitsReview(image_id, attempt)
         case Status.REJECTED:
             return ImageLost(image_id, attempt, image["reason"] or "rejected")
-        case Status.ACCEPTED if labels.get(slot["condition"]) == slot["severity"]:
+        case Status.ACCEPTED if _shows_what_is_asked(image, slot):
             return ImageFits(image_id, attempt, augmented=image["augmented_at"] is not None)
         case _:  # a good image of something else: it stays in the dataset, and the slot still lacks its own
             return ImageLost(image_id, attempt, f"showed {_shown(labels)} instead")
+
+
+def _shows_what_is_asked(image: Row, slot: Row) -> bool:
+    """Whether an image shows the condition of its slot as strongly as asked; where clear skin is, no condition."""
+    condition, severity = asked_of(slot)
+    if severity is None:
+        return bool(image["complete"] and not image["labels"])
+    return bool(image["labels"].get(condition) == severity)
 
 
 def _shown(labels: Mapping[str, int | None]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from services.labeler_api.campaigns.campaign import Campaign, CampaignState, Terms
@@ -9,6 +11,7 @@ from services.labeler_api.campaigns.plan import Quota
 from services.labeler_api.campaigns.slot import Slot, SlotState
 from services.labeler_api.ledger.transaction import Row, Transaction
 from shared.errors import NotFound
+from shared.taxonomy import Kind, Severity, parse_kind
 
 
 def slot_in(row: Row) -> Slot:
@@ -23,6 +26,11 @@ def slot_in(row: Row) -> Slot:
         asks=row["asks"],
         given_up=tuple(row["given_up"]),
     )
+
+
+def asked_of(row: Mapping[str, Any]) -> tuple[Kind, Severity | None]:
+    """What a slot asks for, by its row: the severity of clear skin is 0 there."""
+    return parse_kind(row["condition"]), Severity(row["severity"]) if row["severity"] else None
 
 
 def terms_in(row: Row) -> Terms:

@@ -15,12 +15,12 @@ from uuid import UUID
 from services.labeler_api.campaigns.plan import Quota
 from services.labeler_api.campaigns.tones import dealt
 from shared.events import Subject
-from shared.taxonomy import MONK_TONES, AgeBand, Condition, Light, Severity, Sex, View
+from shared.taxonomy import MONK_TONES, AgeBand, Condition, Kind, Light, Severity, Sex, View
 
 _Choice = TypeVar("_Choice")
 
 # Fine lines and sagging do not show on the youngest; acne is asked for at every age, as adults have it too.
-_AGES: dict[Condition, tuple[AgeBand, ...]] = {
+_AGES: dict[Kind, tuple[AgeBand, ...]] = {
     Condition.FINE_LINES: (AgeBand.ADULT, AgeBand.MIDDLE_AGED, AgeBand.SENIOR),
     Condition.AGING: (AgeBand.ADULT, AgeBand.MIDDLE_AGED, AgeBand.SENIOR),
 }
@@ -28,7 +28,7 @@ _AGES: dict[Condition, tuple[AgeBand, ...]] = {
 
 def subjects_between(
     campaign_id: UUID, quotas: Sequence[Quota], first: int, end: int
-) -> Iterator[tuple[Condition, Severity, Subject]]:
+) -> Iterator[tuple[Kind, Severity | None, Subject]]:
     """What the slots from position `first` up to, and without, `end` ask for, in their order."""
     begin = 0
     for quota in quotas:
@@ -43,7 +43,7 @@ def subjects_between(
         begin += quota.count
 
 
-def _subject(campaign_id: UUID, condition: Condition, place: int, number: int) -> Subject:
+def _subject(campaign_id: UUID, condition: Kind, place: int, number: int) -> Subject:
     """The subject of a condition's slot with this number (0, 1, …), whose tone has this place in the scale."""
     start = hashlib.sha256(f"{campaign_id}/{condition}".encode()).digest()
     ages = _AGES.get(condition, tuple(AgeBand))

@@ -2,7 +2,8 @@
 
 Names: `images/<status>`, `labels/<status>/<condition>/<severity>` (severity 0: not graded),
 `shows/<status>/<condition>`, `reserved/<condition>` (slots whose image is not accepted yet), and of known skin tones
-`tones/<condition>/<severity>/<tone>` (accepted) and `reserved_tones/<condition>/<severity>/<tone>`, `variants`,
+`tones/<condition>/<severity>/<tone>` (accepted) and `reserved_tones/<condition>/<severity>/<tone>`; but for `labels/`
+each also of clear skin, as condition `clear` with severity 0. `variants`,
 `unaugmented` (both of accepted images), `campaign/<id>/counted|failed/<condition>/<severity>`, `spent/<id>`
 and `paid` (millionths of a US dollar, of one campaign and of all), `reviews/<verdict>/gate|person`.
 """

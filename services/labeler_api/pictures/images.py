@@ -26,7 +26,7 @@ from services.labeler_api.pictures.perceptual_hash import (
     probes,
 )
 from shared.frames import Frame
-from shared.taxonomy import Condition, Fold, Severity, fold_of
+from shared.taxonomy import CLEAR, Condition, Fold, Severity, fold_of
 
 GATE, IMPORT = "gate", "import"  # reviewers that are no person
 Labels = Mapping[Condition, Severity | None]
@@ -121,14 +121,21 @@ def load_labels(stored: Mapping[str, int | None]) -> dict[Condition, Severity | 
     return {Condition(name): None if value is None else Severity(value) for name, value in stored.items()}
 
 
-def counted(status: str, labels: Mapping[str, int | None], tone: int | None = None) -> Counter[str]:
-    """What one image adds to the counters. `tone`: its step of the Monk scale; None: not known."""
+def counted(
+    status: str, labels: Mapping[str, int | None], tone: int | None = None, *, complete: bool = True
+) -> Counter[str]:
+    """What one image adds to the counters. `tone`: its step of the Monk scale; None: not known.
+
+    `complete`: a condition that is not among the labels is absent; without labels, it is clear skin then.
+    """
     changes = Counter({f"images/{status}": 1})
     for condition, severity in labels.items():
         changes[f"labels/{status}/{condition}/{severity or 0}"] += 1
-        changes[f"shows/{status}/{condition}"] += 1
+    shown: Mapping[str, int | None] = labels or ({CLEAR: None} if complete else {})
+    for kind, severity in shown.items():
+        changes[f"shows/{status}/{kind}"] += 1
         if tone is not None and status == Status.ACCEPTED:
-            changes[f"tones/{condition}/{severity or 0}/{tone}"] += 1
+            changes[f"tones/{kind}/{severity or 0}/{tone}"] += 1
     return changes
 
 
@@ -181,7 +188,7 @@ async def record(
     transaction.insert(_LABELS_OF_IMAGE, _label_rows(image.id, labels))
     if image.hash is not None:
         transaction.insert_bands(image.id, image.hash, bands(image.hash))
-    changes = counted(status, labels, image.skin_tone)
+    changes = counted(status, labels, image.skin_tone, complete=image.complete)
     if status is Status.ACCEPTED:
         changes["unaugmented"] += 1
     transaction.count(changes)
@@ -210,8 +217,9 @@ async def relabel(
     transaction: Transaction, image: Row, status: Status, labels: dict[str, int | None], **columns: Any
 ) -> None:
     """Move an image in hand to a status and labels, and set further columns; the counters follow."""
-    changes = counted(status, labels, columns.get("skin_tone", image["skin_tone"]))
-    changes.subtract(counted(image["status"], image["labels"], image["skin_tone"]))
+    after = {**image, **columns}
+    changes = counted(status, labels, after["skin_tone"], complete=after["complete"])
+    changes.subtract(counted(image["status"], image["labels"], image["skin_tone"], complete=image["complete"]))
     entering = (status is Status.ACCEPTED) - (image["status"] == Status.ACCEPTED)
     if entering and image["augmented_at"] is None:
         changes["unaugmented"] += entering

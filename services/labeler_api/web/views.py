@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.labeler_api.campaigns.campaign import FILLING
+from services.labeler_api.campaigns.plan import Quota
 from services.labeler_api.campaigns.prices import usd, worst_cost
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import row_of, rows_of
@@ -40,7 +41,7 @@ from shared.documents.rebalances import (
 )
 from shared.errors import InvalidRequest, NotFound
 from shared.model_card import LiveModel
-from shared.taxonomy import Condition, Severity, severity_text
+from shared.taxonomy import CLEAR, Condition, Severity, severity_text
 
 UNGRADED = "unknown"
 
@@ -68,6 +69,7 @@ async def balance(connection: AsyncConnection) -> Balance:
     return Balance(
         conditions={condition: of_condition(condition) for condition in Condition},
         images=ImageCounts(**{s.value: found.get(f"images/{s}", 0) for s in Status}),
+        clear=ImageCounts(**{s.value: max(0, found.get(f"shows/{s}/{CLEAR}", 0)) for s in Status}),
         variants=found.get("variants", 0),
         unaugmented=found.get("unaugmented", 0),
     )
@@ -93,8 +95,8 @@ async def _campaign_document(connection: AsyncConnection, row: Mapping[str, Any]
     spent = await counters.totals(connection, f"spent/{row['id']}")
     quotas = []
     for quota in row["quotas"]:
-        severity = next(int(s) for s in Severity if s.label == quota["severity"])
-        name = f"{quota['condition']}/{severity}"
+        severity = Quota.of_document(quota).severity
+        name = f"{quota['condition']}/{int(severity or 0)}"
         counted, failed = (ends.get(f"campaign/{row['id']}/{s}/{name}", 0) for s in ("counted", "failed"))
         told = {key: quota[key] for key in ("condition", "severity", "count")}
         quotas.append(CampaignQuota(**told, counted=counted, failed=failed))

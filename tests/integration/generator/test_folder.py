@@ -18,7 +18,7 @@ from services.generator.provider import NotDone, Order
 from shared.errors import ConfigurationError
 from shared.events import ACCOUNT_FAILURES, FailureReason, ImageFailed, ImageGenerated
 from shared.imaging import stand_in_mark
-from shared.taxonomy import Condition, Severity
+from shared.taxonomy import CLEAR, Condition, Severity
 from tests.fakes.blobs import FlakyBlobs
 from tests.fakes.pictures import png
 from tests.integration.generator.serving import SUBJECT, image_id_of, requested, running
@@ -134,6 +134,17 @@ async def test_a_drawn_face_stays_one(tmp_path: Path, folder: Path, blobs: Flaky
         (event,) = await generator.answers(1)
     assert isinstance(event, ImageGenerated)
     assert event.provider == "procedural"
+
+
+async def test_clear_skin_comes_from_its_own_folder(folder: Path, blobs: FlakyBlobs) -> None:
+    put(folder, "acne/mild/1.png", png(1))
+    put(folder, "Clear skin/anna/2.png", png(2))
+    put(folder, "clear/3.png", png(3))
+    provider = FolderProvider(folder, blobs)
+    clear = {"condition": CLEAR, "severity": None}
+    assert {(await provider.generate(order(**clear))).data for _ in range(2)} == {png(2), png(3)}
+    with pytest.raises(NotDone, match=r"No picture of clear skin is left .* into clear/, and resume"):
+        await provider.generate(order(**clear))
 
 
 async def test_a_folder_that_goes_away_is_told(folder: Path, blobs: FlakyBlobs) -> None:

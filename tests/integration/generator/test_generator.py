@@ -20,13 +20,15 @@ from uuid import uuid4
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from services.generator import handlers, keeping
 from services.generator.app import open_provider
 from services.generator.calls import TRIES, TRIES_TO_REACH
 from services.generator.keeping import record_key
 from services.generator.openai_provider import TokenPrices
-from services.generator.procedural_provider import ProceduralProvider
+from services.generator.procedural import draw
+from services.generator.procedural_provider import ProceduralProvider, seed_of
 from services.generator.prompts import our_prompts
 from services.generator.settings import GeneratorSettings
 from shared.embedded.blobs import DirectoryBlobs
@@ -34,6 +36,7 @@ from shared.errors import ConfigurationError
 from shared.events import ACCOUNT_FAILURES, FailureReason, ImageFailed, ImageGenerated, ImageRequested
 from shared.imaging import open_checked
 from shared.pictures.provenance import Marks, marks_of
+from shared.taxonomy import CLEAR
 from shared.tracing import trace_id
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.blobs import FlakyBlobs
@@ -55,7 +58,7 @@ from tests.fakes.openai_server import (
 )
 from tests.fakes.pictures import png as noise
 from tests.fakes.pictures import unmarked
-from tests.integration.generator.serving import PRICE, image_id_of, png, provider_for, requested, running
+from tests.integration.generator.serving import PRICE, SUBJECT, image_id_of, png, provider_for, requested, running
 
 WORDINGS = len(our_prompts().wordings)
 REPOSITORY = Path(__file__).parents[3]
@@ -810,6 +813,24 @@ async def test_the_procedural_provider_draws_the_same_picture_for_the_same_image
     marks = marks_of(open_checked(drawn[0]).parts)
     assert marks is not None
     assert (marks.source_type, marks.model) == ("algorithmicMedia", "evenskin-procedural-1")
+
+
+async def test_the_procedural_provider_draws_clear_skin(tmp_path: Path, blobs: FlakyBlobs) -> None:
+    message = requested()
+    clear = message.event.model_copy(update={"condition": CLEAR, "severity": None})
+    async with running(tmp_path, blobs, ProceduralProvider(processes=1)) as generator:
+        await generator.bus.publish(replace(message, event=clear))
+        (event,) = await generator.answers(1)
+    assert isinstance(event, ImageGenerated)
+    kept, bare = (await blobs.get(event.key)).data, draw({}, SUBJECT, seed_of(event.image_id), 512)
+    assert Image.open(io.BytesIO(kept)).tobytes() == Image.open(io.BytesIO(bare)).tobytes()
+
+
+@pytest.mark.parametrize(("condition", "severity"), [("clear", 1), ("acne", None)])
+def test_a_condition_has_a_severity_and_clear_skin_has_none(condition: str, severity: int | None) -> None:
+    data = requested().event.model_dump() | {"condition": condition, "severity": severity}
+    with pytest.raises(ValidationError, match="clear skin has none"):
+        ImageRequested.model_validate(data)
 
 
 def test_openai_without_a_key_is_a_mistake_of_the_settings(blobs: FlakyBlobs) -> None:

@@ -32,26 +32,32 @@ async def recount(ledger: Ledger) -> dict[str, int]:
         tone = images[row["image_id"]]["skin_tone"]
         if status == "accepted" and tone is not None:
             expected[f"tones/{row['condition']}/{row['severity'] or 0}/{tone}"] += 1
+    for row in images.values():
+        if row["complete"] and not row["labels"]:
+            expected[f"shows/{row['status']}/clear"] += 1
+            if row["status"] == "accepted" and row["skin_tone"] is not None:
+                expected[f"tones/clear/0/{row['skin_tone']}"] += 1
     for row in await ledger.rows("reviews"):
         expected[f"reviews/{row['verdict']}/person"] += 1
     for row in await ledger.rows("variants"):
         expected["variants"] += images[row["image_id"]]["status"] == "accepted"
     slots = await ledger.rows("slots")
-    made = Counter((row["campaign_id"], row["condition"], Severity(row["severity"])) for row in slots)
+    made = Counter((row["campaign_id"], row["condition"], row["severity"]) for row in slots)
     toned = Counter(
         (row["campaign_id"], row["condition"], row["severity"], row["subject"]["skin_tone"]) for row in slots
     )
     for campaign in await ledger.rows("campaigns"):
         for quota in campaign["quotas"]:
-            condition, severity = quota["condition"], Severity[quota["severity"].upper()]
+            condition = quota["condition"]
+            severity = 0 if quota["severity"] is None else int(Severity[quota["severity"].upper()])
             unmade = quota["count"] - made[campaign["id"], condition, severity]
             if campaign["state"] in ("running", "paused"):
                 expected[f"reserved/{condition}"] += unmade
                 for tone, count in enumerate(quota.get("tones", ()), start=1):
-                    left = count - toned[campaign["id"], condition, int(severity), tone]
-                    expected[f"reserved_tones/{condition}/{int(severity)}/{tone}"] += left
+                    left = count - toned[campaign["id"], condition, severity, tone]
+                    expected[f"reserved_tones/{condition}/{severity}/{tone}"] += left
             else:  # only one that is cancelled can lack some
-                expected[f"campaign/{campaign['id']}/failed/{condition}/{int(severity)}"] += unmade
+                expected[f"campaign/{campaign['id']}/failed/{condition}/{severity}"] += unmade
                 assert unmade == 0 or campaign["state"] == "cancelled"
     for row in slots:
         if row["state"] in ("open", "review"):

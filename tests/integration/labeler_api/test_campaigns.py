@@ -18,7 +18,7 @@ from shared.events import (
     RebalanceRequested,
     TrainingProgressed,
 )
-from shared.taxonomy import Condition, Fold, Severity, fold_of, generated_image_id
+from shared.taxonomy import CLEAR, Condition, Fold, Severity, fold_of, generated_image_id
 from tests.eventually import eventually
 from tests.fakes.bus import TwiceBus
 from tests.fakes.pictures import encoded, noise, png
@@ -76,6 +76,42 @@ async def test_a_campaign_ends_with_exactly_its_quota(both: Labeler) -> None:
     dataset = await both.get(f"/v1/datasets/{met.dataset_version}")
     assert dataset["folds"] == {fold.value: sum(entry.fold is fold for entry in entries) for fold in Fold}
     assert set(both.generator.paid.values()) == {1}
+
+
+async def test_clear_skin_is_a_target_of_its_own(both: Labeler) -> None:
+    await both.upload(png(1), labels="{}")
+    await both.upload(png(2), labels="{}", complete="false")  # who knows what else it shows
+    campaign_id = await both.rebalance(targets={"clear": 4, "acne": 1})
+    done = await both.reaches(campaign_id, "met")
+    assert [(q["condition"], q["severity"], q["count"], q["counted"]) for q in done["quotas"]] == [
+        ("acne", "mild", 1, 1),
+        ("clear", None, 3, 3),
+    ]
+    asked = {(request.condition, request.severity) for request in both.generator.requests}
+    assert asked == {(Condition.ACNE, Severity.MILD), (CLEAR, None)}
+    await both.settled()
+    balance = await both.get("/v1/balance")
+    assert balance["clear"] == {"accepted": 4, "pending": 0, "rejected": 0}
+    made = [image for image in await both.images() if image["provider"] == "fake" and not image["labels"]]
+    assert [image["complete"] for image in made] == [True] * 3
+    (met,) = await eventually(lambda: both.listener.events(QuotaMet))
+    entries = [entry for entry in await both.manifest(met.dataset_version) if not entry.labels and entry.complete]
+    assert len(entries) == 4
+    await assert_counters(both)
+
+
+async def test_a_picture_for_clear_skin_that_shows_a_condition_is_kept_and_its_slot_asks_again(one: Labeler) -> None:
+    campaign_id = await one.rebalance(targets={"clear": 1}, review="manual")
+    (image,) = await eventually(lambda: one.images(status="pending"))
+    assert (await one.review(image["id"], "accepted", labels={"acne": "mild"})).status == 201
+    (second,) = await eventually(lambda: one.images(status="pending"))
+    assert one.generator.requests[-1].earlier_rejections == ("showed mild acne instead",)
+    await assert_counters(one)
+    assert (await one.review(second["id"], "accepted")).status == 201
+    await one.reaches(campaign_id, "met")
+    balance = await one.get("/v1/balance")
+    assert (balance["clear"]["accepted"], balance["conditions"]["acne"]["accepted"]) == (1, 1)
+    await assert_counters(one)
 
 
 async def test_every_event_twice_and_out_of_order_changes_nothing(tmp_path: Path, database_url: str) -> None:

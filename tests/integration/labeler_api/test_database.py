@@ -172,6 +172,27 @@ async def test_the_tones_of_an_older_ledger_are_counted(tmp_path: Path, database
     await database.close()
 
 
+async def test_the_clear_skin_of_an_older_ledger_is_counted(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url) as running:
+        await running.imported(2, labels="{}", skin_tone="3")
+        await running.imported(1, labels="{}")
+        await running.imported(1, labels="{}", complete="false", skin_tone="4")
+        await running.imported(1, condition="acne", severity="mild", skin_tone="5")
+        await running.settled()
+        before = await counted(running)
+    clear = {name: value for name, value in before.items() if "clear" in name}
+    assert clear == {"shows/accepted/clear": 3, "tones/clear/0/3": 2}
+    database = Database(database_url)
+    async with database._engine.begin() as connection:
+        await connection.run_sync(lambda c: command.downgrade(config_of(c), "0012"))
+    async with database.reading() as connection:
+        assert not await counters.totals(connection, "shows/accepted/clear", "tones/clear/")
+    await database.migrate()
+    async with database.reading() as connection:
+        assert await counters.totals(connection, "shows/accepted/clear", "tones/clear/") == clear
+    await database.close()
+
+
 async def test_a_migration_gives_way_to_an_older_version_at_work_and_runs_again(postgres_url: str) -> None:
     database = Database(postgres_url)
     async with database._engine.begin() as connection:

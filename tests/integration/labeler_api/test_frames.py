@@ -21,7 +21,7 @@ from shared.errors import ConfigurationError
 from shared.events import ImageRequested
 from shared.faces import detector_from
 from shared.frames import Frame
-from shared.taxonomy import MONK_TONES
+from shared.taxonomy import MONK_TONES, Condition, Severity
 from tests.eventually import eventually
 from tests.fakes.pictures import encoded, noise, png
 from tests.integration.labeler_api.support import Answer, Labeler, labeler, settings_of
@@ -237,7 +237,7 @@ async def test_the_gate_misses_no_face_where_nobody_looks(one: Labeler) -> None:
 
 async def test_the_gate_keeps_frame_and_measures_of_what_it_accepts(looking: Labeler) -> None:
     looking.generator.answer = lambda request: draw(
-        {request.condition: request.severity}, request.subject, request.image_id.int % 2**32, 512
+        {Condition.ACNE: request.severity or Severity.MILD}, request.subject, request.image_id.int % 2**32, 512
     )
     await looking.reaches(await looking.rebalance(target_per_condition=3, conditions=["acne"]), "met")
     images = await looking.images(status="accepted")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -12,12 +13,13 @@ from uuid import UUID
 
 import pytest
 
+from services.generator import prompts
 from services.generator.prompts import our_prompts, prompt_of, read_prompts
 from services.generator.provider import Order
 from shared.errors import ConfigurationError
 from shared.events import Subject
 from shared.prices import PROMPT_TOKENS
-from shared.taxonomy import MONK_TONES, AgeBand, Condition, Light, Severity, Sex, View
+from shared.taxonomy import CLEAR, MONK_TONES, AgeBand, Condition, Light, Severity, Sex, View
 
 SUBJECT = Subject(age_band=AgeBand.ADULT, skin_tone=4, sex=Sex.FEMALE, light=Light.DAYLIGHT, view=View.FRONTAL)
 ORDER = Order(UUID(int=1), Condition.ACNE, Severity.MILD, SUBJECT)
@@ -50,6 +52,33 @@ def test_every_trait_of_the_subject_changes_the_prompt() -> None:
         "view": View,
     }.items():
         assert len({asking(**{name: value}) for value in values}) == len(tuple(values)), name
+
+
+def test_clear_skin_is_asked_for_without_a_condition_and_more_calmly_once_it_is_refused() -> None:
+    clear = replace(ORDER, condition=CLEAR, severity=None)
+    plain, calm = (prompt_of(replace(clear, refusals=refusals)) for refusals in (0, 1))
+    for prompt in (plain, calm):
+        assert "clear and healthy" in prompt
+        assert "30-44 years old" in prompt
+        assert "{" not in prompt
+    assert plain != calm
+    assert prompt_of(replace(clear, refusals=9)) == calm
+    assert "Avoid that" in prompt_of(replace(clear, earlier_rejections=("a pimple on the chin",)))
+
+
+def test_an_operator_s_file_may_word_clear_skin_and_names_no_condition_there(tmp_path: Path) -> None:
+    ours = Path(prompts.__file__).with_name("prompts.toml").read_text()
+    begin, end = ours.index("clear_wordings = ["), ours.index("[signs.acne]")
+    clear = replace(ORDER, condition=CLEAR, severity=None)
+    file = tmp_path / "prompts.toml"
+    file.write_text(ours[:begin] + ours[end:])
+    assert read_prompts(file).prompt_of(clear) == prompt_of(clear)
+    file.write_text(f'{ours[:begin]}clear_wordings = ["A {{sex}} of {{age}}"]\n{ours[end:]}')
+    assert read_prompts(file).prompt_of(clear) == "A woman of 30-44"
+    for wording, problem in (("A {sex} of {age} with {signs}", "{signs} is none of"), ("A {sex}", "{age}")):
+        file.write_text(f'{ours[:begin]}clear_wordings = ["{wording}"]\n{ours[end:]}')
+        with pytest.raises(ConfigurationError, match=re.escape(problem)):
+            read_prompts(file)
 
 
 def test_the_subject_is_told_in_words_a_model_understands() -> None:

@@ -8,9 +8,9 @@ from services.labeler_api.campaigns.plan import PLANNED_ON, Quota, between, make
 from services.labeler_api.settings import LabelerSettings
 from shared.errors import PlanTooLarge
 from shared.events import RebalanceRequested
-from shared.taxonomy import Condition, Severity
+from shared.taxonomy import CLEAR, Condition, Kind, Severity
 
-STARTING = {
+STARTING: dict[Kind, int] = {
     Condition.REDNESS: 66,
     Condition.PORE_SIZE: 66,
     Condition.TEXTURED_SKIN: 70,
@@ -45,7 +45,7 @@ def test_only_what_is_missing_is_planned(target: int, have: int, counts: list[in
 
 
 def test_the_worst_cost_is_never_above_the_budget() -> None:
-    asked = {Condition.ACNE: 10}
+    asked: dict[Kind, int] = {Condition.ACNE: 10}
     assert make_plan(asked, {}, price_micro_usd=100, max_attempts=4).worst_cost_micro_usd == 4000
     assert (
         make_plan(asked, {}, price_micro_usd=100, max_attempts=4, max_cost_micro_usd=1500).worst_cost_micro_usd == 1500
@@ -54,7 +54,8 @@ def test_the_worst_cost_is_never_above_the_budget() -> None:
 
 
 def test_a_plan_s_document_by_hand() -> None:
-    asked, have = {Condition.ACNE: 5, Condition.REDNESS: 2}, {Condition.ACNE: 1}
+    asked: dict[Kind, int] = {Condition.ACNE: 5, Condition.REDNESS: 2}
+    have: dict[Kind, int] = {Condition.ACNE: 1}
     plan = make_plan(asked, have, price_micro_usd=1_250_000, max_attempts=4, max_cost_micro_usd=9_000_000)
     # 6 images: at 7 a minute, 51.428… s; at 1.25 $ each, 7.50 $; four attempts at each, 30 $, but for the budget
     assert plan.document(provider="openai", images_per_minute=7).json_object() == {
@@ -177,6 +178,24 @@ def test_portions_of_any_size_have_the_tones_of_the_whole(size: int) -> None:
             part.tones for part in portions if (part.condition, part.severity) == (whole.condition, whole.severity)
         ]
         assert tuple(map(sum, zip(*parts, strict=True))) == whole.tones
+
+
+def test_clear_skin_is_planned_without_severities_and_only_where_it_is_asked_for() -> None:
+    totals = {"shows/accepted/clear": 3, "reserved/clear": 1, "shows/pending/clear": 7}
+    totals |= {"tones/clear/0/1": 2, "tones/clear/0/2": 1, "reserved_tones/clear/0/3": 1}
+    plan = plan_for(totals, RebalanceRequested(targets={"clear": 14}), LabelerSettings())
+    (quota,) = plan.quotas
+    assert (quota.condition, quota.severity, quota.count) == (CLEAR, None, 10)
+    there = [2, 1, 1, 0, 0, 0, 0, 0, 0, 0]
+    full = [have + new for have, new in zip(there, quota.tones, strict=True)]
+    assert max(full) - min(full) <= 1
+    assert Quota.of_document(quota.document()) == quota
+    (tones,) = plan.document(provider="p", images_per_minute=1).tones
+    assert (list(tones.there), list(tones.missing)) == (there, ["clear"])
+    everything = plan_for(totals, RebalanceRequested(target_per_condition=5), LabelerSettings())
+    assert CLEAR not in everything.targets
+    named = RebalanceRequested(target_per_condition=5, conditions=("clear skin", "acne"))
+    assert plan_for(totals, named, LabelerSettings()).targets == {Condition.ACNE: 5, CLEAR: 5}
 
 
 def test_a_plan_says_what_is_there_and_what_is_missing_of_each_tone() -> None:

@@ -26,6 +26,8 @@ def test_labels_survive_being_stored_in_the_order_of_conditions() -> None:
 
 
 def test_an_image_counts_for_every_condition_it_shows() -> None:
+    assert counted("accepted", {}, 7) == {"images/accepted": 1, "shows/accepted/clear": 1, "tones/clear/0/7": 1}
+    assert counted("accepted", {}, 7, complete=False) == {"images/accepted": 1}
     assert counted("accepted", {"acne": 3, "aging": None}) == {
         "images/accepted": 1,
         "labels/accepted/acne/3": 1,
@@ -33,7 +35,7 @@ def test_an_image_counts_for_every_condition_it_shows() -> None:
         "labels/accepted/aging/0": 1,
         "shows/accepted/aging": 1,
     }
-    assert counted("pending", {}) == {"images/pending": 1}
+    assert counted("pending", {}) == {"images/pending": 1, "shows/pending/clear": 1}
     toned = counted("accepted", {"acne": 3, "aging": None}, 7)
     assert {name: n for name, n in toned.items() if "tones" in name} == {"tones/acne/3/7": 1, "tones/aging/0/7": 1}
     assert not [name for name in counted("pending", {"acne": 3}, 7) if name.startswith("tones/")]
