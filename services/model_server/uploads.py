@@ -100,6 +100,8 @@ async def _read_all(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
 async def _pieces(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     """The body as it came: nothing is cut, joined and copied on the way."""
     async for piece, _ in content.iter_chunks():
+        if not piece and content.at_eof():
+            return  # aiohttp has one reader for all empty bodies, whose iterator ends by itself only once a process
         yield piece
 
 

@@ -75,6 +75,11 @@ async def test_a_bad_picture_is_told_so_however_it_is_sent(
     assert server.metric("evenskin_predictions_total", outcome=code) == 3
 
 
+async def test_empty_bodies_are_told_so_however_many_come(server: Running) -> None:
+    assert [(await server.predict(b"")).code for _ in range(3)] == ["image_empty"] * 3
+    assert (await server.predict(JPEG)).status == 200
+
+
 async def test_a_jpeg_of_more_pixels_than_are_decoded_is_read_at_a_smaller_scale(server: Running) -> None:
     answer = await server.predict(encoded(Image.new("RGB", (2000, 2000))))
     assert (answer.status, answer.json["image"]["width"]) == (200, 2000)
