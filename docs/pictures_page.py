@@ -7,6 +7,7 @@ from typing import Any
 
 from docs.fields import table
 from shared import frames, imaging, portraits, preprocessing
+from shared.documents.predictions import NOTICE
 from shared.errors import NoFace
 from shared.pictures.kinds import EXTENSIONS, MEDIA_TYPES
 from shared.pictures.provenance import NAMESPACE, SOURCE_TYPES, SourceType
@@ -35,6 +36,7 @@ def example_answer() -> dict[str, Any]:
     levels = {"absent": 0.118, "mild": 0.213, "moderate": 0.561, "severe": 0.108}
     absent = {"absent": 0.931, "mild": 0.052, "moderate": 0.012, "severe": 0.005}
     return {
+        "notice": NOTICE,
         "model_version": "20261127-1",
         "preprocessing": Preprocessing.FACE_1.value,
         "conditions": [
@@ -42,6 +44,7 @@ def example_answer() -> dict[str, Any]:
                 "condition": condition.value,
                 "present": condition is Condition.REDNESS,
                 "probability": 0.882 if condition is Condition.REDNESS else 0.069,
+                "abstained": False,
                 "severity": "moderate" if condition is Condition.REDNESS else None,
                 "severity_probabilities": levels if condition is Condition.REDNESS else absent,
             }
@@ -222,7 +225,8 @@ def _answered() -> list[str]:
     return [
         "## What is answered\n",
         "`curl -s -H 'Content-Type: image/jpeg' --data-binary @me.jpg http://127.0.0.1:8080/v1/predictions`. The "
-        "description is at `/openapi.json`. A client passes over fields that it does not know.\n",
+        "description is at `/openapi.json`; [more examples](predictions.md), in Python and JavaScript and of "
+        "several pictures at once, have a page of their own. A client passes over fields that it does not know.\n",
         _json(example_answer()),
         "`severity` is the likeliest of the three given that the condition is present, by the probabilities that are "
         "shown. With `?heatmap=1` each condition has a small grey map of its evidence, with `?heatmap=overlay` one in "

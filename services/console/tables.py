@@ -305,7 +305,7 @@ def prediction_table(prediction: Prediction, *, title: str) -> RenderableType:
             *(percent(getattr(probabilities, severity.label)) for severity in Severity),
             style="" if present else "dim",
         )
-    notes = [Text(f"Model {prediction.model_version}.", style="dim")]
+    notes = [Text(f"Model {prediction.model_version}. {prediction.notice}", style="dim")]
     return Group(table, *notes, *(Text(f"! {warning}", style="yellow") for warning in prediction.warnings))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,15 +22,18 @@ from services.model_server.predictor import Prediction, Predictor
 from services.model_server.refusals import paced_refusals
 from services.model_server.settings import ModelServerSettings
 from services.model_server.shadow import Shadow
-from services.model_server.uploads import close_uninvited, read_picture, uninvited
+from services.model_server.uploads import close_uninvited, read_picture, read_pictures, uninvited
 from shared.documents.models import CardSummary, ServedModel
-from shared.errors import EvenskinError, InvalidRequest
+from shared.documents.predictions import PictureAnswer, PortraitProblem, PredictionBatch
+from shared.documents.predictions import Prediction as Answer
+from shared.errors import EvenskinError, ImageError, ImageTooLarge, InvalidRequest
 from shared.http import JSON, add_page_files, document_response
 from shared.imaging import Pixels
 from shared.model_card import ModelMetadata
 
 PREDICTIONS = "/v1/predictions"
-UNLOGGED_ROUTES = (PREDICTIONS, *INFER_ROUTES)
+BATCH = "/v1/predictions/batch"
+UNLOGGED_ROUTES = (PREDICTIONS, BATCH, *INFER_ROUTES)
 STATIC = Path(__file__).parent / "static"
 
 _PRIVATE = {"Cache-Control": "no-store"}
@@ -64,6 +68,7 @@ class HttpApi:
     def configure(self, app: web.Application) -> None:
         """Add the routes."""
         app.router.add_post(PREDICTIONS, self.predict, expect_handler=uninvited)
+        app.router.add_post(BATCH, self.predict_batch, expect_handler=uninvited)
         app.middlewares.append(paced_refusals())
         app.on_response_prepare.append(close_uninvited)
         app.router.add_get("/v1/model", self.model)
@@ -74,7 +79,10 @@ class HttpApi:
 
     async def predict(self, request: web.Request) -> web.Response:
         """`POST /v1/predictions`: what the model sees in the picture."""
-        return await self._counted(self._predict(request))
+        with self._failure_counted():
+            response = await self._predict(request)
+        self._metrics.predictions.labels("ok").inc()
+        return response
 
     async def _predict(self, request: web.Request) -> web.Response:
         arrived = time.perf_counter()
@@ -87,13 +95,62 @@ class HttpApi:
             predictor = self._models.served.predictor  # kept by this request, whatever is promoted meanwhile
             answer = await self._pool.run_on_picture(
                 data,
-                partial(self._answer, predictor, data, heatmap, arrived),
+                # Its JSON too is made on a worker's thread: the event loop has the other requests.
+                lambda: self._answer(predictor, data, heatmap, arrived).json_text().encode(),
                 min_side=self._pictures.first_side(predictor),
             )
         return web.Response(body=answer, headers=_PRIVATE, content_type=JSON)
 
-    def _answer(self, predictor: Predictor, data: bytes, heatmap: Heatmap, arrived: float) -> bytes:
-        """The answer's JSON. All of it is made on a worker's thread: the event loop has the other requests."""
+    async def predict_batch(self, request: web.Request) -> web.Response:
+        """`POST /v1/predictions/batch`: what the model sees in each of several pictures."""
+        with self._failure_counted():
+            return await self._predict_batch(request)
+
+    async def _predict_batch(self, request: web.Request) -> web.Response:
+        arrived = time.perf_counter()
+        heatmap = heatmap_asked_for(request)
+        _ = self._models.served
+        with contextlib.ExitStack() as places:  # one for each picture, as if it were sent by itself
+            places.enter_context(self._pool.admitted())
+            pictures = await read_pictures(
+                request,
+                max_bytes=self._pictures.max_bytes,
+                timeout_s=self._settings.upload_timeout_s,
+                most=self._settings.batch_pictures,
+                before_next=lambda: places.enter_context(self._pool.admitted()),
+            )
+            predictor = self._models.served.predictor
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._one_of_batch(p, predictor, heatmap, arrived)) for p in pictures]
+            except ExceptionGroup as errors:  # ours, not the pictures': the others ended with it
+                raise errors.exceptions[0] from errors
+            batch = PredictionBatch(
+                model_version=predictor.metadata.version, pictures=tuple(task.result() for task in tasks)
+            )
+            answer = await self._pool.run(lambda: batch.json_text().encode())
+        return web.Response(body=answer, headers=_PRIVATE, content_type=JSON)
+
+    async def _one_of_batch(
+        self, data: bytes | ImageTooLarge, predictor: Predictor, heatmap: Heatmap, arrived: float
+    ) -> PictureAnswer:
+        """The answer about one picture, or why it is refused."""
+        try:
+            if isinstance(data, ImageTooLarge):
+                raise data
+            prediction = await self._pool.run_on_picture(
+                data,
+                partial(self._answer, predictor, data, heatmap, arrived),
+                min_side=self._pictures.first_side(predictor),
+            )
+        except ImageError as error:
+            self._metrics.predictions.labels(error.code).inc()
+            return PictureAnswer(problem=PortraitProblem.model_validate(error.problem()))
+        self._metrics.predictions.labels("ok").inc()
+        return PictureAnswer(prediction=prediction)
+
+    def _answer(self, predictor: Predictor, data: bytes, heatmap: Heatmap, arrived: float) -> Answer:
+        """The answer about a picture. Called on a worker's thread."""
 
         def seen(pixels: Pixels, output: Prediction) -> None:
             self._metrics.drift.seen(pixels)
@@ -102,25 +159,15 @@ class HttpApi:
 
         answer = answer_picture(predictor, data, self._pictures, heatmap=heatmap, arrived=arrived, seen=seen)
         self._metrics.answered(answer)
-        return answer.json_text().encode()
+        return answer
 
-    async def _counted(self, work: Awaitable[web.Response]) -> web.Response:
-        outcome = "internal_error"
+    @contextlib.contextmanager
+    def _failure_counted(self) -> Iterator[None]:
         try:
-            response = await work
-            outcome = "ok"
-        except EvenskinError as error:
-            outcome = error.code
+            yield
+        except BaseException as error:
+            self._metrics.predictions.labels(_outcome(error)).inc()
             raise
-        except web.HTTPException as error:
-            outcome = f"http_{error.status}"
-            raise
-        except asyncio.CancelledError:
-            outcome = "client_gone"
-            raise
-        finally:
-            self._metrics.predictions.labels(outcome).inc()
-        return response
 
     async def model(self, _: web.Request) -> web.Response:
         """`GET /v1/model`: the model in service and what its card says."""
@@ -146,6 +193,15 @@ class HttpApi:
     async def page(self, _: web.Request) -> web.StreamResponse:
         """`GET /`: the page to try a selfie on."""
         return web.FileResponse(STATIC / "index.html")
+
+
+def _outcome(error: BaseException) -> str:
+    """What a request that failed so is counted as."""
+    if isinstance(error, EvenskinError):
+        return error.code
+    if isinstance(error, web.HTTPException):
+        return f"http_{error.status}"
+    return "client_gone" if isinstance(error, asyncio.CancelledError) else "internal_error"
 
 
 def heatmap_asked_for(request: web.Request) -> Heatmap:

@@ -18,7 +18,7 @@ class ServerMetrics:
     def __init__(self, registry: MetricRegistry) -> None:
         self.predictions = registry.counter(
             "evenskin_predictions_total",
-            "Prediction requests, by outcome: ok, client_gone, or the error's code",
+            "Pictures asked about, by outcome: ok, client_gone, or the error's code; a batch that fails as such is one",
             "outcome",
         )
         self.seconds = registry.histogram(

@@ -7,6 +7,7 @@ from typing import Any
 
 from services.model_server import binary_tensors
 from services.model_server.settings import ModelServerSettings
+from services.model_server.uploads import FIELD
 from shared.documents.inference import (
     InferAnswer,
     InferRequest,
@@ -17,7 +18,7 @@ from shared.documents.inference import (
     ServerReady,
 )
 from shared.documents.models import ServedModel
-from shared.documents.predictions import PortraitProblem, Prediction
+from shared.documents.predictions import PortraitProblem, Prediction, PredictionBatch
 from shared.documents.problems import ProtocolProblem
 from shared.imaging import MIN_SIDE
 from shared.openapi import BINARY, COMMON, TEXT, Answer, Operation, Parameter, described
@@ -36,13 +37,20 @@ def document(settings: ModelServerSettings) -> dict[str, Any]:
         "evenskin model-server",
         "Says which of seven skin conditions a selfie shows, and how strongly. A picture is decoded in memory and "
         "forgotten with the answer: it is never stored or logged. No diagnosis.",
-        (*COMMON, _predictions(settings), _MODEL, *_protocol(settings)),
+        (*COMMON, _predictions(settings), _batch(settings), _MODEL, *_protocol(settings)),
         secured=settings.api_key is not None,
     )
 
 
 _MODEL = Operation(
     "get", "/v1/model", "The model in service and its card.", {200: Answer("The model.", ServedModel)}, {503: _NO_MODEL}
+)
+
+
+_HEATMAP = Parameter(
+    "heatmap",
+    {"enum": ["1", "grid", "overlay", "0", "none", "true", "false", "yes", "no", ""], "default": "0"},
+    "Add to each condition a map of where its evidence lies: 1 or `grid` in grey, `overlay` in colours.",
 )
 
 
@@ -63,22 +71,36 @@ def _predictions(settings: ModelServerSettings) -> Operation:
             "`too_dark`, `too_bright`.",
             503: _BUSY,
         },
-        [
-            Parameter(
-                "heatmap",
-                {
-                    "enum": ["1", "grid", "overlay", "0", "none", "true", "false", "yes", "no", ""],
-                    "default": "0",
-                },
-                "Add to each condition a map of where its evidence lies: 1 or `grid` in grey, `overlay` in colours.",
-            )
-        ],
+        [_HEATMAP],
         {"image/*": BINARY, "application/octet-stream": BINARY, "multipart/form-data": form},
         description=f"{NAMES}, whatever the content type says; at most {settings.max_image_bytes} bytes and "
         f"{settings.max_image_pixels} pixels (of a JPEG, at the scale that is needed), at least {MIN_SIDE} pixels on "
         "the shorter side. EXIF orientation and colour profile are applied; the largest face is found and framed as "
         "the model wants it. Not stored, not logged.",
         problem=PortraitProblem,
+    )
+
+
+def _batch(settings: ModelServerSettings) -> Operation:
+    images = {"type": "array", "items": BINARY, "minItems": 1, "maxItems": settings.batch_pictures}
+    form = {"type": "object", "required": ["image"], "properties": {"image": images}}
+    return Operation(
+        "post",
+        "/v1/predictions/batch",
+        "What the model sees in each of several pictures.",
+        {200: Answer("An answer for each picture, in their order: a prediction or a problem.", PredictionBatch)},
+        {
+            408: None,
+            413: _TOO_LARGE,
+            415: "No form: `unsupported_media_type`.",
+            422: f"The form is broken, lacks '{FIELD}' or has it too often: `invalid_request`.",
+            503: _BUSY,
+        },
+        [_HEATMAP],
+        {"multipart/form-data": form},
+        description=f"A field `{FIELD}` for each picture, at most {settings.batch_pictures}. One model answers all. "
+        "A picture that is refused does not stop the others. Each takes a place of the queue, as if it came by itself; "
+        "where there are too few the whole batch is refused with 503.",
     )
 
 

@@ -13,7 +13,7 @@ from services.model_server.heatmaps import Heatmap, heatmap_png
 from services.model_server.portrait_policy import PortraitPolicy
 from services.model_server.predictor import LEVELS, Predictor
 from services.model_server.predictor import Prediction as Output
-from shared.documents.predictions import Crop, Prediction
+from shared.documents.predictions import NOTICE, Crop, Prediction
 from shared.errors import EvenskinError, ModelInvalid
 from shared.faces import FaceDetector, FaceSearch
 from shared.frames import Frame
@@ -87,6 +87,7 @@ def answer_picture(
     # Put together in one call: each model on its own would be checked by itself, at half a millisecond an answer.
     return Prediction.model_validate(
         {
+            "notice": NOTICE,
             "model_version": predictor.metadata.version,
             "preprocessing": predictor.preprocessing.value,
             "conditions": _conditions(predictor, output, heatmap, pictures.heatmap_max_side),

@@ -9,6 +9,7 @@ from pydantic import Field
 from services.model_server.portrait_policy import FacePolicy, MultipleFaces
 from shared.admission import PIXELS_AT_ONCE
 from shared.cores import usable_cores
+from shared.documents.predictions import BATCH_PICTURES
 from shared.events import stated
 from shared.faces import FaceSearch
 from shared.imaging import MAX_BYTES, MAX_PIXELS
@@ -53,3 +54,8 @@ class ModelServerSettings(Settings):
     """Longer side of a heatmap; larger activation maps are scaled down."""
     infer_max_batch: Annotated[int, stated(unit="pictures")] = Field(default=16, ge=1, le=1024)
     """Pictures in one request of the Open Inference Protocol."""
+
+    @property
+    def batch_pictures(self) -> int:
+        """Most pictures of one batch: each takes a place of the queue, so more than there are would never fit."""
+        return min(BATCH_PICTURES, self.predict_workers + self.predict_queue)

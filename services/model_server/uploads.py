@@ -5,12 +5,13 @@ aiohttp's own `request.post()` would spool files into temporary ones; a selfie i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import aiohttp
 from aiohttp import HttpVersion11, web
 
-from shared.errors import ImageTooLarge, ImageUnsupported, InvalidRequest
+from shared.errors import ImageTooLarge, ImageUnsupported, InvalidRequest, UnsupportedMediaType
 from shared.request_body import content_of, form_of
 from shared.uploads import reading_upload
 
@@ -70,6 +71,54 @@ async def read_picture(request: web.Request, *, max_bytes: int, timeout_s: float
         return await _form_field(request, max_bytes)
 
 
+async def read_pictures(
+    request: web.Request, *, max_bytes: int, timeout_s: float, most: int, before_next: Callable[[], None]
+) -> list[bytes | ImageTooLarge]:
+    """Read the encoded bytes of a form's pictures: its fields `image`, one after the other, at most `most`.
+
+    A picture of more than `max_bytes` is dropped while it comes in, and its error stands in its place. `before_next`
+    is called before each picture but the first; what it raises ends the reading. Each part may take `timeout_s`.
+    Raises ImageTooLarge where all pictures together cannot be within bounds, UnsupportedMediaType for what is no form,
+    InvalidRequest for one that is broken, lacks the field or has it too often, HTTPRequestTimeout.
+    """
+    if request.content_type.lower() != "multipart/form-data":
+        raise UnsupportedMediaType(
+            f"A body of type '{request.content_type[:80]}' is no batch.",
+            advice=f"Send multipart/form-data with a field '{FIELD}' for each picture.",
+        )
+    allowed = most * max_bytes + MULTIPART_OVERHEAD_BYTES
+    _check_length(request, allowed, max_bytes)
+    _invite(request)
+    found: list[bytes | ImageTooLarge] = []
+    dropped = 0
+    with _malformed_told():
+        async with reading_upload(timeout_s):
+            reader = await form_of(request, max_bytes=max_bytes + MULTIPART_OVERHEAD_BYTES)
+        for _ in range(most + MAX_PARTS):
+            async with reading_upload(timeout_s):
+                part = await _next_part(reader)
+                if part is None:
+                    break
+                if part.name == FIELD:
+                    if len(found) == most:
+                        raise InvalidRequest(f"The form has more than {most} pictures.", advice="Send fewer at a time.")
+                    if found:
+                        before_next()
+                    with contextlib.suppress(ImageTooLarge):
+                        found.append(await _read_all(_chunks(part), max_bytes))
+                        continue
+                    found.append(_too_large(max_bytes))
+                async for chunk in _chunks(part):
+                    dropped += len(chunk)
+                    if dropped > allowed:
+                        raise _too_large(max_bytes)
+        else:
+            raise InvalidRequest(f"The form has more than {MAX_PARTS} fields other than '{FIELD}'.")
+    if not found:
+        raise _no_field()
+    return found
+
+
 async def read_body(request: web.Request, *, max_bytes: int, timeout_s: float) -> bytes:
     """Read the request's body. Raises ImageTooLarge, InvalidRequest, HTTPRequestTimeout."""
     _check_length(request, max_bytes, max_bytes)
@@ -107,23 +156,38 @@ async def _pieces(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 async def _form_field(request: web.Request, max_bytes: int) -> bytes:
     skipped = 0
-    try:
+    with _malformed_told():
         reader = await form_of(request, max_bytes=max_bytes + MULTIPART_OVERHEAD_BYTES)
         for _ in range(MAX_PARTS):
-            part = await reader.next()
+            part = await _next_part(reader)
             if part is None:
                 break
-            if not isinstance(part, aiohttp.BodyPartReader):
-                raise InvalidRequest("The form nests one multipart body in another.")
             if part.name == FIELD:
                 return await _read_all(_chunks(part), max_bytes)
             async for chunk in _chunks(part):
                 skipped += len(chunk)
                 if skipped > MULTIPART_OVERHEAD_BYTES:
                     raise InvalidRequest(f"The form has large fields other than '{FIELD}'.")
+    raise _no_field()
+
+
+async def _next_part(reader: aiohttp.MultipartReader) -> aiohttp.BodyPartReader | None:
+    part = await reader.next()
+    if part is not None and not isinstance(part, aiohttp.BodyPartReader):
+        raise InvalidRequest("The form nests one multipart body in another.")
+    return part
+
+
+@contextlib.contextmanager
+def _malformed_told() -> Iterator[None]:
+    try:
+        yield
     except (ValueError, AssertionError, RuntimeError, LookupError) as error:  # what aiohttp's parser raises
         raise InvalidRequest("The multipart body is malformed.", advice="Let your HTTP client build it.") from error
-    raise InvalidRequest(f"The form has no field '{FIELD}'.", advice=f"Send the picture in the field '{FIELD}'.")
+
+
+def _no_field() -> InvalidRequest:
+    return InvalidRequest(f"The form has no field '{FIELD}'.", advice=f"Send the picture in the field '{FIELD}'.")
 
 
 async def _chunks(part: aiohttp.BodyPartReader) -> AsyncIterator[bytes]:

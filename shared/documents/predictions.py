@@ -114,9 +114,16 @@ class Timing(Document):
     total: float = Field(ge=0, description="From the request's arrival to the answer: upload and waiting are in it.")
 
 
+NOTICE = "No diagnosis: this describes what a picture shows; have a doctor look at what worries you."
+
+BATCH_PICTURES = 32
+"""Most pictures of one batch."""
+
+
 class Prediction(Document):
     """The answer about one picture."""
 
+    notice: str = Field(description="That the answer is no diagnosis, in a sentence to be shown with it.")
     model_version: str
     preprocessing: str = Field(description="Version of what makes the model's square out of a picture.")
     conditions: tuple[ConditionPrediction, ...] = Field(min_length=7, max_length=7)
@@ -145,3 +152,19 @@ class PortraitProblem(Problem):
     portrait: dict[str, float | bool | None] | None = Field(
         default=None, description="Every measure by its name, with null where it does not apply."
     )
+
+
+class PictureAnswer(Document):
+    """What is said of one picture of a batch: the one or the other."""
+
+    prediction: Prediction | None = Field(default=None, description="The answer; left out of a refused picture.")
+    problem: PortraitProblem | None = Field(
+        default=None, description="Why the picture is refused, as by itself; left out of one that is answered."
+    )
+
+
+class PredictionBatch(Document):
+    """The answers about the pictures of a batch, in the order in which they were sent, all by one model."""
+
+    model_version: str
+    pictures: tuple[PictureAnswer, ...] = Field(min_length=1, max_length=BATCH_PICTURES)

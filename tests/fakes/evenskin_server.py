@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from shared.documents.predictions import NOTICE
 from shared.errors import BlobNotFound, EvenskinError, ImageBroken, ImageEmpty, LabelsDiffer, NotFound
 from shared.http import api_key_guard, problem_response, problems
 from shared.taxonomy import Condition, Severity, split_over_severities
@@ -189,6 +190,7 @@ class FakeServer:
         app.router.add_get("/v1/dead-letters", self._dead_letters)
         app.router.add_post("/v1/dead-letters/replay", self._replay)
         app.router.add_post("/v1/predictions", self._predict)
+        app.router.add_post("/v1/predictions/batch", self._predict_batch)
         return app
 
     def _recording(self) -> Any:
@@ -381,16 +383,29 @@ class FakeServer:
 
     async def _predict(self, request: web.Request) -> web.Response:
         form = await request.post()
-        file = form["image"]
-        assert isinstance(file, web.FileField)
-        if not file.file.read().startswith(b"\xff\xd8"):
-            raise ImageBroken("The picture's data is damaged or cut off.")
-        return web.json_response(prediction_document())
+        return web.json_response(_prediction(form["image"]))
+
+    async def _predict_batch(self, request: web.Request) -> web.Response:
+        told: list[dict[str, Any]] = []
+        for file in (await request.post()).getall("image"):
+            try:
+                told.append({"prediction": _prediction(file)})
+            except ImageBroken as error:
+                told.append({"problem": error.problem()})
+        return web.json_response({"model_version": "v1", "pictures": told})
+
+
+def _prediction(file: object) -> dict[str, Any]:
+    assert isinstance(file, web.FileField)
+    if not file.file.read().startswith(b"\xff\xd8"):
+        raise ImageBroken("The picture's data is damaged or cut off.", advice="Send it again.")
+    return prediction_document()
 
 
 def prediction_document() -> dict[str, Any]:
     """An answer of the model-server: redness is there, the others are not."""
     return {
+        "notice": NOTICE,
         "model_version": "v1",
         "preprocessing": "shared.preprocessing.face/1",
         "conditions": [

@@ -64,7 +64,7 @@ async def test_every_answer_is_as_described(tmp_path: Path) -> None:
         assert (await asker.ask("GET", "/openapi.json", 200)).json == asker.description.document
         for path in ("/readyz", "/v1/model", "/v2/health/ready", *MODELS, *(f"{model}/ready" for model in MODELS)):
             assert (await asker.ask("GET", path, 503)).code == "no_model"
-        for path in ("/v1/predictions", *(f"{model}/infer" for model in MODELS)):
+        for path in ("/v1/predictions", "/v1/predictions/batch", *(f"{model}/infer" for model in MODELS)):
             assert (await asker.ask("POST", path, 503, data=b"x")).code == "no_model"
         for method, path in asker.description.operations - OPEN:
             answer = await server.ask(method.upper(), path)
@@ -126,6 +126,11 @@ async def _predictions(asker: Asker) -> None:
     await asker.ask("POST", "/v1/predictions?heatmap=perhaps", 422, data=picture, headers=JPEG)
     for data, status in ((b"", 422), (b"text", 415), (picture[:2000], 422), (b"x" * 400_000, 413)):
         await asker.ask("POST", "/v1/predictions", status, data=data, headers=JPEG)
+    several = form(picture)
+    several.add_field("image", b"text", filename="notes.txt")
+    await asker.ask("POST", "/v1/predictions/batch?heatmap=1", 200, data=several)
+    await asker.ask("POST", "/v1/predictions/batch", 415, data=picture, headers=JPEG)
+    await asker.ask("POST", "/v1/predictions/batch", 422, data=form(picture, "file"))
 
 
 async def _protocol(asker: Asker) -> None:
