@@ -12,7 +12,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -24,7 +24,7 @@ from shared.documents.dead_letters import DeadLetterDocument, DeadLetterList, Re
 from shared.documents.images import ImageDetail, ImagePage, ReviewResult, ReviewResults
 from shared.documents.models import LiveModelDocument, Models, ServedModel
 from shared.documents.operations import Health
-from shared.documents.predictions import Prediction
+from shared.documents.predictions import PictureAnswer, Prediction, PredictionBatch
 from shared.documents.problems import Problem
 from shared.documents.rebalances import Campaign, CampaignList, PlanDocument
 from shared.errors import ConfigurationError, EvenskinError, ServiceUnreachable
@@ -39,6 +39,8 @@ LOST_STREAMS = 5  # connections lost in a row, after which a watcher gives up
 MAX_EVENT_BYTES = 4 * 1024 * 1024  # bytes of one streamed document
 
 Query = Mapping[str, str | int | float | None]
+HeatmapKind = Literal["grid", "overlay"]
+"""A small grey map, or a larger one in colours to be laid over the picture."""
 D = TypeVar("D", bound=Document)
 
 
@@ -52,7 +54,10 @@ class Download:
 
 
 class _Client:
-    """One server; an async context manager that holds the connections."""
+    """One server; an async context manager that holds the connections.
+
+    `session`: connections of the caller's own, which stay open; absent: new ones, closed at the end.
+    """
 
     service = "The service"
 
@@ -64,19 +69,19 @@ class _Client:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session = session
+        self._owns_session = session is None
 
     async def __aenter__(self) -> Self:
-        if self._session is None:
+        if self._owns_session:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=ANSWER_S, connect=None, sock_connect=CONNECT_S),
-                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=ANSWER_S, connect=None, sock_connect=CONNECT_S)
             )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
+        if self._owns_session and self._session is not None:
             await self._session.close()
             self._session = None
 
@@ -88,7 +93,7 @@ class _Client:
         try:
             # Only until the answer begins: a stream is read on by whoever asks for the next piece, in any task.
             with Span(f"{method} {self.service}", kind="client") as span:
-                headers = {**options.pop("headers", {}), **outgoing_headers()}
+                headers = {**self._headers, **options.pop("headers", {}), **outgoing_headers()}
                 response = await self._session.request(method, self.url + path, headers=headers, **options)
                 span.note("http.response.status_code", response.status)
             async with response:
@@ -296,20 +301,50 @@ class LabelerClient(_Client):
 
 
 class ModelClient(_Client):
-    """The model-server."""
+    """The model-server, for the command line and for an app's own backend.
+
+    Every call raises Unauthorized, Overloaded (ask again in a moment), NoModel and ServiceUnreachable.
+    """
 
     service = "The model-server"
 
-    async def predict(self, data: bytes, *, filename: str = "selfie", heatmap: bool = False) -> Prediction:
-        """What the live model sees in a picture. Raises NoModel, or the ImageError that refused the picture."""
+    async def predict(self, data: bytes, *, filename: str = "selfie", heatmap: HeatmapKind | None = None) -> Prediction:
+        """What the live model sees in an encoded picture. Raises the ImageError that refused it."""
         form = aiohttp.FormData()
-        form.add_field("image", data, filename=filename, content_type="application/octet-stream")
-        query: Query = {"heatmap": 1 if heatmap else None}
-        return await self._document(Prediction, "POST", "/v1/predictions", query, data=form)
+        _add_picture(form, data, filename)
+        return await self._document(Prediction, "POST", "/v1/predictions", {"heatmap": heatmap}, data=form)
+
+    async def predict_batch(
+        self, pictures: Sequence[bytes], *, heatmap: HeatmapKind | None = None
+    ) -> tuple[Prediction | EvenskinError, ...]:
+        """What one model sees in each of at most `BATCH_PICTURES` encoded pictures, in their order.
+
+        A picture that is refused has its ImageError in its place. Raises InvalidRequest for none, or for more than the
+        server takes at a time.
+        """
+        form = aiohttp.FormData(default_to_multipart=True)
+        for data in pictures:
+            _add_picture(form, data, "selfie")
+        batch = await self._document(PredictionBatch, "POST", "/v1/predictions/batch", {"heatmap": heatmap}, data=form)
+        return tuple(_told(picture) for picture in batch.pictures)
+
+    async def served_model(self) -> ServedModel:
+        """The model in service and what its card says."""
+        return await self._document(ServedModel, "GET", "/v1/model")
 
     async def served_version(self) -> str:
-        """The version of the model in service. Raises NoModel."""
-        return (await self._document(ServedModel, "GET", "/v1/model")).version
+        """The version of the model in service."""
+        return (await self.served_model()).version
+
+
+def _add_picture(form: aiohttp.FormData, data: bytes, filename: str) -> None:
+    form.add_field("image", data, filename=filename, content_type="application/octet-stream")
+
+
+def _told(picture: PictureAnswer) -> Prediction | EvenskinError:
+    if picture.prediction is not None:
+        return picture.prediction
+    return _unexpected(200) if picture.problem is None else _error_of(picture.problem.json_object())
 
 
 def parsed(kind: type[D], body: bytes | str, status: int) -> D:
@@ -328,7 +363,12 @@ def problem_error(status: int, body: bytes) -> EvenskinError:
         document = None
     if not isinstance(document, dict) or "code" not in document:
         return _unexpected(status)
-    code = str(document["code"])
+    return _error_of({**document, "status": status})
+
+
+def _error_of(document: Mapping[str, Any]) -> EvenskinError:
+    """The error that a problem document with its `status` tells of."""
+    code, status = str(document["code"]), document["status"]
     message = str(document.get("detail") or document.get("title") or code)
     details = {key: value for key, value in document.items() if key not in (*Problem.model_fields, "message")}
     error = _class_of(code)(message, advice=str(document.get("advice", "")), **details)

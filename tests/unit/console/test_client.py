@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 
+import aiohttp
 import pytest
 from pydantic import SecretStr
 
 from services.console.client import LabelerClient, ModelClient, problem_error, server_sent_data
+from shared.documents.predictions import Prediction
 from shared.errors import (
     ConfigurationError,
     EvenskinError,
@@ -16,6 +18,7 @@ from shared.errors import (
     NoModel,
     NotFound,
     OverBudget,
+    Overloaded,
     ServiceUnreachable,
     StoreFull,
     Unauthorized,
@@ -126,6 +129,35 @@ async def test_a_picture_is_predicted_or_refused(server: FakeServer) -> None:
         with pytest.raises(NoModel) as caught:
             await client.predict(b"\xff\xd8 picture")
     assert (caught.value.advice, caught.value.status) == ("Train one.", 503)
+
+
+async def test_several_pictures_have_an_answer_or_an_error_each(server: FakeServer) -> None:
+    async with ModelClient(server.url) as client:
+        first, second, third = await client.predict_batch([b"\xff\xd8 one", b"no picture", b"\xff\xd8 three"])
+        assert isinstance(first, Prediction)
+        assert (first.model_version, third) == ("v1", first)
+        assert isinstance(second, ImageBroken)
+        assert (second.status, second.advice) == (422, "Send it again.")
+        server.fail["/v1/predictions/batch"] = Overloaded("Full.", advice="Later.")
+        with pytest.raises(Overloaded):
+            await client.predict_batch([b"\xff\xd8 one"])
+
+
+async def test_the_kind_of_heatmap_is_asked_for(server: FakeServer) -> None:
+    async with ModelClient(server.url) as client:
+        await client.predict(b"\xff\xd8 picture", heatmap="overlay")
+        await client.predict_batch([b"\xff\xd8 picture"], heatmap="grid")
+        await client.predict(b"\xff\xd8 picture")
+    assert server.queries[-3:] == [{"heatmap": "overlay"}, {"heatmap": "grid"}, {}]
+
+
+async def test_an_apps_own_connections_carry_the_key_and_stay_open() -> None:
+    for served in serve_in_thread(FakeServer(api_key=SecretStr("secret"))):
+        async with aiohttp.ClientSession() as session:
+            for _ in range(2):
+                async with ModelClient(served.url, api_key="secret", session=session) as client:
+                    assert (await client.predict(b"\xff\xd8 picture")).model_version == "v1"
+            assert not session.closed
 
 
 async def test_a_problem_comes_back_as_the_error_it_was(client: LabelerClient, server: FakeServer) -> None:
