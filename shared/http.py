@@ -52,7 +52,7 @@ PROBLEM = "application/problem+json"  # RFC 9457
 MAX_NUMBER = 2**63 - 1  # in a query: what a database's integer holds
 PAGE_PREFIX = "/static/"
 """Where a service's page has its files."""
-PAGES = frozenset({"/", "/dermatologist_drag_drop_tool.html"})
+PAGES = frozenset({"/", "/dashboard", "/dermatologist_drag_drop_tool.html"})
 """Pages. They and their files hold no data and need no key: the page itself asks for the key."""
 PAGE_FILES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 """Media types of a page's files: a machine's own table may say otherwise."""

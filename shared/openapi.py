@@ -37,10 +37,11 @@ _PROBLEMS: dict[int, str] = {
 """What each status means where an operation says nothing else of it."""
 
 
-def event_of(name: str, model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of each event of a stream whose events have this name and hold this document."""
+def event_of(name: str, model: type[BaseModel], *, has_id: bool = False) -> dict[str, Any]:
+    """The schema of each event of a stream whose events have this name and hold this document; `has_id`: and an id."""
     data = {"type": "string", "contentMediaType": JSON, "contentSchema": _ref(model)}
-    return {"type": "object", "required": ["event", "data"], "properties": {"event": {"const": name}, "data": data}}
+    properties: dict[str, Any] = {"event": {"const": name}, "data": data, **({"id": TEXT} if has_id else {})}
+    return {"type": "object", "required": list(properties), "properties": properties}
 
 
 Content = type[BaseModel] | Mapping[str, dict[str, Any]]

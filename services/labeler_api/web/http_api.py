@@ -8,6 +8,7 @@ from aiohttp import web
 
 from services.labeler_api.ledger.ledger import Ledger
 from services.labeler_api.web.openapi import openapi
+from services.labeler_api.web.routes.dashboard import DashboardRoutes
 from services.labeler_api.web.routes.datasets import DatasetRoutes
 from services.labeler_api.web.routes.dead_letters import DeadLetterRoutes
 from services.labeler_api.web.routes.images import ImageRoutes
@@ -34,6 +35,7 @@ class LabelerHttp:
             ReviewRoutes(ledger),
             ModelRoutes(ledger),
             DeadLetterRoutes(bus),
+            DashboardRoutes(ledger, bus),
         )
 
     def configure(self, app: web.Application) -> None:
@@ -43,12 +45,17 @@ class LabelerHttp:
             subject.configure(app)
         app.router.add_get("/openapi.json", self.openapi)
         app.router.add_get("/", self.page)
+        app.router.add_get("/dashboard", self.dashboard)
         app.router.add_get("/dermatologist_drag_drop_tool.html", self.old_page)
         add_page_files(app, STATIC)
 
     async def page(self, _: web.Request) -> web.StreamResponse:
         """The review page."""
         return web.FileResponse(STATIC / "index.html")
+
+    async def dashboard(self, _: web.Request) -> web.StreamResponse:
+        """The dashboard."""
+        return web.FileResponse(STATIC / "dashboard.html")
 
     async def old_page(self, _: web.Request) -> web.StreamResponse:
         """The name that reviewers have in their bookmarks."""

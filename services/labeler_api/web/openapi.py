@@ -7,6 +7,7 @@ from typing import Any
 
 from services.labeler_api.pictures.images import Status
 from shared.documents.balance import Balance
+from shared.documents.dashboard import Dashboard
 from shared.documents.dead_letters import DeadLetterList, Replayed
 from shared.documents.images import DatasetDocument, ImageDetail, ImagePage, ReviewResults
 from shared.documents.models import LiveModelDocument, Models
@@ -26,7 +27,7 @@ from shared.events import MAX_TARGET, RebalanceRequested
 from shared.http import MAX_NUMBER
 from shared.imaging import MEDIA_TYPES
 from shared.model_card import MODEL_FILES
-from shared.openapi import BINARY, COMMON, JSON, TEXT, Answer, Operation, Parameter, described, event_of
+from shared.openapi import BINARY, COMMON, JSON, OF_A_FILE, TEXT, Answer, Operation, Parameter, described, event_of
 from shared.pictures.kinds import NAMES
 from shared.schemas import known_queues
 from shared.taxonomy import MONK_TONES, Condition, Fold, Severity
@@ -121,6 +122,35 @@ _OPERATIONS: tuple[Operation, ...] = (
         "/v1/balance",
         "How many images every condition has, by status and severity.",
         {200: Answer("The numbers.", Balance)},
+    ),
+    Operation(
+        "get",
+        "/dashboard",
+        "The dashboard, a page for people.",
+        {200: Answer("HTML.", {"text/html": TEXT}), **OF_A_FILE},
+    ),
+    Operation(
+        "get",
+        "/v1/dashboard",
+        "The dataset, the rebalance under way and the newest models at one moment: what the dashboard shows.",
+        {200: Answer("The document.", Dashboard)},
+    ),
+    Operation(
+        "get",
+        "/v1/dashboard/stream",
+        "The same document as server-sent events, for as long as somebody listens.",
+        {
+            200: Answer(
+                "An event at every change, at most one a second. Its id stands for its document: where `Last-Event-ID` "
+                "names what is still so, nothing is sent until it changes. A comment every 15 seconds shows that "
+                "the stream is alive.",
+                {"text/event-stream": event_of("dashboard", Dashboard, has_id=True)},
+            )
+        },
+        {
+            503: "As many streams as are served are open, or what the service depends on is not there: `overloaded`, "
+            "`starting`, `database_unavailable`. Retry-After says when to try again."
+        },
     ),
     Operation(
         "get",

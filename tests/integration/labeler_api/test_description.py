@@ -28,7 +28,15 @@ from tests.unit.model_server.tiny_model import put_model
 KEY = "secret"
 OPEN = {
     ("get", path)
-    for path in ("/", "/healthz", "/readyz", "/metrics", "/dermatologist_drag_drop_tool.html", "/static/{file}")
+    for path in (
+        "/",
+        "/dashboard",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/dermatologist_drag_drop_tool.html",
+        "/static/{file}",
+    )
 }
 
 
@@ -82,6 +90,7 @@ async def test_every_answer_is_as_described(tmp_path: Path) -> None:
         await _models(asker)
         await _dead_letters(asker)
         await _pages(asker)
+        await _dashboard(asker)
         assert asker.description.unseen(below=400) == set()
 
         for method, path in asker.description.operations - OPEN:
@@ -92,7 +101,7 @@ async def test_every_answer_is_as_described(tmp_path: Path) -> None:
         (tmp_path / "store").write_text("no directory")
         await asker.ask("GET", "/readyz", 503)
         without_problems = {
-            ("get", path) for path in ("/", "/healthz", "/metrics", "/dermatologist_drag_drop_tool.html")
+            ("get", path) for path in ("/", "/dashboard", "/healthz", "/metrics", "/dermatologist_drag_drop_tool.html")
         }
         assert asker.description.unseen(least=400) == without_problems
 
@@ -268,8 +277,17 @@ async def _dead_letters(asker: Asker) -> None:
     await asker.ask("POST", "/v1/dead-letters/replay", 422, json={"queue": 5})
 
 
+async def _dashboard(asker: Asker) -> None:
+    await asker.ask("GET", "/v1/dashboard", 200)
+    path = "/v1/dashboard/stream"
+    async with asker.running.session.get(asker.running.url + path, headers={"X-API-Key": KEY}) as response:
+        first = b"".join([await response.content.readuntil(b"\n\n") for _ in range(2)])  # a comment, and an event
+        asker.description.check("GET", path, response.status, response.headers, first)
+
+
 async def _pages(asker: Asker) -> None:
-    for path in ("/", "/healthz", "/readyz", "/metrics", "/static/page.js", "/static/style.css", "/static/icon.svg"):
+    files = ("page.js", "style.css", "icon.svg", "dashboard.js", "dashboard.css")
+    for path in ("/", "/dashboard", "/healthz", "/readyz", "/metrics", *(f"/static/{name}" for name in files)):
         await asker.ask("GET", path, 200)
     await asker.ask("GET", "/dermatologist_drag_drop_tool.html", 302)
     await asker.ask("GET", "/static/none.js", 404)

@@ -66,6 +66,10 @@ export const undo = (reviewer, key) => post("/v1/reviews/undo", { reviewer, key 
 /** Correct the square of an image's frame; null: as it was found. */
 export const frame = (id, reviewer, square) => sendJson("PUT", `/v1/images/${id}/frame`, { reviewer, square });
 
+/** Open a stream of server-sent events; `lastId` is that of the last one that is known, or null. */
+export const stream = (path, lastId, signal) =>
+  send(path, (response) => response, { signal, headers: { Accept: "text/event-stream", ...(lastId === null ? {} : { "Last-Event-ID": lastId }) } });
+
 let ahead = new Map(); // what was fetched ahead, by path, so that the browser keeps it
 
 /** Fetch pictures that will be wanted next, so that they are there at once; those asked for before are let go. */
