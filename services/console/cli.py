@@ -382,7 +382,7 @@ def sheet(
 @app.command()
 def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")],
-    format: Annotated[str, typer.Option(help="imagefolder, labelstudio, coco or csv.")] = "imagefolder",
+    format: Annotated[str, typer.Option(help="imagefolder, labelstudio, coco, csv or audit.")] = "imagefolder",
     annotators: Annotated[
         bool,
         typer.Option("--annotators", help="Reviewers' e-mail addresses are authors in Label Studio: it knows them."),
@@ -391,7 +391,7 @@ def export(
     url: Url = None,
     json_output: Json = False,
 ) -> int:
-    """Write the dataset as <condition>/<severity>/ folders, or in a format of other tools."""
+    """Write the dataset as <condition>/<severity>/ folders, or in a format of other tools; or the audit log."""
     from services.console.commands import export as exporting
 
     done = exporting.export(

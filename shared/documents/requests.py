@@ -13,6 +13,7 @@ from shared.frames import Square
 from shared.taxonomy import Condition, Severity
 
 MAX_BATCH = 500  # reviews of one request
+MAX_REVIEW_S = 86_400.0  # seconds that a reviewer can have looked at one image: a day
 MAX_GROUP_CHARACTERS = 200  # of the name of a group of images
 
 StorableText = Annotated[str, Field(pattern=r"^[^\x00]*$")]
@@ -49,7 +50,12 @@ class Review(BaseModel):
     )
     reason: Reason | None = Field(default=None, description="Why it is rejected; the next attempt is told.")
     reviewer: Reviewer = Field(description="Who says so.")
-    confidence: float | None = Field(default=None, ge=0, le=1, description="How sure the reviewer is, from 0 to 1.")
+    confidence: int | None = Field(
+        default=None, ge=1, le=5, description="How sure the reviewer is, from 1, a guess, to 5, certain."
+    )
+    seconds: float | None = Field(
+        default=None, ge=0, le=MAX_REVIEW_S, description="Seconds that the reviewer looked at it."
+    )
     key: UUID | None = Field(
         default=None,
         description="The sender's own name of this review: sent again under the same key, it is one review.",

@@ -69,7 +69,7 @@ class Description:
                 self._holds(schema, event)
                 self._holds(schema["properties"]["data"]["contentSchema"], _parsed(event["data"]))
         else:
-            self._holds(schema, _parsed(body) if media_type.endswith("json") else body.decode())
+            self._holds(schema, _parsed(body) if re.search("[/+]json$", media_type) else body.decode())
 
     def _holds(self, schema: dict[str, Any], value: Any) -> None:
         checker = jsonschema.Draft202012Validator.FORMAT_CHECKER

@@ -25,7 +25,7 @@ from shared.errors import Conflict, EvenskinError, InvalidRequest
 _DATA_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 """tarfile's own check of what is unpacked, where it is: Python 3.11.2, which Debian 12 has, came before it."""
 _CONFIGURATION = "labelstudio.xml"  # of a project that the tasks are shown in
-_FILES = {"labelstudio": "labelstudio.json", "coco": "coco.json", "csv": "images.csv"}
+_FILES = {"labelstudio": "labelstudio.json", "coco": "coco.json", "csv": "images.csv", "audit": "audit.ndjson"}
 
 
 async def export(

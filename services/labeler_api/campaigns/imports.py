@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from services.labeler_api.campaigns import reviews
-from services.labeler_api.ledger import outbox
+from services.labeler_api.ledger import audit, outbox
 from services.labeler_api.ledger.ledger import Ledger
 from services.labeler_api.ledger.tables import image_table
 from services.labeler_api.ledger.transaction import Row, Transaction
@@ -129,7 +129,10 @@ async def _keep_frame(transaction: Transaction, row: Row, frame: Frame) -> None:
     query = sa.select(image_table.c.frame).where(image_table.c.id == row["id"])
     known: dict[str, Any] | None = (await transaction.execute(query)).scalar_one()
     if known is None or (known["found"] is None and frame.found is not None):
-        transaction.update(image_table, row, frame=frame.model_dump(mode="json"))
+        found = frame.model_dump(mode="json")
+        transaction.update(image_table, row, frame=found)
+        before, after = {"frame": known}, {"frame": found}
+        audit.record(transaction, audit.Action.FRAME, row["id"], images.IMPORT, before=before, after=after)
 
 
 async def _require_group(transaction: Transaction, image_id: UUID, group: str) -> None:

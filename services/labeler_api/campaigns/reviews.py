@@ -23,7 +23,7 @@ from services.labeler_api.campaigns.slot import (
     SlotState,
     VariantsListed,
 )
-from services.labeler_api.ledger import outbox
+from services.labeler_api.ledger import audit, outbox
 from services.labeler_api.ledger.database import row_of
 from services.labeler_api.ledger.tables import image_table, review_table, slot_table
 from services.labeler_api.ledger.transaction import Row, Transaction
@@ -65,6 +65,7 @@ async def review(
     if said.seen is not None:
         _require_seen(image, said.seen)
     labels = image["labels"] if said.labels is None else images.dump_labels(said.labels)
+    before = {key: image[key] for key in (*_JUDGED, *facts)}
     transaction.insert(
         review_table,
         [
@@ -76,7 +77,8 @@ async def review(
                 "reviewer": said.reviewer,
                 "key": said.key,
                 "confidence": said.confidence,
-                "before": {key: image[key] for key in (*_JUDGED, *facts)},
+                "seconds": said.seconds,
+                "before": before,
                 "created_at": time.time(),
             }
         ],
@@ -84,6 +86,16 @@ async def review(
     transaction.count({f"reviews/{said.verdict.value}/person": 1})
     judged = Judgement(Status(said.verdict.value), labels, said.reviewer, said.reason)
     await judge(transaction, image, judged, settings, message=message, facts=facts)
+    sent = said.model_dump(mode="json", exclude={"reviewer", "seen"}, exclude_none=True) | {"labels": labels}
+    audit.record(
+        transaction,
+        audit.Action.REVIEW,
+        image_id,
+        said.reviewer,
+        before=before,
+        after={name: image[name] for name in before},
+        said=sent,
+    )
 
 
 async def _review_of_key(transaction: Transaction, key: UUID) -> Row | None:
@@ -128,8 +140,12 @@ async def undo(transaction: Transaction, reviewer: str, settings: LabelerSetting
     before = last["before"]
     judged = Judgement(Status(before["status"]), before["labels"], before["reviewer"], before["reason"])
     facts = {name: value for name, value in before.items() if name not in _JUDGED}
-    await judge(transaction, image, judged, settings, message=None, facts=facts)
     image_id: UUID = last["image_id"]
+    stood = {name: image[name] for name in before}
+    await judge(transaction, image, judged, settings, message=None, facts=facts)
+    after = {name: image[name] for name in before}
+    said = {"review": last["sequence"]} if last["key"] is None else {"key": str(last["key"])}
+    audit.record(transaction, audit.Action.UNDO, image_id, reviewer, before=stood, after=after, said=said)
     return image_id
 
 

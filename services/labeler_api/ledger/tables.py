@@ -161,13 +161,27 @@ review_table = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("reviewer", sa.String(128), nullable=False),
     sa.Column("key", sa.Uuid),  # its sender's own, by which the same review sent again is known
-    sa.Column("confidence", sa.Double),
+    sa.Column("confidence", sa.Double),  # 1 to 5
+    sa.Column("seconds", sa.Double),  # that the reviewer looked at the image
     sa.Column("before", sa.JSON, nullable=False),  # status, labels and reviewer, for the undo
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("undone_at", sa.Double),
     sa.Index(None, "reviewer", "sequence"),
     sa.Index(None, "image_id"),
     sa.Index(None, "key", unique=True),
+)
+
+audit_table = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("sequence", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("action", sa.String(16), nullable=False),
+    sa.Column("image_id", sa.Uuid, nullable=False),
+    sa.Column("actor", sa.String(128), nullable=False),
+    sa.Column("before", sa.JSON, nullable=False),
+    sa.Column("after", sa.JSON, nullable=False),
+    sa.Column("said", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
 )
 
 dataset_table = sa.Table(

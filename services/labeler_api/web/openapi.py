@@ -33,7 +33,8 @@ from shared.schemas import known_queues
 from shared.taxonomy import MONK_TONES, Condition, Fold, Severity
 
 PAGE, MAX_PAGE = 50, 200  # images or campaigns of one list answer, where no limit is given, and at most
-EXPORTS = {"imagefolder": "application/x-tar", "labelstudio": JSON, "coco": JSON, "csv": "text/csv"}
+NDJSON = "application/x-ndjson"
+EXPORTS = {"imagefolder": "application/x-tar", "labelstudio": JSON, "coco": JSON, "csv": "text/csv", "audit": NDJSON}
 """Media types of the exports, by format."""
 
 
@@ -362,11 +363,11 @@ _OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "get",
         "/v1/export",
-        "The accepted dataset in another tool's format.",
+        "The accepted dataset in another tool's format, or the audit log.",
         {
             200: Answer(
                 "The file. One that ends too early is cut off, so that nobody takes it for whole.",
-                {"application/x-tar": BINARY, JSON: {}, "text/csv": TEXT},
+                {"application/x-tar": BINARY, JSON: {}, "text/csv": TEXT, NDJSON: TEXT},
                 {"Content-Disposition": "With the file's name."},
             )
         },
@@ -375,7 +376,8 @@ _OPERATIONS: tuple[Operation, ...] = (
             Parameter(
                 "format",
                 {"type": "string", "enum": list(EXPORTS), "default": "imagefolder"},
-                "A tar of folders, Label Studio's JSON, COCO's JSON, or CSV.",
+                "A tar of folders, Label Studio's JSON, COCO's JSON, CSV; or `audit`: who changed what of which image, "
+                "and when, an entry a line.",
             ),
             Parameter(
                 "annotators",

@@ -193,6 +193,24 @@ async def test_the_clear_skin_of_an_older_ledger_is_counted(tmp_path: Path, data
     await database.close()
 
 
+async def test_confidences_of_before_are_on_the_new_scale(tmp_path: Path, database_url: str) -> None:
+    async with labeler(tmp_path, database_url=database_url) as running:
+        for image_id in await running.imported(4, condition="acne", severity="mild"):
+            await running.review(image_id, "accepted")
+    database = Database(database_url)
+    async with database._engine.begin() as connection:
+        await connection.run_sync(lambda c: command.downgrade(config_of(c), "0012"))
+        for sequence, confidence in enumerate(("0.0", "0.8", "1.0", "NULL"), start=1):
+            await connection.execute(
+                sa.text(f"UPDATE reviews SET confidence = {confidence} WHERE sequence = {sequence}")
+            )
+    await database.migrate()
+    async with database.reading() as connection:
+        query = sa.text("SELECT confidence FROM reviews ORDER BY sequence")
+        assert (await connection.execute(query)).scalars().all() == [1, 4, 5, None]
+    await database.close()
+
+
 async def test_a_migration_gives_way_to_an_older_version_at_work_and_runs_again(postgres_url: str) -> None:
     database = Database(postgres_url)
     async with database._engine.begin() as connection:

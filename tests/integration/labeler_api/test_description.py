@@ -148,7 +148,7 @@ async def _images(asker: Asker) -> list[str]:
     for missing in (uuid4(), "none"):
         for part in ("", "/content", "/thumbnail"):
             await asker.ask("GET", f"/v1/images/{missing}{part}", 404)
-    for format in ("imagefolder", "labelstudio", "coco", "csv"):
+    for format in ("imagefolder", "labelstudio", "coco", "csv", "audit"):
         await asker.ask("GET", f"/v1/export?format={format}", 200)
     await asker.ask("GET", "/v1/export?format=excel", 422)
     return ids
@@ -175,7 +175,9 @@ async def _reviews(asker: Asker, images: list[str]) -> None:
     stale = {**said, "key": str(uuid4()), "seen": {"status": "pending", "labels": {"acne": None}}}
     await asker.ask("POST", f"/v1/images/{images[0]}/reviews", 409, json=stale)
     await asker.ask("POST", "/v1/reviews", 207, json={"reviews": [{**stale, "image_id": images[0]}]})
-    several = [{**said, "image_id": images[0], "verdict": "accepted", "labels": labels, "confidence": 0.5}]
+    several = [
+        {**said, "image_id": images[0], "verdict": "accepted", "labels": labels, "confidence": 3, "seconds": 2.5}
+    ]
     await asker.ask("POST", "/v1/reviews", 201, json={"reviews": several})
     wrong: list[Any] = [7, {"image_id": images[0]}, {"image_id": ["x"]}, {**several[0], "image_id": str(uuid4())}]
     await asker.ask("POST", "/v1/reviews", 207, json={"reviews": [*several, *wrong]})

@@ -53,7 +53,7 @@ async def test_a_manual_campaign_waits_for_people(both: Labeler) -> None:
     assert both.augmenter.labeled == []
     assert (await both.get("/v1/plan", params={"targets": "redness:3"}))["total"] == 0
 
-    assert (await both.review(first["id"], "accepted", confidence=0.9)).status == 201
+    assert (await both.review(first["id"], "accepted", confidence=4)).status == 201
     refused = await both.review(second["id"], "rejected", reason="hands in the face")
     assert refused.json["status"] == "rejected"
     assert (refused.json["reviewer"], refused.json["reason"]) == ("Dr. Skin", "hands in the face")
@@ -448,7 +448,7 @@ async def test_reviews_that_make_no_sense_are_refused_one_by_one(both: Labeler) 
         ({"verdict": "accepted", "reviewer": "A\0"}, 422, "invalid_request"),
         ({"verdict": "accepted", "reviewer": "A", "reason": "a\nb\0"}, 422, "invalid_request"),
         ({"verdict": "accepted", "reviewer": "\ud800"}, 422, "invalid_request"),
-        ({"verdict": "accepted", "reviewer": "A", "confidence": 2}, 422, "invalid_request"),
+        ({"verdict": "accepted", "reviewer": "A", "confidence": 6}, 422, "invalid_request"),
         ({"verdict": "accepted", "reviewer": "A", "labels": {"freckles": "mild"}}, 422, "unknown_condition"),
         ({"verdict": "accepted", "reviewer": "A", "labels": {"acne": "deadly"}}, 422, "unknown_severity"),
         ({"verdict": "accepted", "reviewer": "A", "comment": "typo"}, 422, "invalid_request"),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 from aiohttp import web
 
+from services.labeler_api.ledger import audit
 from services.labeler_api.web import exports, views
 from services.labeler_api.web.openapi import EXPORTS
 from services.labeler_api.web.routes.base import Routes, origin, truth
@@ -36,7 +37,7 @@ class DatasetRoutes(Routes):
         return await self._answer(lambda connection: views.dataset(connection, version))
 
     async def export(self, request: web.Request) -> web.StreamResponse:
-        """The accepted dataset in another tool's format."""
+        """The accepted dataset in another tool's format, or the audit log."""
         wanted = request.query.get("format", "imagefolder")
         database, blobs = self._ledger.database, self._ledger.blobs
         base = self._ledger.settings.public_base or origin(request)
@@ -49,6 +50,7 @@ class DatasetRoutes(Routes):
             ),
             "coco": ("evenskin-coco.json", lambda: exports.coco(database, base)),
             "csv": ("evenskin.csv", lambda: exports.table(database)),
+            "audit": ("evenskin-audit.ndjson", lambda: audit.entries(database)),
         }
         if wanted not in formats:
             raise InvalidRequest(

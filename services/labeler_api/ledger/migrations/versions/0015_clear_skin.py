@@ -5,8 +5,8 @@ Revision: 0017; before: 0012
 
 from alembic import op
 
-revision = "0017"
-down_revision = "0012"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
