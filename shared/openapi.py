@@ -77,7 +77,7 @@ class Operation:
     `problem` is the model of its problems.
     """
 
-    method: Literal["get", "post"]
+    method: Literal["get", "post", "put"]
     path: str
     summary: str
     answers: Mapping[int, Answer]

@@ -2,7 +2,7 @@
 
 How sure a reviewer is goes from 1 to 5 now; it was from 0 to 1.
 
-Revision: 0014; before: 0012
+Revision: 0014; before: 0013
 """
 
 import sqlalchemy as sa

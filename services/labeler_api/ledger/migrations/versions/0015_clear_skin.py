@@ -1,6 +1,6 @@
 """Images of clear skin have counters, as those of a condition do: it is a target of its own.
 
-Revision: 0017; before: 0012
+Revision: 0015; before: 0014
 """
 
 from alembic import op
