@@ -76,7 +76,7 @@ async def test_every_control_shows_that_it_has_the_focus(browser: Browser, tmp_p
                 """() => {
                   const at = document.activeElement;
                   const drawn = at.type === "radio" ? at.nextElementSibling : at;
-                  return [at.id || at.className || at.tagName, getComputedStyle(drawn).outlineStyle];
+                  return [at.id || at.getAttribute("class") || at.tagName, getComputedStyle(drawn).outlineStyle];
                 }"""
             )
             if name == "BODY":

@@ -22,7 +22,7 @@ REFERENCES = (
     re.compile(r"""url\(["']?([^"')]+)["']?\)"""),
 )
 PURE = ("review.js", "keys.js", "verdicts.js", "framing.js")
-PARTS = ("dom.js", "dialogs.js", "grid.js", "notices.js", "sidebar.js", "viewer.js")
+PARTS = ("board.js", "dom.js", "dialogs.js", "drag.js", "grid.js", "notices.js", "sidebar.js", "viewer.js")
 FILES = ("icon.svg", "style.css", "page.js", "api.js", "outbox.js", *PURE, *PARTS)
 NAMES_OF_SVG = "http://www.w3.org/"
 

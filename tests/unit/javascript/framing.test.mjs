@@ -15,19 +15,26 @@ describe("a square that is dragged", () => {
     assert.deepEqual(f.moved(frame, 500, -500), { x: 300, y: 0, side: 120, roll: 0 });
   });
 
-  test("its edge goes to the point, whichever side that lies on", () => {
-    for (const point of [[180, 150], [20, 160], [110, 230], [100, 70], [180, 230]]) assert.deepEqual(f.sizedTo(frame, point), { ...frame.square, side: 160 });
+  test("it grows as its corner is dragged away from its centre, whichever corner that is", () => {
+    for (const [from, to] of [[[160, 210], [180, 230]], [[40, 90], [20, 160]], [[160, 90], [110, 70]]])
+      assert.deepEqual(f.stretched(frame, from, to), { ...frame.square, side: 160 });
   });
 
   test("it is measured along its own sides where it is turned", () => {
     const tilted = { ...frame, square: { ...frame.square, roll: 45 } };
-    assert.equal(f.sizedTo(tilted, [100 + 50 * Math.SQRT2, 150]).side, 100); // its corner lies there
-    assert.equal(f.sizedTo(turned, [180, 150]).side, 160);
+    const corner = [100 + 60 * Math.SQRT2, 150];
+    assert.equal(f.stretched(tilted, corner, [100 + 50 * Math.SQRT2, 150]).side, 100);
+    assert.equal(f.stretched(turned, [160, 210], [180, 150]).side, 160);
   });
 
   test("it is no smaller and no larger than the server takes it", () => {
-    assert.equal(f.sizedTo(frame, [100, 151]).side, 32);
-    assert.equal(f.sizedTo(frame, [9000, 150]).side, 800);
+    assert.equal(f.stretched(frame, [160, 210], [100, 151]).side, 32);
+    assert.equal(f.stretched(frame, [160, 210], [9000, 150]).side, 800);
+    assert.equal(f.stretched(frame, [100, 150], [100, 150]).side, 32); // both at its centre
+  });
+
+  test("a corner outside the picture is taken hold of at its edge", () => {
+    assert.deepEqual([f.gripOf(frame, [-20, 500]), f.gripOf(frame, [310, -1]), f.gripOf(frame, [7, 8])], [[0, 400], [300, 0], [7, 8]]);
   });
 });
 

@@ -16,7 +16,7 @@ describe("keys", () => {
   });
 
   test("each verdict has its key, letters in either case", () => {
-    const said = { Enter: "accept", a: "accept", r: "reject", Backspace: "why", ".": "repeat", u: "undo", y: "redo", f: "frame", "?": "help" };
+    const said = { Enter: "accept", a: "accept", r: "reject", Backspace: "why", x: "ungradable", ".": "repeat", u: "undo", y: "redo", f: "frame", "?": "help" };
     for (const [key, action] of Object.entries(said)) {
       assert.deepEqual(press(key), [action]);
       if (/^[a-z]$/.test(key)) assert.deepEqual(press(key.toUpperCase(), { shiftKey: true }), [action]);

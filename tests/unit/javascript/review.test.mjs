@@ -305,6 +305,27 @@ describe("the frame of an image", () => {
   });
 });
 
+describe("what the board is to come to", () => {
+  const severities = { mild: 5, moderate: 0, severe: 1, unknown: 9 };
+  const balance = { conditions: Object.fromEntries(r.CONDITIONS.map((condition) => [condition, { severities }])) };
+  const quota = (condition, severity, count, counted, failed = 0) => ({ condition, severity, count, counted, failed });
+
+  test("it is what is accepted and what campaigns under way still lack, together", () => {
+    const campaigns = [
+      { state: "running", quotas: [quota("acne", "mild", 9, 4, 1), quota("acne", "severe", 3, 3)] },
+      { state: "paused", quotas: [quota("acne", "mild", 2, 0)] },
+    ];
+    const targets = r.cellTargets(balance, campaigns);
+    assert.deepEqual(targets.acne, { mild: 5 + 4 + 2, moderate: null, severe: 1 });
+    assert.deepEqual(targets.aging, { mild: null, moderate: null, severe: null });
+  });
+
+  test("what has ended asks for nothing", () => {
+    for (const state of ["closing", "met", "exhausted", "cancelled", "rejected"])
+      assert.equal(r.cellTargets(balance, [{ state, quotas: [quota("acne", "mild", 9, 4)] }]).acne.mild, null);
+  });
+});
+
 describe("progress of a campaign", () => {
   const campaign = (changes = {}) => ({
     state: "open",

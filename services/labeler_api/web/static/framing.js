@@ -21,13 +21,19 @@ export function sized(frame, side) {
   return { ...frame.square, side: rounded(within(side, MIN_SIDE, most)) };
 }
 
-/** The square about the same centre with its edge at a point. */
-export function sizedTo(frame, [px, py]) {
+/** The square about the same centre, as many times as large as a point was dragged away from it. */
+export function stretched(frame, from, to) {
   const { x, y, roll } = frame.square;
   const [cos, sin] = [Math.cos((roll * Math.PI) / 180), Math.sin((roll * Math.PI) / 180)];
-  const [dx, dy] = [px - x, py - y];
-  return sized(frame, 2 * Math.max(Math.abs(dx * cos + dy * sin), Math.abs(dy * cos - dx * sin)));
+  const reach = ([px, py]) => {
+    const [dx, dy] = [px - x, py - y];
+    return Math.max(Math.abs(dx * cos + dy * sin), Math.abs(dy * cos - dx * sin));
+  };
+  return sized(frame, (frame.square.side * reach(to)) / Math.max(1, reach(from)));
 }
+
+/** Where a corner can be taken hold of: within the picture, which the square may leave. */
+export const gripOf = (frame, [x, y]) => [within(x, 0, frame.width), within(y, 0, frame.height)];
 
 /** The square after a key: arrows move it as the picture is shown, + and − size it; null for any other key. */
 export function keyed(frame, key) {

@@ -13,7 +13,7 @@ export function mountGrid({ show, pick }) {
   function thumbnail(id) {
     const img = element("img", { alt: "", loading: "lazy", draggable: false });
     show(img, `/v1/images/${id}/thumbnail`);
-    const option = element("div", { className: "thumb", role: "option", draggable: true }, img, element("div", { className: "labels" }));
+    const option = element("div", { className: "thumb", role: "option" }, img, element("div", { className: "labels" }));
     option.dataset.id = id;
     return option;
   }

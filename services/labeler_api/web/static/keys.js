@@ -9,6 +9,7 @@ export const ACTIONS = [
   ...CONDITIONS.map((condition, at) => ({ name: `condition:${condition}`, keys: [String(at + 1)], text: `It shows ${conditionText(condition).toLowerCase()}` })),
   { name: "why", keys: ["Backspace"], text: "Reject, with a reason from a list" },
   { name: "reject", keys: ["r"], text: "Reject, with the reason that is written, if any" },
+  { name: "ungradable", keys: ["x"], text: "Reject as ungradable" },
   { name: "repeat", keys: ["."], text: "Say the last verdict again" },
   { name: "undo", keys: ["u"], text: "Undo" },
   { name: "redo", keys: ["y"], text: "Redo" },

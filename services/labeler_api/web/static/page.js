@@ -1,14 +1,16 @@
 // The page: puts its parts together. What is shown follows from one state; what is decided goes to the outbox.
 
 import * as api from "./api.js";
+import { mountBoard } from "./board.js";
 import { mountKeys, mountReasons } from "./dialogs.js";
 import { element, find } from "./dom.js";
+import { mountDragging } from "./drag.js";
 import { mountEmpty, mountGrid } from "./grid.js";
 import { keyAction, keysOf } from "./keys.js";
 import { mountNotices } from "./notices.js";
 import { Outbox, newKey } from "./outbox.js";
 import * as r from "./review.js";
-import { mountBalance, mountCampaigns } from "./sidebar.js";
+import { mountCampaigns } from "./sidebar.js";
 import * as v from "./verdicts.js";
 import { mountViewer } from "./viewer.js";
 
@@ -160,7 +162,7 @@ function start() {
   });
   const empty = mountEmpty();
   const viewer = mountViewer({ show, reframe });
-  const balance = mountBalance();
+  const board = mountBoard();
   const campaigns = mountCampaigns();
   const reasons = mountReasons({ choose: (reason) => decide({ verdict: "rejected", reason }) });
   const keys = mountKeys({
@@ -193,7 +195,7 @@ function start() {
     grid.update({ selection, imageOf, ...pages });
     empty.update({ empty: state.listed && selection.ids.length === 0 && pages.first && pages.last, filter: asked });
     viewer.update({ image, proposed: image && r.labelled(image.labels, draftOf()), count });
-    balance.update({ balance: state.balance, count, draft: state.draft });
+    board.update({ balance: state.balance, campaigns: state.campaigns, count, draft: state.draft });
     campaigns.update({ campaigns: state.campaigns });
     const sending = v.countOf(outbox.operations);
     notices.update({ sending, away: state.away });
@@ -404,6 +406,7 @@ function start() {
     if (action === "accept") accept();
     else if (action === "reject") reject();
     else if (action === "why") why();
+    else if (action === "ungradable") decide({ verdict: "rejected", reason: v.UNGRADABLE });
     else if (action === "severity") decide({ verdict: "accepted", ...draftOf(), severity: argument });
     else if (action === "condition") {
       state.draft = state.draft === argument ? null : argument;
@@ -424,37 +427,26 @@ function start() {
   }
 
   function giveTo(target) {
-    const { verdict, condition, severity } = target.dataset;
-    if (verdict === "rejected") reject();
+    const { verdict, reason, condition, severity } = target.dataset;
+    if (reason === "ask") why();
+    else if (reason !== undefined) decide({ verdict, reason });
+    else if (verdict === "rejected") reject();
     else if (verdict === "accepted") accept();
     else decide({ verdict: "accepted", condition, severity });
   }
 
-  function wireDragging() {
-    document.addEventListener("dragstart", (event) => {
-      const { selection } = state;
-      const id = event.target.closest?.(".thumb")?.dataset.id ?? (event.target.id === "large" ? selection.current : null);
-      if (id === null) return;
-      if (!selection.chosen.has(id)) select(r.only(selection, id));
-      event.dataTransfer.setData("text/plain", [...state.selection.chosen].join(" "));
-      event.dataTransfer.effectAllowed = "move";
-      document.body.classList.add("dragging");
-    });
-    document.addEventListener("dragend", () => document.body.classList.remove("dragging"));
-    for (const target of document.querySelectorAll(".target")) {
-      target.addEventListener("click", () => giveTo(target));
-      target.addEventListener("dragover", (event) => {
-        event.preventDefault();
-        target.classList.add("over");
-      });
-      target.addEventListener("dragleave", () => target.classList.remove("over"));
-      target.addEventListener("drop", (event) => {
-        event.preventDefault();
-        target.classList.remove("over");
-        if (document.body.classList.contains("dragging")) giveTo(target);
-      });
-    }
-  }
+  mountDragging({
+    show,
+    pick(from) {
+      const id = from.dataset.id ?? state.selection.current;
+      if (id === null) return null;
+      if (!state.selection.chosen.has(id)) select(r.only(state.selection, id));
+      const { ids, chosen } = state.selection;
+      return [id, ...ids.filter((one) => one !== id && chosen.has(one))].map((one) => `/v1/images/${one}/thumbnail`);
+    },
+    drop: giveTo,
+  });
+  for (const target of document.querySelectorAll(".target")) target.addEventListener("click", () => giveTo(target));
 
   const turn = () => {
     Object.assign(state, { selection: r.nothing, order: [], listed: false, draft: null });
@@ -526,7 +518,6 @@ function start() {
     act(action, event.shiftKey);
   });
   addEventListener("online", () => outbox.flush());
-  wireDragging();
   keys.update(state.changedKeys);
   update();
   poll();

@@ -171,6 +171,22 @@ export function facts(image) {
   return rows.filter(([, text]) => text);
 }
 
+/**
+ * What each cell of the board is to come to: { condition: { severity: pictures, or null where no campaign fills it } }.
+ * That is what is accepted and what campaigns under way still lack.
+ */
+export function cellTargets(balance, campaigns) {
+  const lacking = campaigns.filter(({ state }) => FILLING.includes(state)).flatMap(({ quotas }) => quotas);
+  const of = (condition, severity) => {
+    const quotas = lacking.filter((quota) => quota.condition === condition && quota.severity === severity);
+    const missing = quotas.reduce((sum, { count, counted, failed }) => sum + count - counted - failed, 0);
+    return quotas.length === 0 ? null : balance.conditions[condition].severities[severity] + missing;
+  };
+  return Object.fromEntries(CONDITIONS.map((c) => [c, Object.fromEntries(SEVERITIES.map((s) => [s, of(c, s)]))]));
+}
+
+const FILLING = ["running", "paused"]; // states of campaigns that still get pictures
+
 const STATES = {
   paused: "Paused",
   closing: "Writing its dataset",

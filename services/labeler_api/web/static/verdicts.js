@@ -10,6 +10,9 @@ export const REASONS = [
   "near-duplicate",
 ];
 
+/** Why a picture is rejected whose severity nobody can tell. */
+export const UNGRADABLE = "ungradable";
+
 /** What a review changes in a picture, and an undo sets back. */
 export const stateOf = ({ status, labels, reviewer, reason }) => ({ status, labels, reviewer, reason });
 

@@ -1,7 +1,7 @@
 // The picture that is judged, large, with its frame and what is known of it.
 
 import { element, find, labelParts, shape } from "./dom.js";
-import { keyed, moved, sizedTo } from "./framing.js";
+import { gripOf, keyed, moved, stretched } from "./framing.js";
 import { facts, frameDrawing, labelText } from "./review.js";
 
 const FRAME = "evenskin-frame"; // whether the frame is shown, kept in the browser
@@ -19,8 +19,9 @@ function drawFrame(frame) {
   const shapes = points.map(([cx, cy]) => shape("circle", { cx, cy, r: radius }));
   if (box !== null) shapes.push(shape("polygon", { class: "box", points: box.join(" ") }));
   shapes.push(shape("polygon", { class: frame.found ? "square" : "square middle", points: square.join(" ") }));
-  const corners = square.map(([x, y]) => shape("path", { class: "grip corner", d: `M${x} ${y}h0`, "data-grip": "corner" }));
-  const dots = square.map(([x, y]) => shape("path", { class: "dot", d: `M${x} ${y}h0` }));
+  const grips = square.map((corner) => `M${gripOf(frame, corner).join(" ")}h0`);
+  const corners = grips.map((d) => shape("path", { class: "grip corner", d, "data-grip": "corner" }));
+  const dots = grips.map((d) => shape("path", { class: "dot", d }));
   // The edge stays the element that it is, which may have the focus.
   const edge = find("frame").querySelector(".edge") ?? shape("path", { class: "grip edge", "data-grip": "edge", tabindex: 0, role: "button", "aria-label": GRIP });
   const group = edge.parentNode ?? shape("g", {}, edge);
@@ -68,7 +69,7 @@ function mountCorrection({ corrected }) {
     if (held === null) return;
     const { kind, from, frame } = held;
     const [x, y] = placeOf(event);
-    propose(kind === "corner" ? sizedTo(frame, [x, y]) : moved(frame, x - from[0], y - from[1]));
+    propose(kind === "corner" ? stretched(frame, from, [x, y]) : moved(frame, x - from[0], y - from[1]));
   });
   drawing.addEventListener("pointerup", keep);
   drawing.addEventListener("pointercancel", leave);
