@@ -32,8 +32,8 @@ export function mountBoard() {
       const targets = cellTargets(balance, campaigns ?? []);
       for (const column of find("balance").children) {
         const { condition } = column.dataset;
-        const { pending, severities } = balance.conditions[condition];
-        column.querySelector(".waiting").textContent = pending > 0 ? `${pending} waiting` : "";
+        const { accepted, pending, severities } = balance.conditions[condition];
+        column.querySelector(".waiting").textContent = `${accepted} in all${pending > 0 ? `, ${pending} waiting` : ""}`;
         for (const cell of column.querySelectorAll(".cell")) {
           const { severity } = cell.dataset;
           const [there, target] = [severities[severity], targets[condition][severity]];
