@@ -12,6 +12,7 @@ from services.generator.pacing import Pacer
 from services.generator.prompts import read_prompts
 from services.generator.provider import Provider
 from services.generator.settings import GeneratorSettings
+from services.generator.shared_pace import SharedPace
 from shared.adapters import open_blobs, open_bus
 from shared.blobs import Blobs
 from shared.bus import Bus
@@ -111,7 +112,7 @@ def build(
         chosen,
         bus,
         blobs,
-        Pacer(chosen.images_per_minute),
+        Pacer(chosen.images_per_minute, SharedPace(blobs, chosen.name)),
         claims,
         registry,
         drain_s=settings.drain_s,

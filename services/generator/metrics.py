@@ -56,7 +56,7 @@ class GeneratorMetrics:
         registry.gauge("evenskin_images_in_progress", "Images being generated or stored").set_function(at_work)
         registry.gauge(
             "evenskin_provider_pace_per_second",
-            "Requests a second that this replica may begin now; infinite without a pace",
+            "Requests a second that all replicas together may begin now, as this one knows; infinite without a pace",
         ).set_function(lambda: pace() / 60)
 
     def image_ended(self, condition: str, outcome: str, cost_usd: float, unknown_calls: int) -> None:

@@ -1,9 +1,10 @@
 """Spaces requests, so that no more are sent a minute than the provider's rate limit allows.
 
-Of replicas that share an account, each may have the account's whole limit: where more than TOLERATED of a replica's
-requests are refused for coming too fast, it slows down by a factor, and otherwise speeds up by steps. So they come to
-share the limit evenly without knowing of each other (Chiu and Jain, Computer Networks and ISDN Systems 17, 1989). A few
-refusals slow nobody down: they cost nothing, and come from a busy provider as well.
+All replicas of a store take their turns from one pace (see `shared_pace.py`). Those that share an account and no store
+may each have the account's whole limit: where more than TOLERATED of a replica's requests are refused for coming too
+fast, the pace falls by a factor, and otherwise it rises by steps. So they come to share the limit evenly without
+knowing of each other (Chiu and Jain, Computer Networks and ISDN Systems 17, 1989). A few refusals slow nobody down:
+they cost nothing, and come from a busy provider as well.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import asyncio
 import contextlib
 from collections import deque
 
+from services.generator.shared_pace import SharedPace
+
 WINDOW = 40  # answers that are looked at
 TOLERATED = 6  # refusals among them: of 40 answers, 7 are refused in 3 of 1,000 cases where each is with 5%
 SLOWER = 0.8  # factor of the pace
 FASTER = 0.03  # share of the whole pace that is gained in a minute
 SLOWEST = 1.0  # picture a minute
+AHEAD_S = 3.0  # seconds of the pace that are taken at a time; so much is lost with a replica that is killed
 
 
 class PacingStopped(Exception):
@@ -24,13 +28,22 @@ class PacingStopped(Exception):
 
 
 class Pacer:
-    """Spaces turns evenly. `per_minute`: the pace now, at most what it begins with; None: no pace."""
+    """Spaces turns evenly. `per_minute`: the pace now, at most what it begins with; None: no pace.
 
-    def __init__(self, per_minute: float | None) -> None:
+    `shared`: where turns are taken from; None: they are this pacer's own.
+    """
+
+    def __init__(self, per_minute: float | None, shared: SharedPace | None = None) -> None:
         self.per_minute = per_minute
         self._most = per_minute
+        self._shared = shared
         self._refused: deque[bool] = deque(maxlen=WINDOW)  # of the latest answers
+        self._found = per_minute or 0.0  # the shared pace as it was at the last look
+        self._factor, self._gain = 1.0, 0.0  # what the answers since then change it by
+        self._turns: deque[float] = deque()  # when the turns begin that are taken and nobody has had yet
         self._next = 0.0
+        self._waiting = 0
+        self._queue = asyncio.Lock()  # in which callers stand in the order they came
         self._stopped = asyncio.Event()
 
     def answered(self, *, refused: bool) -> None:
@@ -39,20 +52,62 @@ class Pacer:
             return
         self._refused.append(refused)
         if sum(self._refused) > TOLERATED:
-            self.per_minute = max(self.per_minute * SLOWER, min(SLOWEST, self._most))
+            self._factor *= SLOWER
+            self._gain *= SLOWER
+            self.per_minute = self._bounded(self.per_minute * SLOWER, self._most)
             self._refused.clear()
         elif not refused:  # as many of these steps a minute as there are answers
-            self.per_minute = min(self._most, self.per_minute + FASTER * self._most / self.per_minute)
+            step = FASTER * self._most / self.per_minute
+            self._gain += step
+            self.per_minute = self._bounded(self.per_minute + step, self._most)
 
     async def turn(self) -> None:
-        """Wait for the next turn; callers get theirs in the order they asked. Raises PacingStopped."""
-        now = asyncio.get_running_loop().time()
-        start = max(now, self._next)
-        self._next = start + (60.0 / self.per_minute if self.per_minute else 0.0)
-        await self._wait(start - now)
+        """Wait for the next turn; callers get theirs in the order they asked. Raises PacingStopped, StoreUnavailable.
+
+        The store is asked only where the pace is shared.
+        """
+        if self._most is None:
+            await self._wait(0.0)
+            return
+        self._waiting += 1
+        try:
+            async with self._queue:
+                await self._wait(0.0)
+                while self._turns and self._turns[0] < self._now() - AHEAD_S:
+                    self._turns.popleft()  # nobody was there for it, and it is not made up for
+                if not self._turns:
+                    await self._take(self._most)
+                await self._wait(self._turns.popleft() - self._now())
+        finally:
+            self._waiting -= 1
+
+    async def _take(self, most: float) -> None:
+        """Take turns for those who wait, but no more than begin within AHEAD_S."""
+        assert self.per_minute is not None
+        if self._shared is None:
+            start = max(self._now(), self._next)
+            self._next = start + 60.0 / self.per_minute
+            self._turns.append(start)
+            return
+        factor, gain = self._factor, self._gain
+        wanted = max(1, min(self._waiting, int(self.per_minute * AHEAD_S / 60)))
+        taken = await self._shared.take(wanted, most, lambda pace: self._bounded(pace * factor + gain, most))
+        # What was answered meanwhile is still to be told.
+        self._factor, self._gain = self._factor / factor, max(0.0, self._gain - gain)
+        if taken.before is not None and taken.before < self._found * (1 + SLOWER) / 2:
+            self._refused.clear()  # another replica has slowed down for what was refused to all
+        self.per_minute = self._found = taken.per_minute
+        self._turns.extend(taken.starts)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time() if self._shared is None else self._shared.clock()
+
+    @staticmethod
+    def _bounded(pace: float, most: float) -> float:
+        return min(most, max(pace, min(SLOWEST, most)))
 
     async def pause(self, seconds: float) -> None:
-        """Wait so long, then for the next turn. Raises PacingStopped, as soon as it is stopped."""
+        """Wait so long, then for the next turn. Raises PacingStopped (at once if stopped), StoreUnavailable."""
         await self._wait(seconds)
         await self.turn()
 

@@ -39,8 +39,8 @@ class GeneratorSettings(ImageSettings):
     output_token_price_usd: TokenPrice | None = Field(default=None, ge=0, le=1000)
     """Price of a picture's tokens, from the model's page at the provider."""
     images_per_minute: Annotated[float | None, stated(unit="images a minute")] = Field(default=None, gt=0)
-    """Most pictures a replica starts a minute; absent: 50 for OpenAI, else no limit. Where the provider refuses
-    too many requests, replicas slow down until they share its limit: each may have all of it, or its share."""
+    """Most pictures started a minute, by all replicas of a store together; absent: 50 for OpenAI, else no limit. Where
+    the provider refuses too many requests, all slow down. Of replicas that disagree, the lowest number holds."""
     image_timeout_s: Seconds = Field(default=180.0, ge=1, le=3600)
     """Time that one request at OpenAI may take, all in all: high-quality images take up to two minutes. What is not
     answered by then is booked as paid, and its attempt has failed."""
