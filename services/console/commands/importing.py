@@ -51,14 +51,15 @@ DEFAULT = Manner()
 class Imported:
     """How an import went.
 
-    `near_duplicates`: path, and the image that it looks the same as; `kept_out`: path and reason of those that fit no
-    fold; `other_fold`: path, the fold it has and the one it was to keep; `refused`: path, code and reason, and where
-    both are known what is `stored` and what was `sent`.
+    `copies`: path, and the file with the same bytes that is sent in its stead; `near_duplicates`: path, and the image
+    that it looks the same as; `kept_out`: path and reason of those that fit no fold; `other_fold`: path, the fold it
+    has and the one it was to keep; `refused`: path, code and reason, and where both are known what is `stored` and what
+    was `sent`.
     """
 
     new: int = 0
     already_there: int = 0
-    copies: int = 0
+    copies: list[dict[str, str]] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
     near_duplicates: list[dict[str, Any]] = field(default_factory=list)
     kept_out: list[dict[str, Any]] = field(default_factory=list)
@@ -82,7 +83,8 @@ async def import_folder(
             {
                 "imported": outcome.new,
                 "already_there": outcome.already_there,
-                "copies": outcome.copies,
+                "copies": len(outcome.copies),
+                "copied_files": outcome.copies,
                 "passed_over": len(outcome.passed_over),
                 "passed_over_files": [{"path": path, "reason": reason} for path, reason in others],
                 "near_duplicates": outcome.near_duplicates,
@@ -117,7 +119,12 @@ def _read(path: Path, manner: Manner) -> Folder:
 
 async def upload_folder(client: LabelerClient, folder: Folder, manner: Manner = DEFAULT) -> Imported:
     """Upload every picture of a folder, several at a time, with a progress bar."""
-    outcome = Imported(copies=sum(len(picture.copies) for picture in folder.pictures), passed_over=folder.passed_over)
+    copies = [
+        {"path": _name(copy, folder.root), "copy_of": _name(picture.path, folder.root)}
+        for picture in folder.pictures
+        for copy in picture.copies
+    ]
+    outcome = Imported(copies=copies, passed_over=folder.passed_over)
     try:
         await _upload_all(client, folder, outcome, manner)
     except EvenskinError as error:
@@ -135,11 +142,15 @@ def _print_outcome(outcome: Imported, others: list[tuple[str, str]]) -> None:
     console.print(
         f"{outcome.new:,} imported, {outcome.already_there:,} already there, {len(outcome.refused):,} refused"
         f" ({count(len(others), 'other file')} passed over,"
-        f" {count(outcome.copies, 'copy', 'copies')} in a second folder)."
+        f" {count(len(outcome.copies), 'copy', 'copies')} in a second folder)."
     )
     print_some(f"{refusal['path']}: {refusal['reason']} [{refusal['code']}]" for refusal in outcome.refused)
     if outcome.near_duplicates:
-        console.print(f"{len(outcome.near_duplicates):,} of them look the same as another image, and share its fold.")
+        console.print(f"{len(outcome.near_duplicates):,} of them look the same as another image, and share its fold:")
+        print_some(f"{entry['path']}: as image {entry['near_duplicate_of']}" for entry in outcome.near_duplicates)
+    if outcome.copies:
+        console.print("Copies:")
+        print_some(f"{each['path']}: of {each['copy_of']}" for each in outcome.copies)
     if outcome.kept_out:
         console.print(f"{len(outcome.kept_out):,} of them are kept out of the dataset:")
         print_some(f"{entry['path']}: {entry['reason']}" for entry in outcome.kept_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import types
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,6 +29,7 @@ from services.console import cli
 from services.console.client import LabelerClient
 from services.console.commands import campaigns, importing, serving
 from services.console.commands.watching import Pace
+from services.console.import_folder import read_folder
 from services.console.tables import Look, campaign_view, look_line, plan_table
 from shared.documents.rebalances import Campaign, PlanDocument, PlanWarning, QuotaDocument
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
@@ -506,6 +509,7 @@ def test_a_folder_is_imported_once(run: Invoke, told: FakeServer, folder: Path) 
         "imported": 0,
         "already_there": 4,
         "copies": 0,
+        "copied_files": [],
         "passed_over": 1,
         "passed_over_files": [{"path": "clear/notes.txt", "reason": "no picture, by its ending"}],
         "near_duplicates": [],
@@ -690,12 +694,67 @@ def test_an_import_tells_what_looks_the_same(run: Invoke, told: FakeServer, fold
     }
     ran = run("import", folder)
     assert ran.status == 0
-    assert "1 of them look the same as another image" in ran.out
+    assert "1 of them look the same as another image, and share its fold:\n  redness/severe/c.png: as image" in ran.out
     assert "1 of them are kept out of the dataset:\n  acne/mild/a.jpg: two_folds: train and test" in ran.out
     told.images.clear()
     outcome = run("import", folder, "--json").json
     assert outcome["near_duplicates"] == [{"path": "redness/severe/c.png", "near_duplicate_of": "other"}]
     assert [entry["path"] for entry in outcome["kept_out"]] == ["acne/mild/a.jpg"]
+
+
+def test_an_import_names_copies(run: Invoke, told: FakeServer, folder: Path) -> None:
+    for name in ("aging/mild/1.jpg", "redness/mild/2.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"the same")
+    ran = run("import", folder)
+    assert "Copies:\n  redness/mild/2.jpg: of aging/mild/1.jpg" in ran.out
+    outcome = run("import", folder, "--json").json
+    assert outcome["copies"] == 1
+    assert outcome["copied_files"] == [{"path": "redness/mild/2.jpg", "copy_of": "aging/mild/1.jpg"}]
+
+
+async def test_an_import_holds_no_more_pictures_than_are_on_their_way(tmp_path: Path) -> None:
+    size, files = 256 * 1024, 400
+    for number in range(files):
+        path = tmp_path / "pictures" / "acne" / "mild" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(number.to_bytes(4, "big") + bytes(size))
+    image = types.SimpleNamespace(status="accepted", near_duplicate_of=None, fold="train")
+    sent: set[bytes] = set()
+
+    class Client:
+        async def add_image(self, data: bytes, **_: object) -> tuple[object, bool]:
+            sent.add(data[:4])
+            await asyncio.sleep(0)
+            return image, True
+
+    folder = read_folder(tmp_path / "pictures")
+    tracemalloc.start()
+    try:
+        outcome = await importing.upload_folder(Client(), folder)  # type: ignore[arg-type]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert outcome.new == len(sent) == files
+    assert peak < 3 * importing.UPLOADS * size  # of 100 MiB
+
+
+def test_one_bad_file_among_many_is_listed_at_the_end_and_stops_nothing(
+    run: Invoke, told: FakeServer, tmp_path: Path
+) -> None:
+    for number in range(200):
+        path = tmp_path / "many" / "acne" / "mild" / f"{number:03}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"" if number in (7, 150) else str(number).encode())
+    ran = run("import", tmp_path / "many")
+    assert ran.status == 1
+    assert "198 imported, 0 already there, 2 refused" in ran.out
+    assert [line.split(":")[0].strip() for line in ran.out.splitlines() if "acne/mild/" in line] == [
+        "acne/mild/007.jpg",
+        "acne/mild/150.jpg",
+    ]
+    again = run("import", tmp_path / "many", "--json").json
+    assert (again["imported"], again["already_there"], len(again["refused"])) == (0, 198, 2)
 
 
 @pytest.mark.parametrize(("name", "code"), [("freckles/mild", "unknown_condition"), ("acne/awful", "unknown_severity")])
