@@ -20,7 +20,7 @@ TOLERATED = 6  # refusals among them: of 40 answers, 7 are refused in 3 of 1,000
 SLOWER = 0.8  # factor of the pace
 FASTER = 0.03  # share of the whole pace that is gained in a minute
 SLOWEST = 1.0  # picture a minute
-AHEAD_S = 3.0  # seconds of the pace that are taken at a time; so much is lost with a replica that is killed
+AHEAD_S = 1.0  # seconds of the pace that are taken at a time, or one turn; a replica that is killed loses so much
 
 
 class PacingStopped(Exception):
