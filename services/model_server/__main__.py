@@ -4,6 +4,7 @@ import asyncio
 
 from services.model_server.app import NAME, build
 from services.model_server.settings import ModelServerSettings
+from shared.core_dumps import forbid_core_dumps
 from shared.service import main
 
 
@@ -17,4 +18,5 @@ def event_loop() -> asyncio.AbstractEventLoop:
 
 
 if __name__ == "__main__":
+    forbid_core_dumps()
     main(NAME, ModelServerSettings, build, event_loop)

@@ -9,6 +9,7 @@ from typing import Any
 from services.console.all_in_one import ALL, all_in_one, build, settings_class
 from services.console.connection import LABELER, MODEL_SERVER
 from services.console.output import progress
+from shared.core_dumps import forbid_core_dumps
 from shared.errors import ConfigurationError
 from shared.logs import configure_logs
 from shared.service import keep_what_is_loaded, run_service, stop_signal
@@ -26,6 +27,8 @@ def serve(service: str, *, home: Path | None, host: str | None, port: int | None
         raise ConfigurationError(f"'{service}' is not a service.", advice=f"Use one of: {', '.join(ALL)}, all.")
     if service != "all" and model_port is not None:
         raise ConfigurationError("--model-port is for `serve all`.", advice="Use --port.")
+    if service in ("all", MODEL_SERVER):  # it reads selfies
+        forbid_core_dumps()
     configure_tracing("evenskin" if service == "all" else service)
     try:
         if service == "all":
