@@ -17,6 +17,8 @@ from services.labeler_api.ledger.relay import Relay
 from services.labeler_api.metrics import LedgerMetrics
 from services.labeler_api.settings import LabelerSettings
 from services.labeler_api.web.http_api import LabelerHttp
+from services.labeler_api.webhooks.sender import WebhookSender
+from services.labeler_api.webhooks.targets import targets_of
 from shared.adapters import open_blobs, open_bus
 from shared.admission import PixelAdmission
 from shared.blobs import Blobs
@@ -32,8 +34,8 @@ PREFETCH = 40  # events of a kind in hand at a time: what a transaction may find
 def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | None = None) -> Service:
     """The service, not yet started. `bus` and `blobs` are given where several services share them.
 
-    Raises ConfigurationError where faces are to be looked for and what looks for them is not installed, and where
-    nobody knows what an image costs.
+    Raises ConfigurationError where faces are to be looked for and what looks for them is not installed, where nobody
+    knows what an image costs, and where a webhook's address or secret is none.
     """
     _ = settings.price_usd  # now, not with the first plan
     bus = bus or open_bus(settings, service=SOURCE)
@@ -43,13 +45,14 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
     closer = Closer(database, blobs, settings, relay)
     portions = Portions(database, settings, relay)
     reconciler = Reconciler(database, settings, relay)
+    webhooks = [WebhookSender(database, target) for target in targets_of(settings)]
     group = GroupCommit(database)
     ledger = Ledger(
         database,
         group,
         blobs,
         settings,
-        on_change=(relay.wake, portions.wake, closer.wake),
+        on_change=(relay.wake, portions.wake, closer.wake, *(sender.wake for sender in webhooks)),
         admission=PixelAdmission(settings.decode_pixels),
         detector=detector_from(settings.faces),
     )
@@ -80,7 +83,13 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
             prefetch=PREFETCH,
             settings=settings,
         ),
-        loops={"relay": relay.run, "portions": portions.run, "closer": closer.run, "reconciler": reconciler.run},
+        loops={
+            "relay": relay.run,
+            "portions": portions.run,
+            "closer": closer.run,
+            "reconciler": reconciler.run,
+            **{f"webhooks {number}": sender.run for number, sender in enumerate(webhooks, 1)},
+        },
         configure_http=LabelerHttp(ledger, bus).configure,
         resources=[ledger_open()],
         ready=database.check,

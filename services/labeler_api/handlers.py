@@ -28,6 +28,7 @@ from services.labeler_api.pictures.images import NewImage, Status
 from services.labeler_api.pictures.lineage import lineage_of
 from services.labeler_api.pictures.perceptual_hash import IMPORT_BITS, NEAR_DUPLICATE_BITS, look_ups
 from services.labeler_api.settings import LabelerSettings
+from services.labeler_api.webhooks import telling
 from shared.bus import RetryLater, Undeliverable
 from shared.errors import BlobNotFound, Conflict, InvalidRequest, NotFound, OverBudget, StoreUnavailable
 from shared.events import (
@@ -36,6 +37,7 @@ from shared.events import (
     ImageAugmented,
     ImageFailed,
     ImageGenerated,
+    ModelPromoted,
     ModelTrained,
     RebalanceChangeRequested,
     RebalanceRejected,
@@ -44,7 +46,9 @@ from shared.events import (
     TrainingFailed,
     TrainingProgressed,
 )
+from shared.live_model import read_live
 from shared.message import Message
+from shared.model_card import LiveModel
 from shared.taxonomy import CLEAR, generated_image_id
 
 log = structlog.get_logger(__name__)
@@ -283,16 +287,29 @@ async def note_model(ledger: Ledger, message: Message) -> None:
     event = message.event
     assert isinstance(event, ModelTrained)
 
+    live = await _live_model(ledger) if event.promoted and ledger.settings.webhooks is not None else None
+
     async def note(transaction: Transaction) -> None:
         model = event.model_dump(mode="json") | {"campaign_id": event.campaign_id, "created_at": time.time()}
         model["reason"] = storable(event.reason)
-        await transaction.execute(_INSERT_MODEL_IF_NEW[transaction.dialect], model)
+        inserted = await transaction.execute(_INSERT_MODEL_IF_NEW[transaction.dialect], model)
+        # Of one that is not live any more it would be wrong to say that it is to be served.
+        if inserted.rowcount and live is not None and live.version == event.version:
+            promoted = ModelPromoted(**live.model_dump(include=set(ModelPromoted.model_fields)))
+            telling.tell(transaction, promoted, ledger.settings)
         campaign = await transaction.campaign(event.campaign_id)
         if campaign is not None:
             transaction.update(campaign_table, campaign, model_version=event.version)
             apply_to_campaign(transaction, campaign, ModelMade(), ledger.settings)
 
     await ledger.change_once(message, note)
+
+
+async def _live_model(ledger: Ledger) -> LiveModel | None:
+    try:
+        return await read_live(ledger.blobs)
+    except StoreUnavailable as error:
+        raise RetryLater(error.message, counted=False) from error
 
 
 async def note_training_failed(ledger: Ledger, message: Message) -> None:

@@ -23,7 +23,7 @@ from services.labeler_api.campaigns.campaign import ACTIVE, CampaignState
 from services.labeler_api.campaigns.prices import usd
 from services.labeler_api.ledger import counters
 from services.labeler_api.ledger.database import Database, rows_of
-from services.labeler_api.ledger.tables import campaign_table, outbox_table
+from services.labeler_api.ledger.tables import campaign_table, outbox_table, webhook_table
 from services.labeler_api.pictures.images import Status
 from shared.errors import DatabaseUnavailable
 from shared.events import ACCOUNT_FAILURES
@@ -78,6 +78,7 @@ _SPENT = _Family("evenskin_spent_usd_total", "What the ledger has booked for gen
 _BACKLOG = _Family("evenskin_outbox_messages", "Events that are written down and not yet published")
 _OLDEST = _Family("evenskin_outbox_oldest_seconds", "Age of the oldest of them, 0 where there is none")
 _PARKED = _Family("evenskin_outbox_parked_messages", "Events that cannot be published, and are kept with their error")
+_WEBHOOKS = _Family("evenskin_webhooks", "Webhooks by state: waiting to be taken, given_up", ("state",))
 _FAMILIES = (
     _IMAGES,
     _SHOWN,
@@ -91,6 +92,7 @@ _FAMILIES = (
     _BACKLOG,
     _OLDEST,
     _PARKED,
+    _WEBHOOKS,
 )
 
 
@@ -129,6 +131,9 @@ async def _look(connection: AsyncConnection) -> dict[_Family, dict[tuple[str, ..
     waiting = sa.select(sa.func.count(), sa.func.min(outbox_table.c.created_at)).where(is_waiting)
     messages, oldest = (await connection.execute(waiting)).one()
     parked = (await connection.execute(sa.select(sa.func.count()).where(~is_waiting))).scalar_one()
+    given_up = webhook_table.c.failed_at.is_not(None)
+    counted = await connection.execute(sa.select(given_up, sa.func.count()).group_by(given_up))
+    webhooks = {bool(is_given_up): number for is_given_up, number in counted}
     active = await rows_of(
         connection,
         sa.select(campaign_table.c.id, campaign_table.c.state, campaign_table.c.reason, campaign_table.c.quotas).where(
@@ -148,6 +153,7 @@ async def _look(connection: AsyncConnection) -> dict[_Family, dict[tuple[str, ..
         _SPENT: {(): usd(found.get("paid", 0))},
         _BACKLOG: {(): messages},
         _PARKED: {(): parked},
+        _WEBHOOKS: {("waiting",): webhooks.get(False, 0), ("given_up",): webhooks.get(True, 0)},
         _OLDEST: {(): max(0.0, time.time() - oldest) if oldest is not None else 0.0},
     }
 

@@ -72,6 +72,12 @@ class LabelerSettings(ImageSettings):
     upload_timeout_s: Seconds = Field(default=30.0, gt=0)
     """Time an upload may take to arrive, so that a stalled client does not keep a place."""
 
+    webhooks: Annotated[SecretStr | None, stated(bounds="http://… or https://…, separated by commas or spaces")] = None
+    """Addresses that are told of verdicts, met quotas, promoted models and paused campaigns: signed as Standard
+    Webhooks are, sent again for 76 hours. Absent: none. A secret, because an address may hold one."""
+    webhook_secrets: Annotated[SecretStr | None, stated(bounds="whsec_…, one for all addresses or one for each")] = None
+    """What webhooks are signed with: `whsec_` and 24 to 64 random bytes in base64, in the order of the addresses."""
+
     @property
     def gate_limits(self) -> dict[str, float]:
         """The gate's limits by the names of their measures in `shared.portraits`."""

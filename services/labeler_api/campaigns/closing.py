@@ -36,6 +36,7 @@ from services.labeler_api.ledger.tables import campaign_table, dataset_table, im
 from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.ledger.wakeable import Wakeable
 from services.labeler_api.settings import LabelerSettings
+from services.labeler_api.webhooks import telling
 from shared.blobs import Blobs
 from shared.errors import PreconditionFailed
 from shared.events import QuotaMet
@@ -146,7 +147,9 @@ class Closer:
                 return  # another replica was quicker
             await transaction.execute(_INSERT_DATASET_IF_NEW[transaction.dialect], row)
             transaction.update(campaign_table, campaign, met_at=time.time(), dataset_version=row["version"])
-            transaction.emit(on_trace(quota_met(campaign, row), campaign))
+            event = quota_met(campaign, row)
+            transaction.emit(on_trace(event, campaign))
+            telling.tell(transaction, event, self._settings)
             told = {name: row[name] for name in ("images", "variants", "without_variants")}
             log.info("quota_met", campaign_id=str(campaign_id), dataset_version=row["version"], **told)
 
@@ -169,6 +172,8 @@ def apply_to_campaign(transaction: Transaction, row: Row, happening: Happening, 
         changes["model_due_at"] = None
     if changes:
         transaction.update(campaign_table, row, **changes)
+    if after.state is CampaignState.PAUSED is not before.state:
+        telling.tell_paused(transaction, row["id"], after.reason, settings)
     return bool(changes)
 
 

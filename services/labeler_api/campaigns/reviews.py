@@ -30,6 +30,7 @@ from services.labeler_api.ledger.transaction import Row, Transaction
 from services.labeler_api.pictures import images
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.settings import LabelerSettings
+from services.labeler_api.webhooks import telling
 from shared.documents.requests import Review, Seen
 from shared.errors import Conflict, NotFound, StaleReview
 from shared.events import ImageLabeled, Verdict
@@ -238,6 +239,7 @@ async def pass_on(
     # A person's review of a slot's image belongs to what its campaign asked for.
     cause = message or (request_message(slot, settings) if slot is not None else None)
     transaction.emit(cause.caused(event, source=outbox.SOURCE) if cause else Message(event, outbox.SOURCE))
+    telling.tell(transaction, event, settings)
 
 
 async def _pass_on_to_slot(

@@ -241,6 +241,23 @@ outbox_table = sa.Table(
     sa.Index(None, "due_at", "sequence"),
 )
 
+webhook_table = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("sequence", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("message_id", sa.String(128), nullable=False),  # what its receiver knows it by
+    sa.Column("target", sa.String(300), nullable=False),
+    sa.Column("event", sa.String(64), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("due_at", sa.Double, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("failed_at", sa.Double),  # when it was given up
+    sa.Column("error", sa.Text),  # of the last try
+    sa.Index(None, "target", "due_at"),
+    sa.Index(None, "created_at"),
+)
+
 inbox_table = sa.Table(
     "inbox",
     metadata,

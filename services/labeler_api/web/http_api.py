@@ -15,6 +15,7 @@ from services.labeler_api.web.routes.images import ImageRoutes
 from services.labeler_api.web.routes.models import ModelRoutes
 from services.labeler_api.web.routes.rebalances import RebalanceRoutes
 from services.labeler_api.web.routes.reviews import ReviewRoutes
+from services.labeler_api.web.routes.webhooks import WebhookRoutes
 from shared.bus import Bus
 from shared.cross_site import write_guard
 from shared.http import add_page_files
@@ -36,6 +37,7 @@ class LabelerHttp:
             ModelRoutes(ledger),
             DeadLetterRoutes(bus),
             DashboardRoutes(ledger, bus),
+            WebhookRoutes(ledger),
         )
 
     def configure(self, app: web.Application) -> None:

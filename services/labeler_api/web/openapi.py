@@ -23,6 +23,7 @@ from shared.documents.requests import (
     ReviewBatch,
     UndoRequest,
 )
+from shared.documents.webhooks import WebhookList
 from shared.events import MAX_TARGET, RebalanceRequested
 from shared.http import MAX_NUMBER
 from shared.imaging import MEDIA_TYPES
@@ -433,6 +434,18 @@ _OPERATIONS: tuple[Operation, ...] = (
         {404: "There is no such queue: `not_found`.", **_BODY},
         body=ReplayRequest,
         body_required=False,
+    ),
+    Operation(
+        "get",
+        "/v1/webhooks",
+        "How many webhooks wait, and which were given up.",
+        {200: Answer("Those that wait or were given up in the last 30 days; older ones are forgotten.", WebhookList)},
+    ),
+    Operation(
+        "post",
+        "/v1/webhooks/replay",
+        "Send the webhooks that were given up again, with as many tries as at first.",
+        {200: Answer("How many there were.", Replayed)},
     ),
 )
 

@@ -10,6 +10,7 @@ from services.labeler_api.ledger import outbox
 from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.web import views
 from services.labeler_api.web.routes.base import Routes
+from services.labeler_api.webhooks import telling
 from shared.blobs import Blobs
 from shared.documents.requests import PromotionRequest
 from shared.errors import BlobNotFound, InvalidRequest, NotFound
@@ -78,6 +79,7 @@ class ModelRoutes(Routes):
 
         async def tell(transaction: Transaction) -> None:
             transaction.emit(Message(event, outbox.SOURCE))
+            telling.tell(transaction, event, self._ledger.settings)
 
         await self._ledger.change(tell)
         return document_response(views.live_model(live), 202)
