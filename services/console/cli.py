@@ -325,6 +325,14 @@ def status(
 
 
 @app.command()
+def reviews(home: Home = None, url: Url = None, json_output: Json = False) -> int:
+    """Show how far reviewers agree, and how many images wait for a verdict."""
+    from services.console.commands import reviewing
+
+    return _run(reviewing.show_agreement(home=home, url=url, json_output=json_output))
+
+
+@app.command()
 def predict(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures: JPEG, PNG, WebP, HEIC or AVIF.")],
     home: Home = None,

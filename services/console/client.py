@@ -18,6 +18,7 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import ValidationError
 
+from shared.documents.agreement import AgreementDocument
 from shared.documents.balance import Balance
 from shared.documents.base import Document
 from shared.documents.dead_letters import DeadLetterDocument, DeadLetterList, Replayed
@@ -289,6 +290,10 @@ class LabelerClient(_Client):
     async def rollback(self) -> LiveModelDocument:
         """Serve the version that was live before. Raises Conflict where there is none."""
         return await self._document(LiveModelDocument, "POST", "/v1/models/rollback", json={})
+
+    async def agreement(self) -> AgreementDocument:
+        """How far reviewers agree."""
+        return await self._document(AgreementDocument, "GET", "/v1/reviews/agreement")
 
     async def dead_letters(self, queue: str | None = None) -> tuple[DeadLetterDocument, ...]:
         """What was given up, oldest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -24,6 +25,7 @@ from services.console.text import (
     severity_word,
     usd,
 )
+from shared.documents.agreement import AgreementDocument
 from shared.documents.balance import Balance
 from shared.documents.dead_letters import DeadLetterDocument
 from shared.documents.models import Models
@@ -287,6 +289,21 @@ def dead_letters_table(letters: Iterable[DeadLetterDocument]) -> RenderableType:
         died = f"{letter.died_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(escape(letter.queue), died, str(letter.tries), escape(letter.error))
     return table
+
+
+def agreement_table(agreement: AgreementDocument) -> RenderableType:
+    """How far reviewers agree, of all and of every two: kappa, and beside it on how many images."""
+    columns = {"everybody": agreement} | {" and ".join(pair.reviewers): pair for pair in agreement.pairs}
+    titles = [title for reviewers in columns for title in (reviewers, "images")]
+    table = numbers_table("How far reviewers agree (kappa)", "on", *map(escape, titles))
+    rows = {"whether it is good": [found.verdicts for found in columns.values()]}
+    rows |= {condition_text(c): [found.conditions[c] for found in columns.values()] for c in agreement.conditions}
+    for name, row in rows.items():
+        cells = [(NONE if one.kappa is None else f"{one.kappa:.2f}", f"{one.images:,}") for one in row]
+        table.add_row(name, *chain.from_iterable(cells), style="" if row[0].images else "dim")
+    needed = f"{count(agreement.reviews_per_image, 'verdict')} an image (EVENSKIN_REVIEWS_PER_IMAGE)"
+    waiting = f"{count(agreement.pending, 'image')} to review, {agreement.disputed:,} of them disputed"
+    return Group(table, Text(f"{needed}; {waiting}."))
 
 
 def prediction_table(prediction: Prediction, *, title: str) -> RenderableType:

@@ -49,6 +49,9 @@ class LabelerSettings(ImageSettings):
     reconcile_s: Seconds = Field(default=10.0, gt=0)
     """Time between two rounds of the reconciler."""
 
+    reviews_per_image: Annotated[int, stated(unit="reviewers")] = Field(default=1, ge=1, le=3)
+    """Reviewers whose verdicts an image needs that waits for people: it counts once they agree. Where they do not, one
+    more decides."""
     faces: FaceSearch = FaceSearch.ON
     """Whether faces are looked for. Off: every image keeps its middle square as its frame, which says that nobody
     looked, and the gate refuses nothing for want of a face."""

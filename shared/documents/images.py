@@ -38,6 +38,9 @@ class ImageDocument(Document):
     quality: dict[str, float] = Field(description="What the gate measured, by name.")
     reviewer: str | None = Field(description="Who gave the last verdict.")
     reason: str | None = Field(description="Why it was rejected.")
+    disputed: bool = Field(
+        default=False, description="Whether its reviewers disagree: the verdict of one more reviewer decides."
+    )
     augmented: bool = Field(description="Whether its variants are there.")
     created_at: Moment
 

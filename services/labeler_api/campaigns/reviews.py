@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 import structlog
 
+from services.labeler_api.campaigns.deciding import Open, Said, decision
 from services.labeler_api.campaigns.filling import apply_to_slot
 from services.labeler_api.campaigns.requests import request_message
 from services.labeler_api.campaigns.rows import asked_of
@@ -37,7 +38,7 @@ from shared.events import ImageLabeled, Verdict
 from shared.message import Message
 from shared.taxonomy import Severity
 
-_JUDGED = ("status", "labels", "reviewer", "reason")  # what every review changes, and every undo sets back
+_JUDGED = ("status", "labels", "reviewer", "reason", "disputed")  # what every review changes, and every undo sets back
 
 log = structlog.get_logger(__name__)
 
@@ -85,18 +86,43 @@ async def review(
         ],
     )
     transaction.count({f"reviews/{said.verdict.value}/person": 1})
-    judged = Judgement(Status(said.verdict.value), labels, said.reviewer, said.reason)
-    await judge(transaction, image, judged, settings, message=message, facts=facts)
+    if _awaits_several(image, settings):
+        await _decide(transaction, image, settings, message=message)
+    else:
+        judged = Judgement(Status(said.verdict.value), labels, said.reviewer, said.reason)
+        await judge(transaction, image, judged, settings, message=message, facts=facts)
+    adjudicated = before["disputed"] and not image["disputed"] and image["status"] != Status.PENDING
     sent = said.model_dump(mode="json", exclude={"reviewer", "seen"}, exclude_none=True) | {"labels": labels}
     audit.record(
         transaction,
-        audit.Action.REVIEW,
+        audit.Action.ADJUDICATION if adjudicated else audit.Action.REVIEW,
         image_id,
         said.reviewer,
         before=before,
         after={name: image[name] for name in before},
         said=sent,
     )
+
+
+def _awaits_several(image: Row, settings: LabelerSettings) -> bool:
+    """Whether an image waits for more than one verdict. One that has been decided is corrected by one."""
+    return settings.reviews_per_image > 1 and image["status"] == Status.PENDING
+
+
+async def _decide(transaction: Transaction, image: Row, settings: LabelerSettings, *, message: Message | None) -> None:
+    """Bring a pending image in hand to what its verdicts come to; until there is a decision it stays pending."""
+    c = review_table.c
+    standing = sa.select(c.reviewer, c.verdict, c.labels, c.reason).where(
+        c.image_id == image["id"], c.undone_at.is_(None)
+    )
+    rows = (await transaction.execute(standing.order_by(c.sequence))).mappings()
+    verdicts = [Said(row["reviewer"], Verdict(row["verdict"]), row["labels"], row["reason"]) for row in rows]
+    decided = decision(verdicts, settings.reviews_per_image)
+    if isinstance(decided, Open):
+        transaction.update(image_table, image, disputed=decided is Open.DISPUTED)
+        return
+    judged = Judgement(Status(decided.verdict.value), dict(decided.labels), decided.reviewer, decided.reason)
+    await judge(transaction, image, judged, settings, message=message)
 
 
 async def _review_of_key(transaction: Transaction, key: UUID) -> Row | None:
@@ -124,7 +150,7 @@ def _require_seen(image: Row, seen: Seen) -> None:
 async def undo(transaction: Transaction, reviewer: str, settings: LabelerSettings, *, key: UUID | None = None) -> UUID:
     """Take back the reviewer's last review, or the one with a key; one taken back before stays so.
 
-    Raises Conflict if there is none, or another came after it.
+    Raises Conflict if there is none, or another came after it and the image is decided.
     """
     last, image = await (_last_review(transaction, reviewer) if key is None else _own(transaction, reviewer, key))
     if last["undone_at"] is not None:
@@ -134,16 +160,20 @@ async def undo(transaction: Transaction, reviewer: str, settings: LabelerSetting
         review_table.c.sequence > last["sequence"],
         review_table.c.undone_at.is_(None),
     )
-    if (await transaction.execute(later)).first() is not None:
+    in_panel = _awaits_several(image, settings)
+    if not in_panel and (await transaction.execute(later)).first() is not None:
         raise Conflict("Somebody reviewed this image after you.", advice="Review it again instead.")
     undone = sa.update(review_table).where(review_table.c.sequence == last["sequence"])
     await transaction.execute(undone.values(undone_at=time.time()))
-    before = last["before"]
-    judged = Judgement(Status(before["status"]), before["labels"], before["reviewer"], before["reason"])
+    before = {"disputed": False, **last["before"]}  # reviews of older versions do not name it
+    judged = Judgement(**{name: before[name] for name in _JUDGED} | {"status": Status(before["status"])})
     facts = {name: value for name, value in before.items() if name not in _JUDGED}
     image_id: UUID = last["image_id"]
     stood = {name: image[name] for name in before}
-    await judge(transaction, image, judged, settings, message=None, facts=facts)
+    if in_panel:
+        await _decide(transaction, image, settings, message=None)
+    else:
+        await judge(transaction, image, judged, settings, message=None, facts=facts)
     after = {name: image[name] for name in before}
     said = {"review": last["sequence"]} if last["key"] is None else {"key": str(last["key"])}
     audit.record(transaction, audit.Action.UNDO, image_id, reviewer, before=stood, after=after, said=said)
@@ -186,6 +216,7 @@ class Judgement:
     labels: dict[str, int | None]
     reviewer: str | None
     reason: str | None
+    disputed: bool = False
 
 
 async def judge(
@@ -209,6 +240,7 @@ async def judge(
         judged.labels,
         reviewer=judged.reviewer,
         reason=judged.reason,
+        disputed=judged.disputed,
         augment_due_at=time.time() + settings.augment_deadline_s if is_due else None,
         augment_asks=0,
         **facts,

@@ -29,6 +29,7 @@ class Action(StrEnum):
     """What was done."""
 
     REVIEW = "review"
+    ADJUDICATION = "adjudication"  # the review that decides where others disagree
     UNDO = "undo"
     FRAME = "frame"
 

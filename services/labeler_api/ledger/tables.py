@@ -51,6 +51,7 @@ image_table = sa.Table(
     sa.Column("attempt", sa.Integer),
     sa.Column("reviewer", sa.String(128)),
     sa.Column("reason", sa.Text),
+    sa.Column("disputed", sa.Boolean, nullable=False, server_default=sa.false()),  # its reviewers disagree
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("labeled_at", sa.Double),
     sa.Column("augmented_at", sa.Double),

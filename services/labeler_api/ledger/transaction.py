@@ -40,7 +40,7 @@ _REFERRED_FIRST = {table.name: number for number, table in enumerate(metadata.so
 
 _IMAGE_COLUMNS = (
     *("id", "status", "key", "labels", "complete", "skin_tone", "slot_id", "attempt"),
-    *("reviewer", "reason", "augmented_at", "augment_due_at", "augment_asks"),
+    *("reviewer", "reason", "disputed", "augmented_at", "augment_due_at", "augment_asks"),
 )
 """Columns of an image that its row in hand has."""
 

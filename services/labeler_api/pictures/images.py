@@ -178,6 +178,7 @@ async def record(
         "attempt": image.attempt,
         "created_at": now,
         "augment_asks": 0,
+        "disputed": False,
         **columns,
     }
     row = {**_EVERY_COLUMN, **values}  # rows that are inserted together must name the same columns

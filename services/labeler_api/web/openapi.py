@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.labeler_api.pictures.images import Status
+from shared.documents.agreement import AgreementDocument
 from shared.documents.balance import Balance
 from shared.documents.dashboard import Dashboard
 from shared.documents.dead_letters import DeadLetterList, Replayed
@@ -282,6 +283,8 @@ _OPERATIONS: tuple[Operation, ...] = (
             Parameter("condition", _or_none(_CONDITIONS), "Only those that show it."),
             Parameter("severity", _or_none(_SEVERITIES), "Only those that show `condition` so."),
             Parameter("skin_tone", _or_none(_TONES), "Only those of this step of the Monk scale."),
+            Parameter("awaiting", TEXT, "Only those that wait for a verdict of this reviewer, who gave none yet."),
+            Parameter("disputed", {"type": "boolean", "default": False}, "Only those on which reviewers disagree."),
             Parameter("cursor", {**_NUMBER, "default": 0}, "The `next_cursor` of the page before."),
             _LIMIT,
         ],
@@ -352,6 +355,12 @@ _OPERATIONS: tuple[Operation, ...] = (
             **_BODY,
         },
         body=UndoRequest,
+    ),
+    Operation(
+        "get",
+        "/v1/reviews/agreement",
+        "How far reviewers agree.",
+        {200: Answer("The agreement of all, and of every two.", AgreementDocument)},
     ),
     Operation(
         "get",

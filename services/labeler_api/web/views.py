@@ -23,6 +23,7 @@ from services.labeler_api.ledger.tables import (
     image_table,
     label_table,
     model_table,
+    review_table,
     variant_table,
 )
 from services.labeler_api.pictures.framing import frame_in
@@ -246,6 +247,7 @@ def image_document(row: Mapping[str, Any]) -> ImageDocument:
         quality=row["quality"],
         reviewer=row["reviewer"],
         reason=row["reason"],
+        disputed=row["disputed"],
         augmented=row["augmented_at"] is not None,
         created_at=moment(row["created_at"]),
     )
@@ -258,10 +260,15 @@ async def image_list(
     condition: Condition | None,
     severity: Severity | None,
     tone: int | None,
+    awaiting: str | None,
+    disputed: bool,
     cursor: int,
     limit: int,
 ) -> ImagePage:
-    """A page of images in the order they came, and the cursor of the next page."""
+    """A page of images in the order they came, and the cursor of the next page.
+
+    `awaiting`: only those that wait for this reviewer's verdict; `disputed`: only those on which reviewers disagree.
+    """
     query = sa.select(image_table)
     if status is not None:
         query = query.where(image_table.c.status == status.value)
@@ -275,6 +282,12 @@ async def image_list(
         raise InvalidRequest("'severity' needs 'condition'.")
     if tone is not None:
         query = query.where(image_table.c.skin_tone == tone)
+    if awaiting is not None:
+        mine = review_table.c.reviewer == awaiting
+        said = sa.exists().where(review_table.c.image_id == image_table.c.id, mine, review_table.c.undone_at.is_(None))
+        query = query.where(image_table.c.status == Status.PENDING.value, ~said)
+    if disputed:  # which only a pending one is: the index on the status finds it
+        query = query.where(image_table.c.status == Status.PENDING.value, image_table.c.disputed)
     rows, following = await page_of(connection, query, image_table, after=cursor, most=limit)
     return ImagePage(
         images=tuple(image_document(row) for row in rows),

@@ -44,8 +44,9 @@ async def test_verdicts_and_undos_are_logged_with_what_they_changed(both: Labele
         ("undo", "Dr. A"),
     ]
     assert {entry["image_id"] for entry in log} == {image_id}
-    assert first["before"] == {"status": "accepted", "labels": {"acne": 1}, "reviewer": "import", "reason": None}
-    assert first["after"] == {"status": "accepted", "labels": {"acne": 3}, "reviewer": "Dr. A", "reason": None}
+    as_it_was = {"status": "accepted", "labels": {"acne": 1}, "reviewer": "import", "reason": None, "disputed": False}
+    assert first["before"] == as_it_was
+    assert first["after"] == {**as_it_was, "labels": {"acne": 3}, "reviewer": "Dr. A"}
     assert first["said"] == {
         "verdict": "accepted",
         "labels": {"acne": 3},

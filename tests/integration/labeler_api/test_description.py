@@ -185,6 +185,7 @@ async def _reviews(asker: Asker, images: list[str]) -> None:
     await asker.ask("POST", "/v1/reviews", 207, json={"reviews": [*several, *wrong]})
     await asker.ask("POST", "/v1/reviews", 422, json={"reviews": []})
     await asker.ask("POST", "/v1/reviews/undo", 200, json={"reviewer": "Dr. Skin"})
+    await asker.ask("GET", "/v1/reviews/agreement", 200)
     await asker.ask("POST", "/v1/reviews/undo", 409, json={"reviewer": "Nobody"})
     await asker.ask("POST", "/v1/reviews/undo", 409, json={"reviewer": "Dr. Skin", "key": str(uuid4())})
     await asker.ask("POST", "/v1/reviews/undo", 422, json={"reviewer": ""})

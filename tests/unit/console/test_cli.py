@@ -128,6 +128,7 @@ def folder(tmp_path: Path) -> Path:
         "rebalance",
         "train",
         "status",
+        "reviews",
         "predict",
         "look",
         "sheet",
@@ -1008,6 +1009,29 @@ def test_a_model_that_its_card_does_not_describe_is_not_exported(run: Invoke, to
 
 def test_a_bucket_without_a_name_is_told(run: Invoke, told: FakeServer) -> None:
     assert "error[configuration_error]" in run("models", "export", "v1", "s3://").err
+
+
+def test_the_agreement_of_reviewers_is_shown(run: Invoke, told: FakeServer) -> None:
+    none = {"images": 0, "kappa": None}
+    conditions = {condition.value: none for condition in Condition} | {"acne": {"images": 7, "kappa": 0.6789}}
+    agreed = {"verdicts": {"images": 12, "kappa": -0.25}, "conditions": conditions}
+    document = {
+        "reviews_per_image": 2,
+        "pending": 1200,
+        "disputed": 3,
+        **agreed,
+        "pairs": [{"reviewers": ["Dr. A [1]", "Dr. B"], **agreed}],
+    }
+    told.raw["/v1/reviews/agreement"] = (200, json.dumps(document))
+    ran = run("reviews")
+    assert (ran.status, ran.err) == (0, "")
+    assert "Dr. A [1] and Dr. B" in ran.out
+    lines = {line.split()[0]: line.split() for line in ran.out.splitlines() if line.strip()}
+    assert lines["acne"] == ["acne", "0.68", "7", "0.68", "7"]
+    assert lines["redness"] == ["redness", "–", "0", "–", "0"]
+    assert lines["whether"][-4:] == ["-0.25", "12", "-0.25", "12"]
+    assert "1,200 images to review, 3 of them disputed." in ran.out
+    assert run("reviews", "--json").json == document
 
 
 def test_dead_letters_are_listed_and_replayed(run: Invoke, told: FakeServer) -> None:

@@ -15,7 +15,7 @@ from services.labeler_api.pictures import framing, intake
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.pictures.thumbnail import DECODED_SIDE, thumbnail
 from services.labeler_api.web import views
-from services.labeler_api.web.routes.base import Routes, cursor, id_in_path, limit, member
+from services.labeler_api.web.routes.base import Routes, cursor, id_in_path, limit, member, truth
 from shared.documents.requests import FrameCorrection
 from shared.errors import BlobNotFound, InvalidRequest, PreconditionFailed, StoreUnavailable
 from shared.http import json_body, parsed
@@ -57,6 +57,10 @@ class ImageRoutes(Routes):
         tone = query.get("skin_tone")
         if tone and tone not in map(str, MONK_TONES):
             raise InvalidRequest("'skin_tone' is not a step of the Monk scale.", advice="Use 1 to 10.")
+        awaiting = query.get("awaiting") or None
+        if awaiting is not None and "\0" in awaiting:  # which PostgreSQL refuses to look for
+            raise InvalidRequest("'awaiting' is no reviewer's name.")
+        disputed = truth(request, "disputed")
         start, count = cursor(request), limit(request)
         return await self._answer(
             lambda connection: views.image_list(
@@ -65,6 +69,8 @@ class ImageRoutes(Routes):
                 condition=condition,
                 severity=severity,
                 tone=int(tone) if tone else None,
+                awaiting=awaiting,
+                disputed=disputed,
                 cursor=start,
                 limit=count,
             )

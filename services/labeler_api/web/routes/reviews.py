@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from services.labeler_api.campaigns import reviews
 from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.web import views
+from services.labeler_api.web.agreement import agreement
 from services.labeler_api.web.routes.base import Routes, id_in_path
 from shared.documents.images import ReviewResult, ReviewResults
 from shared.documents.problems import ReviewProblem, problem_of
@@ -26,6 +28,7 @@ class ReviewRoutes(Routes):
         app.router.add_post("/v1/images/{id}/reviews", self.review)
         app.router.add_post("/v1/reviews", self.review_many)
         app.router.add_post("/v1/reviews/undo", self.undo)
+        app.router.add_get("/v1/reviews/agreement", self.agreement)
 
     async def review(self, request: web.Request) -> web.Response:
         """A verdict on one image."""
@@ -73,6 +76,10 @@ class ReviewRoutes(Routes):
 
         await self._ledger.change(apply)
         return await self._answer(lambda connection: views.image(connection, undone[0]))
+
+    async def agreement(self, _: web.Request) -> web.Response:
+        """How far reviewers agree."""
+        return await self._answer(partial(agreement, required=self._ledger.settings.reviews_per_image))
 
 
 def _refused(named: Any, error: EvenskinError) -> ReviewResult:

@@ -80,6 +80,7 @@ def test_the_lowest_texture_is_called_slight() -> None:
         "height": 256,
         "cost_micro_usd": 30_000,
         "quality": {},
+        "disputed": False,
         "created_at": 0.0,
     }
     document = image_document(row)
