@@ -134,6 +134,18 @@ class Unauthorized(EvenskinError):
     code, status = "unauthorized", 401
 
 
+class Forbidden(EvenskinError):
+    """The request's token is a reviewer's, and only an operator may do what it asks for."""
+
+    code, status = "forbidden", 403
+
+
+class TooManyFailures(EvenskinError):
+    """The address has sent so many wrong tokens that none of its tokens is looked at for a while."""
+
+    code, status = "too_many_failures", 429
+
+
 class ForeignHost(EvenskinError):
     """No API key is set, and the request's Host is a name that is not in EVENSKIN_ALLOWED_HOSTS."""
 

@@ -69,6 +69,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _CORRELATION: web.RequestKey[str] = web.RequestKey("correlation_id", str)
 _CLIENT_GONE = 499  # nginx's status of a request whose caller went away before the answer
 _DAMAGED = (web.RequestPayloadError, HttpProcessingError)  # what aiohttp raises where a body is read
+_RETRY_AFTER_S = {503: "2", 429: "60"}  # by status
 _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "request_too_large"}
 
 
@@ -78,8 +79,8 @@ def document_response(document: Document, status: int = 200, headers: Mapping[st
 
 
 def problem_response(error: EvenskinError) -> web.Response:
-    """The error as `application/problem+json`, with Retry-After where the status is 503."""
-    headers = {"Retry-After": "2"} if error.status == 503 else {}
+    """The error as `application/problem+json`, with Retry-After where the status is 503 or 429."""
+    headers = {"Retry-After": _RETRY_AFTER_S[error.status]} if error.status in _RETRY_AFTER_S else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, UnsupportedCoding):
@@ -205,14 +206,24 @@ def api_key_guard(key: SecretStr | None) -> Any:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        is_page = request.method in ("GET", "HEAD") and (request.path in PAGES or request.path.startswith(PAGE_PREFIX))
-        if key is not None and request.path not in PUBLIC_PATHS and not is_page:
-            sent = request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(sent.encode(errors="surrogateescape"), key.get_secret_value().encode()):
+        if key is not None and request.path not in PUBLIC_PATHS and not is_page(request):
+            sent = token_of(request).encode(errors="surrogateescape")
+            if not hmac.compare_digest(sent, key.get_secret_value().encode()):
                 raise Unauthorized("The request carries no valid API key.", advice="Send Authorization: Bearer <key>.")
         return await handler(request)
 
     return guard
+
+
+def is_page(request: web.Request) -> bool:
+    """Whether a page or a file of it is asked for."""
+    is_read = request.method in ("GET", "HEAD")
+    return is_read and (request.path in PAGES or request.path.startswith(PAGE_PREFIX))
+
+
+def token_of(request: web.Request) -> str:
+    """The key or token that a request carries; empty where it carries none."""
+    return request.headers.get("X-API-Key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def open_guard(is_open: Callable[[], bool]) -> Any:

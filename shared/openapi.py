@@ -29,6 +29,7 @@ _PROBLEMS: dict[int, str] = {
     413: "The request has too many bytes: `request_too_large`.",
     415: "It has a content type that is not taken: `unsupported_media_type`.",
     422: "The request is wrong: `invalid_request`.",
+    429: "The address has sent too many wrong tokens: `too_many_failures`. Retry-After says when to try again.",
     500: "Something went wrong on our side: `internal_error`.",
     503: "The service, or what it depends on, is not there: `starting`, `bus_unavailable`, `store_unavailable`, "
     "`database_unavailable`. Retry-After says when to try again.",
@@ -138,16 +139,17 @@ def described(title: str, description: str, operations: Iterable[Operation], *, 
     return document
 
 
-def _is_open(path: str) -> bool:
-    return path in PUBLIC_PATHS or path == "/" or path.startswith("/static/") or path.endswith(".html")
+def asks_for_key(path: str) -> bool:
+    """Whether requests of this path must carry a key, where one is set: all but health, metrics and pages."""
+    return not (path in PUBLIC_PATHS or path == "/" or path.startswith("/static/") or path.endswith(".html"))
 
 
 def _operation(operation: Operation, *, secured: bool) -> dict[str, Any]:
-    asks_for_key = secured and not _is_open(operation.path)
+    needs_key = secured and asks_for_key(operation.path)
     asks_for_host = not secured and operation.path not in PUBLIC_PATHS
     statuses: dict[int, str | None] = dict(operation.problems)
     damaged = [400] if operation.body is not None else []
-    for status in damaged + ([401] if asks_for_key else []) + ([403] if asks_for_host else []) + [500, 503]:
+    for status in damaged + ([401] if needs_key else []) + ([403] if asks_for_host else []) + [500, 503]:
         statuses.setdefault(status, None)
     found: dict[str, Any] = {
         "summary": operation.summary,
@@ -160,7 +162,7 @@ def _operation(operation: Operation, *, secured: bool) -> dict[str, Any]:
         found["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
     if operation.body is not None:
         found["requestBody"] = {"required": operation.body_required, "content": _content(operation.body)}
-    if secured and not asks_for_key:
+    if secured and not needs_key:
         found["security"] = []
     return found
 
@@ -202,7 +204,7 @@ def _problem(status: int, description: str | None, model: type[Problem]) -> dict
         "description": description or _PROBLEMS[status],
         "content": {PROBLEM: {"schema": _ref(model)}},
     }
-    if status == 503:
+    if status in (429, 503):
         found["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
     return found
 

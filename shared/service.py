@@ -67,7 +67,7 @@ class Service:
     `before_drain` is called when the service is told to stop: it begins nothing more that the drain would have to
     wait for. `refresh_metrics` is awaited before every answer of `/metrics`. `unlogged_routes`: whose requests
     are counted, and logged only where the service fails. `ends_abandoned_requests`: whether a request's work is
-    cancelled when its client goes away.
+    cancelled when its client goes away. `guard`: the middleware that lets requests in; without one, the API key does.
     """
 
     name: str
@@ -86,6 +86,7 @@ class Service:
     refresh_metrics: Callable[[], Awaitable[None]] | None = None
     unlogged_routes: Collection[str] = ()
     ends_abandoned_requests: bool = False
+    guard: Any | None = None
     port: int | None = None  # of the HTTP server, once started
 
     def __post_init__(self) -> None:
@@ -167,7 +168,7 @@ class Service:
                 request_observer(self.name, self._metrics, self.unlogged_routes),
                 problems,
                 # No other site's page has the key, whatever name it gives this machine.
-                host_guard(names) if key is None else api_key_guard(key),
+                self.guard or (host_guard(names) if key is None else api_key_guard(key)),
                 open_guard(lambda: self._is_open),
                 known_codings,
             ],

@@ -333,6 +333,18 @@ def reviews(home: Home = None, url: Url = None, json_output: Json = False) -> in
 
 
 @app.command()
+def token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is; it is the reviewer of their verdicts.")],
+    operator: Annotated[bool, typer.Option("--operator", help="They may do everything, not review alone.")] = False,
+    json_output: Json = False,
+) -> int:
+    """Make a token with which somebody signs in, and the entry of EVENSKIN_REVIEWERS that lets it in."""
+    from services.console.commands import token as signing_in
+
+    return signing_in.show_token(name, operator=operator, json_output=json_output)
+
+
+@app.command()
 def predict(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures: JPEG, PNG, WebP, HEIC or AVIF.")],
     home: Home = None,

@@ -16,6 +16,7 @@ from services.labeler_api.ledger.outbox import SOURCE
 from services.labeler_api.ledger.relay import Relay
 from services.labeler_api.metrics import LedgerMetrics
 from services.labeler_api.settings import LabelerSettings
+from services.labeler_api.web.guard import sign_in_guard
 from services.labeler_api.web.http_api import LabelerHttp
 from services.labeler_api.webhooks.sender import WebhookSender
 from services.labeler_api.webhooks.targets import targets_of
@@ -97,4 +98,5 @@ def build(settings: LabelerSettings, *, bus: Bus | None = None, blobs: Blobs | N
         max_request_bytes=MAX_BYTES + 1024 * 1024,
         registry=registry,
         refresh_metrics=metrics.refresh,
+        guard=None if settings.reviewers is None else sign_in_guard(settings.reviewers, settings.api_key),
     )

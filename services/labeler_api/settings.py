@@ -19,6 +19,9 @@ class LabelerSettings(ImageSettings):
 
     database_url: SecretStr | None = None
     """Ledger's database; absent: SQLite in `ledger.sqlite3` under home."""
+    reviewers: SecretStr | None = None
+    """Who may sign in, and as what: entries that `evenskin token` makes, separated by commas or line ends. If set,
+    every request but for pages, health and metrics must carry a token of theirs, or EVENSKIN_API_KEY."""
     public_url: Annotated[str | None, stated(bounds="http://… or https://…")] = Field(
         default=None, pattern=r"^https?://[^\s?#]+$"
     )

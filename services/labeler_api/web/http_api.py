@@ -27,7 +27,8 @@ class LabelerHttp:
     """The routes of labeler-api."""
 
     def __init__(self, ledger: Ledger, bus: Bus) -> None:
-        self._is_secured = ledger.settings.api_key is not None
+        self._signs_in = ledger.settings.reviewers is not None
+        self._is_secured = self._signs_in or ledger.settings.api_key is not None
         self._names = ledger.settings.further_hosts
         self._subjects = (
             DatasetRoutes(ledger),
@@ -65,4 +66,4 @@ class LabelerHttp:
 
     async def openapi(self, _: web.Request) -> web.Response:
         """The API's description."""
-        return web.json_response(openapi(secured=self._is_secured))
+        return web.json_response(openapi(secured=self._is_secured, signs_in=self._signs_in))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,19 @@ from shared.events import MAX_TARGET, RebalanceRequested
 from shared.http import MAX_NUMBER
 from shared.imaging import MEDIA_TYPES
 from shared.model_card import MODEL_FILES
-from shared.openapi import BINARY, COMMON, JSON, OF_A_FILE, TEXT, Answer, Operation, Parameter, described, event_of
+from shared.openapi import (
+    BINARY,
+    COMMON,
+    JSON,
+    OF_A_FILE,
+    TEXT,
+    Answer,
+    Operation,
+    Parameter,
+    asks_for_key,
+    described,
+    event_of,
+)
 from shared.pictures.kinds import NAMES
 from shared.schemas import known_queues
 from shared.taxonomy import MONK_TONES, Condition, Fold, Severity
@@ -467,11 +480,21 @@ def _with_guards(operation: Operation) -> Operation:
     return replace(operation, problems={403: foreign, 415: None, **operation.problems})
 
 
-def openapi(*, secured: bool = False) -> dict[str, Any]:
-    """The OpenAPI 3.1 document. `secured`: whether an API key is asked for."""
+def _with_roles(operation: Operation) -> Operation:
+    """The operation, with what a request is answered whose token is a reviewer's or wrong."""
+    if not asks_for_key(operation.path):
+        return operation
+    forbidden = "Only an operator may: `forbidden`."
+    told = f"{said} {forbidden}" if (said := operation.problems.get(403)) else forbidden
+    return replace(operation, problems={**operation.problems, 403: told, 429: None})
+
+
+def openapi(*, secured: bool = False, signs_in: bool = False) -> dict[str, Any]:
+    """The OpenAPI 3.1 document. `secured`: whether a key is asked for; `signs_in`: whether people have their own."""
+    operations: Iterable[Operation] = map(_with_guards, _OPERATIONS)
     return described(
         "evenskin labeler-api",
         "The one ledger of the dataset: images and their labels, rebalances, reviews, models, dead letters.",
-        map(_with_guards, _OPERATIONS),
+        map(_with_roles, operations) if signs_in else operations,
         secured=secured,
     )

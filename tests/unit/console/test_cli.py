@@ -34,6 +34,7 @@ from services.console.tables import Look, campaign_view, look_line, plan_table
 from shared.documents.rebalances import Campaign, PlanDocument, PlanWarning, QuotaDocument
 from shared.errors import DatabaseUnavailable, NoModel, Overloaded, StoreFull, Unauthorized
 from shared.model_card import ModelCard
+from shared.sign_in import Person, Role, SignIn, accounts_in
 from shared.taxonomy import MONK_TONES, Condition
 from tests.eventually import LIMIT_S
 from tests.fakes.evenskin_server import (
@@ -129,6 +130,7 @@ def folder(tmp_path: Path) -> Path:
         "train",
         "status",
         "reviews",
+        "token",
         "predict",
         "look",
         "sheet",
@@ -1032,6 +1034,16 @@ def test_the_agreement_of_reviewers_is_shown(run: Invoke, told: FakeServer) -> N
     assert lines["whether"][-4:] == ["-0.25", "12", "-0.25", "12"]
     assert "1,200 images to review, 3 of them disputed." in ran.out
     assert run("reviews", "--json").json == document
+
+
+def test_a_token_comes_with_the_entry_that_lets_it_in(run: Invoke) -> None:
+    made = run("token", "Dr. Skin", "--operator", "--json").json
+    assert (made["name"], made["role"]) == ("Dr. Skin", "operator")
+    person = asyncio.run(SignIn(accounts_in(made["entry"])).person(made["token"], ""))
+    assert person == Person("Dr. Skin", Role.OPERATOR)
+    lines = run("token", "Dr. Skin").out.splitlines()
+    assert asyncio.run(SignIn(accounts_in(lines[3])).person(lines[1], "")) == Person("Dr. Skin", Role.REVIEWER)
+    assert "error[configuration_error]" in run("token", "a;b").err
 
 
 def test_dead_letters_are_listed_and_replayed(run: Invoke, told: FakeServer) -> None:

@@ -12,6 +12,7 @@ from services.labeler_api.campaigns import reviews
 from services.labeler_api.ledger.transaction import Transaction
 from services.labeler_api.web import views
 from services.labeler_api.web.agreement import agreement
+from services.labeler_api.web.guard import said_by
 from services.labeler_api.web.routes.base import Routes, id_in_path
 from shared.documents.images import ReviewResult, ReviewResults
 from shared.documents.problems import ReviewProblem, problem_of
@@ -33,7 +34,7 @@ class ReviewRoutes(Routes):
     async def review(self, request: web.Request) -> web.Response:
         """A verdict on one image."""
         image_id = id_in_path(request)
-        await self._review(image_id, await json_body(request))
+        await self._review(image_id, said_by(request, await json_body(request)))
         return await self._answer(lambda connection: views.image(connection, image_id), status=201)
 
     async def _review(self, image_id: UUID, body: dict[str, Any]) -> None:
@@ -50,25 +51,26 @@ class ReviewRoutes(Routes):
         items = body.get("reviews")
         if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
             raise InvalidRequest(f"'reviews' must be a list of 1 to {MAX_BATCH} reviews.")
-        results = [await self._review_item(item) for item in items]
+        results = [await self._review_item(request, item) for item in items]
         status = 201 if all(result.ok for result in results) else 207
         return document_response(ReviewResults(results=tuple(results)), status)
 
-    async def _review_item(self, item: Any) -> ReviewResult:
+    async def _review_item(self, request: web.Request, item: Any) -> ReviewResult:
         named = item.get("image_id") if isinstance(item, dict) else None
         try:
             image_id = UUID(str(named))
         except ValueError:
             return _refused(named, InvalidRequest("'image_id' is not an image's id."))
         try:
-            await self._review(image_id, {key: value for key, value in item.items() if key != "image_id"})
+            said = {key: value for key, value in item.items() if key != "image_id"}
+            await self._review(image_id, said_by(request, said))
         except EvenskinError as error:
             return _refused(named, error)
         return ReviewResult(image_id=named, ok=True)
 
     async def undo(self, request: web.Request) -> web.Response:
         """Take back the last review of `{"reviewer": …}`, or the one with its `key`."""
-        said = parsed(UndoRequest, await json_body(request))
+        said = parsed(UndoRequest, said_by(request, await json_body(request)))
         undone: list[UUID] = []
 
         async def apply(transaction: Transaction) -> None:
