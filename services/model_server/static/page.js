@@ -1,6 +1,8 @@
 // Mounts the page: a picture comes in by choosing, camera, dropping or pasting; one function shows the state.
 
 import { ApiError, hasKey, model, predict, useKey } from "/static/api.js";
+import { hasCamera, mountCamera } from "/static/camera.js";
+import { mayKeep, mountCompare } from "/static/compare.js";
 import {
   CONDITION_NAMES,
   adviceTitle,
@@ -87,6 +89,7 @@ function update() {
   $("conditions").replaceChildren(...(groups ? conditionNodes(groups) : []));
   $("facts").hidden = state.answer === null;
   $("facts").textContent = state.answer ? facts(state.answer) : "";
+  mayKeep(state.file, state.answer);
   updateOverlay();
   updateHeat();
 }
@@ -276,6 +279,19 @@ function mount() {
       event.target.value = ""; // the same file may be chosen again
     });
   }
+  $("open-camera").hidden = !hasCamera();
+  $("take").hidden = hasCamera(); // the system's camera has no guide
+  const open = mountCamera(
+    {
+      dialog: $("camera-dialog"),
+      video: $("viewfinder"),
+      shoot: $("shoot"),
+      close: $("close-camera"),
+      told: $("camera-told"),
+    },
+    ask,
+  );
+  $("open-camera").addEventListener("click", open);
   $("preview").addEventListener("error", () => {
     $("frame").hidden = true;
     $("unshown").hidden = false;
@@ -306,6 +322,7 @@ function mount() {
     else set({ error: null });
   });
   update();
+  mountCompare();
   describeModel();
 }
 

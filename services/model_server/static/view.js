@@ -153,3 +153,37 @@ export function colourHeat(rgba) {
   }
   return rgba;
 }
+
+const DARK = 60; // mean of 255 below which skin is hard to see
+const BRIGHT = 215; // and above which it is washed out
+
+/** What to say of the light in a look through the camera: RGBA bytes. */
+export function lightHint(rgba) {
+  let sum = 0;
+  for (let i = 0; i < rgba.length; i += 4) sum += 0.2126 * rgba[i] + 0.7152 * rgba[i + 1] + 0.0722 * rgba[i + 2];
+  const mean = sum / (rgba.length / 4);
+  if (mean < DARK) return "It is too dark: turn to a window or a lamp.";
+  return mean > BRIGHT ? "It is too bright: turn away from the light." : "The light is good. Keep still.";
+}
+
+function told({ condition, present, severity, probability }) {
+  return present ? `${severityText(condition, severity)}, ${percent(probability)}` : `not counted, ${percent(probability)}`;
+}
+
+/** Two answers side by side: a row for each condition of both, and what to know of the comparison. */
+export function compared(before, after) {
+  const earlier = new Map(before.conditions.map((c) => [c.condition, c]));
+  const rows = after.conditions
+    .filter((c) => earlier.has(c.condition))
+    .map((c) => {
+      const was = earlier.get(c.condition);
+      const points = Math.round(100 * c.probability) - Math.round(100 * was.probability);
+      const change = points === 0 ? "about the same" : `${Math.abs(points)} points ${points > 0 ? "more" : "less"} likely`;
+      return { condition: c.condition, earlier: told(was), later: told(c), change };
+    });
+  const note =
+    before.model_version === after.model_version
+      ? "Light, distance and camera change an answer too: compare pictures that were taken alike."
+      : "Two models gave these answers: a difference may be theirs.";
+  return { rows, note };
+}

@@ -163,3 +163,33 @@ describe("the heatmap", () => {
     assert.deepEqual([...v.colourHeat(new Uint8ClampedArray())], []);
   });
 });
+
+describe("the light in the camera", () => {
+  const grey = (value) => new Uint8ClampedArray([value, value, value, 255, value, value, value, 255]);
+
+  test("dark, good and bright are told apart, by the mean", () => {
+    assert.match(v.lightHint(grey(20)), /too dark/);
+    assert.match(v.lightHint(grey(130)), /good/);
+    assert.match(v.lightHint(grey(240)), /too bright/);
+    assert.match(v.lightHint(new Uint8ClampedArray([255, 255, 255, 255, 0, 0, 0, 255])), /good/);
+  });
+});
+
+describe("two answers compared", () => {
+  const answer = (version, ...conditions) => ({ model_version: version, conditions });
+  const mild = { ...condition("acne", 0.7, true), severity: "mild" };
+
+  test("each condition of both is a row: then, now, and the difference in points", () => {
+    const before = answer("v1", mild, condition("redness", 0.3, false), condition("aging", 0.4, false));
+    const after = answer("v1", condition("acne", 0.45, false), condition("redness", 0.301, false));
+    assert.deepEqual(v.compared(before, after).rows, [
+      { condition: "acne", earlier: "mild, 70%", later: "not counted, 45%", change: "25 points less likely" },
+      { condition: "redness", earlier: "not counted, 30%", later: "not counted, 30%", change: "about the same" },
+    ]);
+  });
+
+  test("answers of two models are told apart", () => {
+    assert.match(v.compared(answer("v1", mild), answer("v2", mild)).note, /Two models/);
+    assert.match(v.compared(answer("v1", mild), answer("v1", mild)).note, /taken alike/);
+  });
+});
