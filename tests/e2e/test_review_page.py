@@ -23,7 +23,10 @@ REFERENCES = (
 )
 PURE = ("review.js", "keys.js", "verdicts.js", "framing.js")
 PARTS = ("board.js", "dom.js", "dialogs.js", "drag.js", "grid.js", "notices.js", "sidebar.js", "viewer.js")
-FILES = ("icon.svg", "style.css", "page.js", "api.js", "outbox.js", *PURE, *PARTS)
+DASHBOARD = ("dashboard.css", "dashboard.js", "events.js", "figures.js", "balance_table.js", "campaign_panel.js")
+PANELS = ("models_panel.js", "training_chart.js")
+FILES = ("icon.svg", "style.css", "page.js", "api.js", "outbox.js", *PURE, *PARTS, *DASHBOARD, *PANELS)
+PAGES = ("/", "/dashboard")
 NAMES_OF_SVG = "http://www.w3.org/"
 
 
@@ -53,8 +56,8 @@ async def files(site: aiohttp.ClientSession) -> dict[str, tuple[str, str]]:
 
 async def test_every_file_of_the_page_is_served_with_its_type(site: aiohttp.ClientSession) -> None:
     found = await files(site)
-    assert found["/"][0] == "text/html"
-    names = set(found) - {"/"}
+    assert {found[page][0] for page in PAGES} == {"text/html"}
+    names = set(found) - set(PAGES)
     assert names == {f"/static/{name}" for name in FILES}
     for name in names:
         accepted = {TYPES[Path(name).suffix], "application/javascript" if name.endswith(".js") else ""}
@@ -107,7 +110,7 @@ async def test_the_page_and_its_files_come_without_the_key_and_the_data_does_not
         assert running.labeler_url is not None
         assert urlsplit(running.labeler_url).hostname == "127.0.0.1"
         async with aiohttp.ClientSession(running.labeler_url) as site:
-            assert len(await files(site)) == 1 + len(FILES)
+            assert len(await files(site)) == len(PAGES) + len(FILES)
             for path in ("/v1/balance", "/v1/images", "/v1/rebalances"):
                 async with site.get(path) as response:
                     assert response.status == 401

@@ -4,7 +4,7 @@ import { element, find } from "./dom.js";
 import { balanceRows, barShares, toneRows } from "./figures.js";
 import { conditionText } from "./review.js";
 
-// The Monk scale's colours, from 1 to 10, as https://skintone.google publishes them.
+// The Monk scale's colours, from 1 to 10, as skintone.google publishes them.
 const MONK = ["#f6ede4", "#f3e7db", "#f7ead0", "#eadaba", "#d7bd96", "#a07e56", "#825c43", "#604134", "#3a312a", "#292420"];
 const DEEPEST = 32; // per cent of the accent colour in the fullest cell: its number stays legible on it
 

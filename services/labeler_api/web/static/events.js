@@ -1,4 +1,4 @@
-// Server-sent events over fetch: EventSource cannot send an API key. https://html.spec.whatwg.org/multipage/server-sent-events.html
+// Server-sent events over fetch: EventSource cannot send an API key. HTML Standard, section 9.2.
 
 export const SILENCE_MS = 40_000; // the server sends something every 15 s: after this long the connection is dead
 const FIRST_PAUSE_MS = 500;
