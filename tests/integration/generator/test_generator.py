@@ -725,7 +725,7 @@ async def test_a_stop_under_load_waits_for_what_is_paid_for_and_starts_nothing_m
 ) -> None:
     released = asyncio.Event()
     server.otherwise = when(released, picture(png()))
-    async with running(tmp_path, blobs, provider_for(server, images_per_minute=60 / 0.1)) as generator:
+    async with running(tmp_path, blobs, provider_for(server, images_per_minute=60 / 0.4)) as generator:
         for _ in range(30):
             await generator.bus.publish(requested())
         await eventually(lambda: server.calls >= 3)
