@@ -107,7 +107,11 @@ async def test_two_pictures_are_kept_by_choice_compared_and_deleted(browser: Bro
                 ("not counted" in text) is not c["present"] for text, c in zip(told[1:3], (earlier, later), strict=True)
             )
             more = points[1] - points[0]
-            change = f"{abs(more)} points {'more' if more > 0 else 'less'} likely" if more else "about the same"
+            change = (
+                f"{abs(more)} point{'s' * (abs(more) != 1)} {'more' if more > 0 else 'less'} likely"
+                if more
+                else "about the same"
+            )
             assert told[3] == change
 
         await kept.first.get_by_role("button", name="Delete the picture of").click()
@@ -134,6 +138,8 @@ async def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
         await expect(page.locator("#comparison")).to_be_visible()
         assert await violations(page) == []
         assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        right = "button => button.closest('.card').getBoundingClientRect().right - button.getBoundingClientRect().right"
+        assert await page.locator("#keep").evaluate(right) > 0
         await page.locator("#open-camera").click()
         await expect(page.locator("#shoot")).to_be_enabled()
         assert await violations(page) == []

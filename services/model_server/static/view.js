@@ -178,8 +178,9 @@ export function compared(before, after) {
     .map((c) => {
       const was = earlier.get(c.condition);
       const points = Math.round(100 * c.probability) - Math.round(100 * was.probability);
-      const change = points === 0 ? "about the same" : `${Math.abs(points)} points ${points > 0 ? "more" : "less"} likely`;
-      return { condition: c.condition, earlier: told(was), later: told(c), change };
+      const size = Math.abs(points);
+      const change = `${size} ${size === 1 ? "point" : "points"} ${points > 0 ? "more" : "less"} likely`;
+      return { condition: c.condition, earlier: told(was), later: told(c), change: size ? change : "about the same" };
     });
   const note =
     before.model_version === after.model_version

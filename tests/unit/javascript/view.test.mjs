@@ -188,6 +188,11 @@ describe("two answers compared", () => {
     ]);
   });
 
+  test("one point is no plural", () => {
+    const [row] = v.compared(answer("v1", condition("acne", 0.4, false)), answer("v1", condition("acne", 0.41, false))).rows;
+    assert.equal(row.change, "1 point more likely");
+  });
+
   test("answers of two models are told apart", () => {
     assert.match(v.compared(answer("v1", mild), answer("v2", mild)).note, /Two models/);
     assert.match(v.compared(answer("v1", mild), answer("v1", mild)).note, /taken alike/);
