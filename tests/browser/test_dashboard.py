@@ -117,6 +117,69 @@ async def test_a_campaign_that_pauses_says_why_in_the_providers_words(browser: B
         await expect(page.locator("#campaign-why")).to_have_text(DIED)  # as text, whatever is in it
 
 
+async def test_a_rebalance_is_started_after_its_plan_by_keys_alone_and_seen_through(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with labeler(tmp_path) as running, visited(browser, f"{running.url}/dashboard") as visit:
+        page = visit.page
+        running.generator.answer = lambda _: None  # first nothing comes, so that there is time to pause
+        await expect(page.locator("#live")).to_have_text("Live")
+        await page.locator("#plan-open").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#plan-target")).to_be_focused()
+        await page.keyboard.press("ControlOrMeta+a")
+        await page.keyboard.type("1")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#plan-start")).to_have_text("Start, for at most $0.63")
+        await expect(page.locator("#plan-start")).to_be_focused()
+        assert await violations(page) == []
+        assert (await running.get("/v1/rebalances"))["rebalances"] == []
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#plan")).to_be_hidden()
+        await expect(page.locator(step(page, "Requested"))).to_have_text("7")
+        (campaign,) = (await running.get("/v1/rebalances"))["rebalances"]
+        assert (campaign["review"], campaign["worst_cost_usd"]) == ("manual", pytest.approx(0.63))
+
+        await page.locator("#campaign-pause").press("Enter")
+        await expect(page.locator("#campaign-why")).to_have_text("paused by an operator")
+        await page.locator("#campaign-resume").press("Enter")
+        await expect(page.locator("#campaign-pause")).to_be_visible()
+        await page.locator("#campaign-cancel").press("Enter")
+        await page.locator("#cancel-no").press("Enter")
+        assert (await running.campaign(campaign["id"]))["state"] == "running"
+        await page.locator("#campaign-cancel").press("Enter")
+        assert await violations(page) == []
+        await page.locator("#cancel-yes").press("Enter")
+        await expect(page.locator("#campaign-title")).to_have_text("Cancelled")
+        await expect(page.locator("#campaign-pause")).to_be_hidden()
+
+
+async def test_what_is_started_is_what_was_seen(browser: Browser, tmp_path: Path) -> None:
+    async with labeler(tmp_path) as running, visited(browser, f"{running.url}/dashboard") as visit:
+        page = visit.page
+        await page.locator("#plan-open").click()
+        await page.locator("#plan-target").fill("1")
+        await page.locator("#plan-target").press("Enter")
+        await expect(page.locator("#plan-start")).to_have_text("Start, for at most $0.63")
+        await running.imported(1, condition="acne", severity="mild")
+        await page.locator("#plan-start").click()
+        await expect(page.locator("#plan-said")).to_contain_text("The dataset has changed meanwhile.")
+        await expect(page.locator("#plan-start")).to_have_text("Start, for at most $0.54")
+        assert (await running.get("/v1/rebalances"))["rebalances"] == []
+        await page.locator("#plan-start").click()
+        await expect(page.locator("#plan")).to_be_hidden()
+        (campaign,) = (await running.get("/v1/rebalances"))["rebalances"]
+        assert campaign["slots"]["total"] == 6
+
+        # Another form is another plan; and what the server refuses is said there.
+        await page.locator("#plan-open").click()
+        await expect(page.locator("#plan-shown")).to_be_hidden()
+        await page.locator("#plan-target").fill("100000")
+        await page.locator("#plan-target").press("Enter")
+        await expect(page.locator("#plan-said")).to_contain_text("Lower")
+        visit.forgive_all("422")
+
+
 async def test_skin_tones_are_a_switch_away_by_keys_alone(browser: Browser, tmp_path: Path) -> None:
     async with busy(tmp_path) as running, visited(browser, f"{running.url}/dashboard") as visit:
         page = visit.page

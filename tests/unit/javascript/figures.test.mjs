@@ -107,3 +107,29 @@ describe("models", () => {
     assert.equal(f.modelRows([]), null);
   });
 });
+
+describe("a plan", () => {
+  const plan = (changes = {}) => ({
+    targets: { acne: 4, aging: 0 }, missing: { acne: 3, aging: 0 }, provider: "procedural", cost_usd: 0.09, worst_cost_usd: 0.27, warnings: [],
+    quotas: [{ condition: "acne", severity: "mild", count: 2 }, { condition: "acne", severity: "severe", count: 1 }], ...changes,
+  });
+
+  test("is shown by condition and severity", () => {
+    assert.deepEqual(f.planRows(plan()), [
+      { condition: "acne", target: 4, missing: 3, mild: 2, moderate: 0, severe: 1 },
+      { condition: "aging", target: 0, missing: 0, mild: 0, moderate: 0, severe: 0 },
+    ]);
+  });
+
+  test("is another one where pictures or price are others", () => {
+    assert.ok(f.samePlan(plan(), plan({ warnings: ["new"] })));
+    const others = [{ worst_cost_usd: 1 }, { cost_usd: 1 }, { quotas: [] }, { provider: "openai" }, { targets: { acne: 4 } }];
+    for (const other of others) assert.ok(!f.samePlan(plan(), plan(other)), JSON.stringify(other));
+  });
+
+  test("what may be asked of a campaign follows from its state", () => {
+    const possible = ["running", "paused", "closing", "met", "cancelled"].map((state) => f.changesOf({ state }));
+    assert.deepEqual(possible, [["pause", "cancel"], ["resume", "cancel"], [], [], []]);
+    assert.deepEqual(f.changesOf(null), []);
+  });
+});

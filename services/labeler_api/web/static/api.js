@@ -66,6 +66,16 @@ export const undo = (reviewer, key) => post("/v1/reviews/undo", { reviewer, key 
 /** Correct the square of an image's frame; null: as it was found. */
 export const frame = (id, reviewer, square) => sendJson("PUT", `/v1/images/${id}/frame`, { reviewer, square });
 
+/** What a rebalance would generate and cost: { target_per_condition, conditions }. */
+export const plan = ({ target_per_condition, conditions }) =>
+  get(`/v1/plan?${new URLSearchParams({ target_per_condition, conditions: conditions.join(",") })}`);
+
+/** Start a rebalance; returns the campaign. */
+export const startRebalance = (asked) => post("/v1/rebalances", asked);
+
+/** `pause`, `resume` or `cancel` a campaign; returns it as it is then. */
+export const changeRebalance = (id, change) => post(`/v1/rebalances/${id}/${change}`, {});
+
 /** Open a stream of server-sent events; `lastId` is that of the last one that is known, or null. */
 export const stream = (path, lastId, signal) =>
   send(path, (response) => response, { signal, headers: { Accept: "text/event-stream", ...(lastId === null ? {} : { "Last-Event-ID": lastId }) } });

@@ -2,16 +2,19 @@
 
 import * as api from "./api.js";
 import { mountBalanceTable } from "./balance_table.js";
+import { mountCampaignControls } from "./campaign_controls.js";
 import { mountCampaignPanel } from "./campaign_panel.js";
 import { find } from "./dom.js";
 import { follow } from "./events.js";
 import { mountModelsPanel } from "./models_panel.js";
 import { mountNotices } from "./notices.js";
+import { mountPlanDialog } from "./plan_dialog.js";
 import { mountTrainingChart } from "./training_chart.js";
 
 function start() {
   const notices = mountNotices();
-  const parts = [mountCampaignPanel(), mountBalanceTable(), mountTrainingChart(), mountModelsPanel()];
+  const controls = mountCampaignControls({ attempt: (work) => work().catch(complain), say: notices.say });
+  const parts = [controls, mountCampaignPanel(), mountBalanceTable(), mountTrainingChart(), mountModelsPanel()];
   let hurry = () => {}; // ends the wait before the next connection
 
   function update(dashboard) {
@@ -38,6 +41,8 @@ function start() {
     if (find("live").textContent !== text) find("live").textContent = text;
     find("live").classList.toggle("away", away);
   };
+
+  mountPlanDialog({ started: () => notices.say("The rebalance is under way.") });
 
   find("key-form").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -8,6 +8,27 @@ const FACTS = { balanced_accuracy: "Balanced accuracy", recall: "Recall", specif
 /** Whether a campaign is still to bring pictures. */
 export const isUnderWay = (campaign) => campaign !== null && UNDER_WAY.includes(campaign.state);
 
+/** What may be asked of a campaign now. */
+export function changesOf(campaign) {
+  if (campaign?.state === "running") return ["pause", "cancel"];
+  return campaign?.state === "paused" ? ["resume", "cancel"] : [];
+}
+
+/** A plan by condition: target, how many are missing, and of them how many of each severity. */
+export function planRows(plan) {
+  return CONDITIONS.filter((condition) => condition in plan.targets).map((condition) => {
+    const counts = SEVERITIES.map((severity) =>
+      [severity, plan.quotas.find((quota) => quota.condition === condition && quota.severity === severity)?.count ?? 0]);
+    return { condition, target: plan.targets[condition], missing: plan.missing[condition], ...Object.fromEntries(counts) };
+  });
+}
+
+/** Whether two plans ask for the same pictures at the same price. */
+export function samePlan(one, other) {
+  const told = (plan) => JSON.stringify([planRows(plan), plan.cost_usd, plan.worst_cost_usd, plan.provider]);
+  return told(one) === told(other);
+}
+
 /** US dollars; small sums with the digits that they need. */
 export function usdText(usd) {
   return `$${usd.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: usd > 0 && usd < 0.1 ? 4 : 2 })}`;
