@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from shared.documents.operations import Health, Readiness
 from shared.documents.problems import Problem
-from shared.http import PAGE_FILES, PROBLEM, PUBLIC_PATHS
+from shared.http import PAGE_FILES, PAGE_PREFIX, PAGES, PROBLEM, PUBLIC_PATHS
 
 JSON = "application/json"
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
@@ -141,7 +141,7 @@ def described(title: str, description: str, operations: Iterable[Operation], *, 
 
 def asks_for_key(path: str) -> bool:
     """Whether requests of this path must carry a key, where one is set: all but health, metrics and pages."""
-    return not (path in PUBLIC_PATHS or path == "/" or path.startswith("/static/") or path.endswith(".html"))
+    return not (path in PUBLIC_PATHS or path in PAGES or path.startswith(PAGE_PREFIX))
 
 
 def _operation(operation: Operation, *, secured: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from services.labeler_api.ledger import audit
 from services.labeler_api.ledger.database import row_of
 from services.labeler_api.ledger.tables import image_table
 from services.labeler_api.ledger.transaction import Transaction
@@ -17,6 +18,7 @@ from shared.frames import Frame, Square
 
 MIN_SIDE = 32.0  # pixels: a smaller square holds no skin detail to judge
 MAX_SIDE = 2.0  # longer sides of the picture: what a larger square shows is mostly its mirrored edges
+_CORRECTED = ("corrected_square", "square_reviewer")
 
 
 def frame_in(row: Mapping[str, Any]) -> Frame | None:
@@ -37,7 +39,8 @@ async def correct(transaction: Transaction, image_id: UUID, said: FrameCorrectio
     image = await transaction.image(image_id)
     if image is None:
         raise NotFound(f"There is no image {image_id}.")
-    found = await row_of(transaction, sa.select(image_table.c.frame).where(image_table.c.id == image_id))
+    columns = (image_table.c[name] for name in ("frame", *_CORRECTED))
+    found = await row_of(transaction, sa.select(*columns).where(image_table.c.id == image_id))
     if found is None or found["frame"] is None:
         raise Conflict(
             "The image is from before frames were kept: where its face is was never looked for.",
@@ -46,12 +49,12 @@ async def correct(transaction: Transaction, image_id: UUID, said: FrameCorrectio
     frame = Frame.model_validate(found["frame"])
     if said.square is not None:
         _require_fit(said.square, frame)
-    transaction.update(
-        image_table,
-        image,
-        corrected_square=None if said.square is None else said.square.model_dump(mode="json"),
-        square_reviewer=None if said.square is None else said.reviewer,
-    )
+    square = None if said.square is None else said.square.model_dump(mode="json")
+    before = {name: found[name] for name in _CORRECTED}
+    after = {"corrected_square": square, "square_reviewer": None if square is None else said.reviewer}
+    transaction.update(image_table, image, **after)
+    if after != before:
+        audit.record(transaction, audit.Action.FRAME, image_id, said.reviewer, before=before, after=after)
 
 
 def _require_fit(square: Square, frame: Frame) -> None:

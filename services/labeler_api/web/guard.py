@@ -15,7 +15,7 @@ from shared.http import PUBLIC_PATHS, is_page, token_of
 from shared.sign_in import Person, Role, SignIn, accounts_in
 
 _SAFE = frozenset({"GET", "HEAD"})
-_REVIEWERS_CHANGE = frozenset({"/v1/images/{id}/reviews", "/v1/reviews", "/v1/reviews/undo"})
+_REVIEWERS_CHANGE = frozenset({"/v1/images/{id}/reviews", "/v1/images/{id}/frame", "/v1/reviews", "/v1/reviews/undo"})
 _OPERATORS_READ = frozenset({"/v1/export", "/v1/dead-letters"})
 _PERSON: web.RequestKey[Person] = web.RequestKey("person", Person)
 
@@ -46,7 +46,7 @@ def sign_in_guard(reviewers: SecretStr, key: SecretStr | None) -> Any:
 
 
 def said_by(request: web.Request, body: Mapping[str, Any]) -> dict[str, Any]:
-    """A review as it was sent, by who signed in: whatever name it gives. The API key's owner may name anybody."""
+    """A review or correction as it was sent, in the name of who signed in; with the API key, in the one it gives."""
     person = request.get(_PERSON)
     return dict(body) if person is None else {**body, "reviewer": person.name}
 

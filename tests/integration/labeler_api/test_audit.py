@@ -88,6 +88,20 @@ async def test_a_frame_that_is_found_later_is_logged(one: Labeler) -> None:
     assert entry["after"] == {"frame": (await one.get(f"/v1/images/{image_id}"))["frame"]}
 
 
+async def test_a_frame_that_a_person_corrects_is_logged_once(both: Labeler) -> None:
+    (image_id,) = await both.imported(1, condition="acne", severity="mild")
+    square = (await both.get(f"/v1/images/{image_id}"))["frame"]["square"]
+    moved = {"square": {**square, "x": square["x"] + 1}, "reviewer": "Dr. A"}
+    for body in (moved, moved, {"square": None, "reviewer": "Dr. B"}):
+        answer = await both.call("PUT", f"/v1/images/{image_id}/frame", json=body)
+        assert answer.status == 200, answer.body
+    first, second = await log_of(both)
+    corrected = {"corrected_square": moved["square"], "square_reviewer": "Dr. A"}
+    nothing = {"corrected_square": None, "square_reviewer": None}
+    assert (first["action"], first["by"], first["before"], first["after"]) == ("frame", "Dr. A", nothing, corrected)
+    assert (second["by"], second["before"], second["after"]) == ("Dr. B", corrected, nothing)
+
+
 async def test_labels_that_an_import_updates_are_logged(one: Labeler) -> None:
     picture = png(6)
     await one.upload(picture, condition="acne", severity="mild")

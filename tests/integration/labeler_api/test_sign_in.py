@@ -71,15 +71,18 @@ async def test_verdicts_are_in_the_name_of_who_signed_in(door: Door) -> None:
     assert (wrong.status, wrong.code) == (409, "conflict")
     undone = await door.ask(door.operator, "POST", "/v1/reviews/undo", json={})
     assert (undone.status, undone.json["reviewer"]) == (200, "Dr. A")
+    square = (await door.ask(door.reviewer, "GET", f"/v1/images/{image_id}")).json["frame"]["square"]
+    corrected = {"square": {**square, "x": square["x"] + 1}, "reviewer": "Olga"}
+    assert (await door.ask(door.reviewer, "PUT", f"/v1/images/{image_id}/frame", json=corrected)).status == 200
     # The key's owner brings in others' verdicts, as an import of corrections does.
     brought = await door.ask("secret", "POST", f"/v1/images/{image_id}/reviews", json=said)
     assert brought.json["reviewer"] == "Somebody else"
     log = (await door.ask(door.operator, "GET", "/v1/export?format=audit")).body
-    assert [json.loads(line)["by"] for line in log.splitlines()] == ["Dr. A", "Olga", "Olga", "Somebody else"]
+    assert [json.loads(line)["by"] for line in log.splitlines()] == ["Dr. A", "Olga", "Olga", "Dr. A", "Somebody else"]
 
 
 async def test_a_reviewer_reads_and_reviews_and_does_nothing_else(door: Door) -> None:
-    model = {"queue": "trainer.QuotaMet"}
+    queue = {"queue": "trainer.QuotaMet"}
     for path in ("/v1/balance", "/v1/images", "/v1/rebalances", "/v1/models", "/v1/reviews/agreement"):
         assert (await door.ask(door.reviewer, "GET", path)).status == 200
     changes = [
@@ -88,7 +91,7 @@ async def test_a_reviewer_reads_and_reviews_and_does_nothing_else(door: Door) ->
         ("POST", "/v1/images", None, 422),
         ("POST", "/v1/models/rollback", {}, 404),
         ("POST", "/v1/models/v1/promotions", {}, 404),
-        ("POST", "/v1/dead-letters/replay", model, 200),
+        ("POST", "/v1/dead-letters/replay", queue, 200),
         ("GET", "/v1/dead-letters", None, 200),
         ("GET", "/v1/export?format=csv", None, 200),
     ]

@@ -15,6 +15,7 @@ from services.labeler_api.pictures import framing, intake
 from services.labeler_api.pictures.images import Status
 from services.labeler_api.pictures.thumbnail import DECODED_SIDE, thumbnail
 from services.labeler_api.web import views
+from services.labeler_api.web.guard import said_by
 from services.labeler_api.web.routes.base import Routes, cursor, id_in_path, limit, member, truth
 from shared.documents.requests import FrameCorrection
 from shared.errors import BlobNotFound, InvalidRequest, PreconditionFailed, StoreUnavailable
@@ -84,7 +85,7 @@ class ImageRoutes(Routes):
     async def correct_frame(self, request: web.Request) -> web.Response:
         """The square that models are to see of an image."""
         image_id = id_in_path(request)
-        said = parsed(FrameCorrection, await json_body(request))
+        said = parsed(FrameCorrection, said_by(request, await json_body(request)))
 
         async def apply(transaction: Transaction) -> None:
             await framing.correct(transaction, image_id, said)
