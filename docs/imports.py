@@ -19,7 +19,7 @@ from services.console.all_in_one import SERVICES
 
 ROOT = Path(__file__).parents[1]
 LABELER = "services.labeler_api"
-STACK = (LABELER, *(f"{LABELER}.{room}" for room in ("web", "campaigns", "pictures", "ledger", "settings")))
+STACK = (LABELER, *(f"{LABELER}.{room}" for room in ("web", "campaigns", "webhooks", "pictures", "ledger", "settings")))
 """labeler-api's rooms, each of which may import those after it; the first is what puts them together."""
 ABOVE = ("services.demo", "services.console", "services.report")
 SHARED = ("shared.adapters", "shared.embedded", "shared.remote", "shared")

@@ -13,7 +13,7 @@ from services.labeler_api.ledger.database import row_of
 from services.labeler_api.ledger.tables import image_table
 from services.labeler_api.ledger.transaction import Transaction
 from shared.documents.requests import FrameCorrection
-from shared.errors import Conflict, InvalidRequest, NotFound
+from shared.errors import Conflict, NotFound
 from shared.frames import Frame, Square
 
 MIN_SIDE = 32.0  # pixels: a smaller square holds no skin detail to judge
@@ -34,7 +34,7 @@ def frame_in(row: Mapping[str, Any]) -> Frame | None:
 async def correct(transaction: Transaction, image_id: UUID, said: FrameCorrection) -> None:
     """Set an image's square, or with none go back to what was found. Said again, it changes nothing.
 
-    Raises NotFound; Conflict where no frame is known; InvalidRequest where the square does not fit the picture.
+    Raises NotFound; Conflict where no frame is known, or the square does not fit the picture.
     """
     image = await transaction.image(image_id)
     if image is None:
@@ -59,10 +59,10 @@ async def correct(transaction: Transaction, image_id: UUID, said: FrameCorrectio
 
 def _require_fit(square: Square, frame: Frame) -> None:
     if not (0 <= square.x <= frame.width and 0 <= square.y <= frame.height):
-        raise InvalidRequest(
+        raise Conflict(
             "The square's centre lies outside the picture.",
             advice=f"Upright, the picture is {frame.width} pixels wide and {frame.height} high.",
         )
     most = MAX_SIDE * max(frame.width, frame.height)
     if not MIN_SIDE <= square.side <= most:
-        raise InvalidRequest(f"The square's side must be from {MIN_SIDE:.0f} to {most:.0f} pixels.")
+        raise Conflict(f"The square's side must be from {MIN_SIDE:.0f} to {most:.0f} pixels.")

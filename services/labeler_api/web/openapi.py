@@ -308,7 +308,7 @@ _OPERATIONS: tuple[Operation, ...] = (
         "/v1/images/{id}/frame",
         "Correct the square that models see of an image, or go back to what was found.",
         {200: Answer("The image as it stands now.", ImageDetail)},
-        {404: None, 409: "No frame is known of it: `conflict`.", **_BODY},
+        {404: None, 409: "No frame is known of it, or the square does not fit the picture: `conflict`.", **_BODY},
         [_IMAGE],
         FrameCorrection,
     ),

@@ -735,7 +735,11 @@ async def test_a_stop_under_load_waits_for_what_is_paid_for_and_starts_nothing_m
         await draining
         begun = server.calls
         assert 3 <= begun < 8  # of those in hand
-        assert await generator.bus.depth("generator.ImageRequested") == 30 - begun
+
+        async def depth_is(count: int) -> bool:
+            return await generator.bus.depth("generator.ImageRequested") == count
+
+        await eventually(lambda: depth_is(30 - begun))
         assert generator.metric("evenskin_events_published_total", event="ImageGenerated") == begun
     assert len(server.bill) == begun
     assert len([info async for info in blobs.list("images/") if info.key.endswith("/generation.json")]) == begun
