@@ -92,8 +92,13 @@ async def test_every_step_of_a_campaign_is_counted(both: Labeler) -> None:
     assert sum(found["tones"]["aging"]) == 1
 
     await both.call("POST", f"/v1/rebalances/{campaign_id}/pause", json={"reason": "lunch"})
-    found = await shown(both)
-    assert (found["campaign"]["state"], found["campaign"]["reason"]) == ("paused", "lunch")
+
+    async def paused() -> dict[str, Any] | None:  # a look that was just taken is shown a moment longer
+        document = await shown(both)
+        return document if document["campaign"]["state"] == "paused" else None
+
+    found = await eventually(paused)
+    assert found["campaign"]["reason"] == "lunch"
     assert found["progress"]["remaining_s"] is None
 
 
