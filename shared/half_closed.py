@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 
 LOOK_S = 0.05  # seconds after the end that a request which came with it may take to begin; also between looks
@@ -82,7 +82,8 @@ class _Connection(asyncio.Protocol):
         if request is None and not self._transport.get_write_buffer_size():
             self._transport.close()
             return
-        if request is not None and self._connections.ends_abandoned:
+        interim = request is not None and request.version >= HttpVersion11  # HTTP/1.0 knows none (RFC 9110, 15.2)
+        if interim and self._connections.ends_abandoned:
             self._transport.write(PROCESSING)
         self._look = asyncio.get_running_loop().call_later(LOOK_S, self._end)
 

@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from shared.blobs import Blobs
 from shared.errors import BlobNotFound, PreconditionFailed
 
-FURTHEST_S = 300.0  # seconds that the next turn may be ahead: clocks may differ by 90
+FURTHEST_S = 300.0  # seconds that the next turn may be ahead, beside REPLICAS turns: clocks may differ by 90
+REPLICAS = 100  # that each may have taken a turn: more than there will be
 FORGOTTEN_S = 600.0  # seconds without a turn after which a provider's refusals say nothing any more
 RETRY_S = 0.05  # at most, after another generator was quicker
 
@@ -30,7 +31,7 @@ class PaceDocument(BaseModel):
     """The pace as it is stored. `next_at`: seconds since 1970 of the next turn; `per_minute`: turns a minute of all."""
 
     next_at: float
-    per_minute: float
+    per_minute: float = Field(gt=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ class SharedPace:
             found = await self._read()
             now = self.clock()
             next_at, before = now, None
-            if found is not None and -FORGOTTEN_S <= found[0].next_at - now <= FURTHEST_S:
-                next_at, before = max(now, found[0].next_at), found[0].per_minute
+            if found is not None and found[0].next_at - now >= -FORGOTTEN_S:
+                before = found[0].per_minute
+                if found[0].next_at - now <= FURTHEST_S + REPLICAS * 60 / before:  # else some clock was wrong
+                    next_at = max(now, found[0].next_at)
             per_minute = changed(most if before is None else before)
             starts = tuple(next_at + turn * 60 / per_minute for turn in range(wanted + 1))
             after = PaceDocument(next_at=starts[-1], per_minute=per_minute)

@@ -75,7 +75,8 @@ async def _tones(connection: AsyncConnection) -> dict[Condition, tuple[int, ...]
     found = dict.fromkeys(((c, tone) for c in Condition for tone in MONK_TONES), 0)
     for name, total in (await counters.totals(connection, "tones/")).items():
         _, condition, _, tone = name.split("/")
-        found[Condition(condition), int(tone)] += total
+        if condition in tuple(Condition):  # clear skin is none
+            found[Condition(condition), int(tone)] += total
     return {condition: tuple(found[condition, tone] for tone in MONK_TONES) for condition in Condition}
 
 

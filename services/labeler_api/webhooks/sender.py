@@ -125,7 +125,11 @@ class WebhookSender:
                 return _Refusal(f"It answered {answer.status}.", is_final=answer.status == _GONE)
         except TimeoutError:
             return _Refusal(f"It did not answer within {TIMEOUT_S:g} seconds.")
-        except (aiohttp.ClientError, OSError) as error:  # whose text may name the URL, which may hold a secret
+        except (
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+        ) as error:  # their text may show a secret in the URL
             return _Refusal(f"It was not reached: {type(error).__name__}.")
 
     async def _record(self, rows: Sequence[Mapping[str, Any]], refusals: Sequence[_Refusal | None]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from shared.events import FailureReason, ImageRequested, ModelTrained, TrainingProgressed
 from shared.message import Wire
+from shared.taxonomy import Condition
 from tests.eventually import LIMIT_S, eventually
 from tests.fakes.pictures import png
 from tests.integration.labeler_api.support import Labeler, labeler
@@ -90,6 +91,8 @@ async def test_every_step_of_a_campaign_is_counted(both: Labeler) -> None:
     assert found["progress"]["committed_usd"] == pytest.approx(4 * price)
     assert 4 * price <= found["progress"]["projected_usd"] <= found["campaign"]["worst_cost_usd"]
     assert sum(found["tones"]["aging"]) == 1
+    await both.imported(1, labels="{}", skin_tone="3")  # clear skin has tones of its own
+    assert list((await both.get("/v1/dashboard"))["tones"]) == list(Condition)
 
     await both.call("POST", f"/v1/rebalances/{campaign_id}/pause", json={"reason": "lunch"})
 

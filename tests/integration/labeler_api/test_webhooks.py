@@ -194,11 +194,12 @@ async def test_what_nobody_takes_is_given_up_and_can_be_replayed(tmp_path: Path,
         assert (await listed(running))["given_up"] == []
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "hooks..example.com"])
 async def test_a_receiver_that_is_away_or_silent_holds_up_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setattr("services.labeler_api.webhooks.sender.TIMEOUT_S", 0.2)
-    away = Receiver(url="http://127.0.0.1:1/hook?token=geheim")
+    away = Receiver(url=f"http://{host}/hook?token=geheim")
     async with receiving() as receiver, telling(tmp_path, away, receiver) as running:
         campaign_id = await running.rebalance(targets={"aging": 0})
         await running.reaches(campaign_id, "met")
@@ -209,7 +210,7 @@ async def test_a_receiver_that_is_away_or_silent_holds_up_no_other(
             return found or None
 
         (webhook,) = await eventually(given_up)
-        assert webhook["target"].startswith("127.0.0.1/")
+        assert webhook["target"].startswith(f"{host.partition(':')[0]}/")
         assert webhook["error"].startswith("It ")
         assert "geheim" not in json.dumps(await running.rows("webhooks"))
 

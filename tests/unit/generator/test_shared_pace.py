@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from services.generator.pacing import SLOWER, TOLERATED, Pacer
-from services.generator.shared_pace import FORGOTTEN_S, FURTHEST_S, SharedPace
+from services.generator.shared_pace import FORGOTTEN_S, FURTHEST_S, REPLICAS, SharedPace
 from shared.errors import StoreUnavailable
 from tests.fakes.blobs import FlakyBlobs, MemoryBlobs
 
@@ -86,7 +86,7 @@ async def test_providers_have_a_pace_each() -> None:
     assert await starts_of(SharedPace(blobs, "folder", clock=clock)) == (clock.now,)
 
 
-@pytest.mark.parametrize("document", [b"", b"{}", b'{"next_at": 1e300, "per_minute": 1}'])
+@pytest.mark.parametrize("document", [b"", b"{}", b'{"next_at": 1800000000, "per_minute": 0}'])
 async def test_a_document_that_cannot_be_is_replaced(document: bytes) -> None:
     blobs, clock = MemoryBlobs(), Clock()
     await blobs.put(KEY, document)
@@ -96,11 +96,26 @@ async def test_a_document_that_cannot_be_is_replaced(document: bytes) -> None:
 
 async def test_a_turn_is_ahead_no_further_than_clocks_differ() -> None:
     blobs, clock = MemoryBlobs(), Clock()
-    for ahead, waits in ((FURTHEST_S - 2, True), (FURTHEST_S + 2, False)):
+    furthest = FURTHEST_S + REPLICAS * INTERVAL_S
+    for ahead, waits in ((furthest - 2, True), (furthest + 2, False)):
         await starts_of(SharedPace(blobs, "openai", clock=Clock(ahead)))
         (start,) = await starts_of(SharedPace(blobs, "openai", clock=clock))
         assert (start > clock.now) is waits
         await blobs.delete(KEY)
+
+
+async def test_a_wrong_clock_does_not_undo_that_all_have_slowed_down() -> None:
+    blobs, clock = MemoryBlobs(), Clock()
+    await blobs.put(KEY, b'{"next_at": 1e300, "per_minute": 2}')
+    assert await starts_of(SharedPace(blobs, "openai", clock=clock), 2) == pytest.approx((clock.now, clock.now + 30))
+
+
+@pytest.mark.parametrize("per_minute", [1.0, 0.1])
+async def test_a_slow_pace_is_kept_by_many_replicas(per_minute: float) -> None:
+    blobs, clock = MemoryBlobs(), Clock()
+    paces = [SharedPace(blobs, "openai", clock=clock) for _ in range(12)]
+    starts = [(await pace.take(1, per_minute, unchanged)).starts[0] for pace in paces]
+    assert starts == pytest.approx([clock.now + turn * 60 / per_minute for turn in range(12)])
 
 
 async def test_a_pace_that_is_long_past_is_forgotten() -> None:

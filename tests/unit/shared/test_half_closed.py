@@ -151,17 +151,18 @@ async def test_a_connection_may_be_used_again_before_it_is_half_closed(port: int
         assert (await all_of(reader)).endswith(b"\r\n\r\ntwo")
 
 
+@pytest.mark.parametrize(("version", "has_interim"), [(b"1.1", True), (b"1.0", False)])
 async def test_where_work_for_nobody_ends_a_caller_who_still_reads_is_answered(
-    tmp_path: Path, handlers: Handlers
+    tmp_path: Path, handlers: Handlers, version: bytes, has_interim: bool
 ) -> None:
     async with served(tmp_path, handlers, ends_abandoned=True) as port:
-        asking = asyncio.create_task(answer_to(port, post(b"hello")))
+        asking = asyncio.create_task(answer_to(port, post(b"hello").replace(b"HTTP/1.1", b"HTTP/" + version)))
         await handlers.began.wait()
         await asyncio.sleep(4 * LOOK_S)
         handlers.may_end.set()
-        interim, answer = (await asking).rsplit(b"HTTP/1.1 200", 1)
+        interim, answer = (await asking).rsplit(b"HTTP/" + version + b" 200", 1)
         assert interim.replace(b"HTTP/1.1 102 Processing\r\n\r\n", b"") == b""
-        assert interim
+        assert bool(interim) is has_interim
         assert answer.endswith(b"\r\n\r\nhello")
 
 
