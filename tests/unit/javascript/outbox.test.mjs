@@ -29,7 +29,7 @@ const review = (...keys) => ({ kind: "review", reviews: keys.map((key) => ({ key
 const undo = (...keys) => ({ kind: "undo", reviewer: "Ada", reviews: keys.map((key) => ({ key, image_id: `image ${key}` })), before: {} });
 
 /** An outbox, what it asked the server for, and what it told. `answer` is the server. */
-function outboxOf({ storage = new Storage(), answer = () => {} } = {}) {
+function outboxOf({ storage = new Storage(), answer = () => {}, owner = () => null } = {}) {
   const asked = [];
   const settled = [];
   const failed = [];
@@ -41,6 +41,7 @@ function outboxOf({ storage = new Storage(), answer = () => {} } = {}) {
   const outbox = new Outbox({
     storage,
     api,
+    owner,
     changed: () => {},
     settled: (operations, { refused }) => settled.push([operations.length, refused.map(({ key, image_id, problem }) => [key, image_id, problem.code])]),
     failed: (error) => failed.push(error),
@@ -129,6 +130,42 @@ describe("a server that is away", () => {
       assert.equal(isPassing({ status, code }), true, `${status} ${code}`);
     for (const [status, code] of [[404, "not_found"], [409, "stale_review"], [413, "too_large"], [422, "invalid_request"]])
       assert.equal(isPassing({ status, code }), false, `${status} ${code}`);
+  });
+});
+
+describe("whoever signs in", () => {
+  test("what one decided is neither shown nor sent while another is signed in, and waits for the first", async () => {
+    let owner = "ada";
+    let refused = true;
+    const answer = () => {
+      if (refused) throw new ApiError("unauthorized", "No.", "", 401);
+    };
+    const storage = new Storage();
+    const { outbox, asked } = outboxOf({ storage, answer, owner: () => owner });
+    await outbox.add(review("1"));
+    await outbox.add(undo("1"));
+    [owner, refused] = ["bob", false];
+    asked.length = 0;
+    assert.deepEqual(keysOf(outbox), []);
+    await outbox.flush();
+    await outbox.add(review("2"));
+    assert.deepEqual([asked, storage.length], [[["review", "2"]], 2]);
+    const after = outboxOf({ storage, owner: () => "ada" });
+    assert.deepEqual(keysOf(after.outbox), [["1"], ["1"]]);
+    await after.outbox.flush();
+    assert.deepEqual([after.asked, storage.length], [[["review", "1"], ["undo", "1"]], 0]);
+  });
+
+  test("one cannot withdraw what another decided", async () => {
+    let owner = "ada";
+    const storage = new Storage();
+    const { outbox } = outboxOf({ storage, answer: () => new Promise(() => {}), owner: () => owner });
+    outbox.add(review("1"));
+    outbox.add(review("2"));
+    owner = "bob";
+    assert.equal(outbox.withdraw("2"), false);
+    owner = "ada";
+    assert.equal(outbox.withdraw("2"), true);
   });
 });
 

@@ -20,6 +20,17 @@ const told = (expected) => (error) => {
   return true;
 };
 
+describe("whose the key is", () => {
+  test("a token names its owner by its id, and nothing else does", () => {
+    fakeBrowser(() => json({}));
+    assert.equal(api.tokenId(), null);
+    for (const [key, id] of [[`0123abcd.${"s-_".repeat(14)}x`, "0123abcd"], ["secret", null], ["0123abcd.secret", null]]) {
+      api.useKey(key);
+      assert.equal(api.tokenId(), id);
+    }
+  });
+});
+
 describe("requests", () => {
   test("what is only read is asked for with GET, its filter in the query", async () => {
     const requests = fakeBrowser(() => json({ rebalances: ["one"] }));

@@ -22,6 +22,11 @@ export function hasKey() {
   return sessionStorage.getItem(KEY) !== null;
 }
 
+/** The id of the token that is remembered, which is no secret: whose it is. Null without one, or with the server's key. */
+export function tokenId() {
+  return /^([0-9a-f]{8})\.[\w-]{43}$/.exec(sessionStorage.getItem(KEY) ?? "")?.[1] ?? null;
+}
+
 /** Send a request and read its answer with `read`; a connection may break until the answer's end. */
 async function send(path, read, options = {}) {
   const key = sessionStorage.getItem(KEY);

@@ -24,14 +24,16 @@ export function newKey() {
 /**
  * Keeps each operation as one entry of `storage`, so that two tabs lose none of each other's; where both send one, its
  * keys make it one. `send(operations)` resolves to the refused: [{ key, image_id, problem }], or to be tried again.
+ * `owner()` tells who is signed in, or null: the server takes a verdict in that name, so that an operation is shown and
+ * sent while its own owner is signed in, and waits otherwise.
  */
 export class Outbox {
   #kept = new Map(); // operation by the name of its entry, in order
   #sent = 0; // entries that were named by this page
   #sending = false;
 
-  constructor({ storage, api, changed, settled, failed, now = Date.now }) {
-    Object.assign(this, { storage, api, changed, settled, failed, now });
+  constructor({ storage, api, owner, changed, settled, failed, now = Date.now }) {
+    Object.assign(this, { storage, api, owner, changed, settled, failed, now });
     const names = Array.from({ length: storage.length }, (_, at) => storage.key(at)).filter((name) => name?.startsWith(PREFIX));
     for (const name of names.sort()) {
       try {
@@ -42,23 +44,23 @@ export class Outbox {
     }
   }
 
-  /** What has not been answered yet, in order. */
+  /** What has not been answered yet of whoever is signed in, in order. */
   get operations() {
-    return [...this.#kept.values()];
+    return this.#own().map(([, operation]) => operation);
   }
 
   /** Keep an operation and send it. Where the browser keeps nothing, the page alone does. */
   add(operation) {
     this.#sent += 1;
     const name = `${PREFIX}${String(this.now()).padStart(15, "0")}-${String(this.#sent).padStart(9, "0")}-${newKey()}`;
-    this.#keep(name, operation);
+    this.#keep(name, { ...operation, owner: this.owner() });
     this.changed();
     return this.flush();
   }
 
   /** Drop the review operation with this key if no request has had it: then there is nothing to take back. */
   withdraw(key) {
-    for (const [name, { kind, reviews }] of this.#kept) {
+    for (const [name, { kind, reviews }] of this.#own()) {
       if (kind !== "review" || reviews[0].key !== key) continue;
       const entry = this.storage.getItem(name);
       if (entry === null || JSON.parse(entry).tried) return false; // another tab may have sent it
@@ -71,10 +73,10 @@ export class Outbox {
 
   /** Send what is kept, in order, until all is answered or the server is away. */
   async flush() {
-    if (this.#sending || this.#kept.size === 0) return;
+    if (this.#sending || this.#own().length === 0) return;
     this.#sending = true;
     try {
-      while (this.#kept.size > 0) {
+      while (this.#own().length > 0) {
         const batch = this.#next();
         for (const name of batch.keys()) this.#keep(name, { ...this.#kept.get(name), tried: true });
         const answer = await this.#send([...batch.values()]);
@@ -96,11 +98,17 @@ export class Outbox {
     }
   }
 
+  /** The entries of whoever is signed in; one that says nothing of that was made without a token. */
+  #own() {
+    const owner = this.owner();
+    return [...this.#kept].filter(([, operation]) => (operation.owner ?? null) === owner);
+  }
+
   /** The operations of the next request: reviews that follow each other, or one undo or frame. */
   #next() {
     const batch = new Map();
     let count = 0;
-    for (const [name, operation] of this.#kept) {
+    for (const [name, operation] of this.#own()) {
       if (operation.kind !== "review") return batch.size === 0 ? new Map([[name, operation]]) : batch;
       count += operation.reviews.length;
       if (count > MAX_BATCH && batch.size > 0) break;

@@ -81,6 +81,7 @@ function start() {
   const outbox = new Outbox({
     storage: localStorage,
     api,
+    owner: api.tokenId,
     changed: () => update(),
     settled(operations, { refused }) {
       const bad = new Set(refused.map(({ key }) => key));
