@@ -8,11 +8,24 @@ import { CONDITIONS, conditionText } from "./review.js";
 
 const fact = (name, text) => element("div", {}, element("dt", {}, name), element("dd", {}, text));
 
+/** Ids of campaigns to be, one for each thing asked for: sent twice, as after an answer that was lost, it is started once. */
+export function requestIds(newId) {
+  const ids = new Map();
+  return {
+    of(asked) {
+      const name = JSON.stringify(asked);
+      if (!ids.has(name)) ids.set(name, newId());
+      return ids.get(name);
+    },
+    started: () => ids.clear(),
+  };
+}
+
 /** Mount the dialog. `started()` is called once a rebalance is under way. */
 export function mountPlanDialog({ started }) {
   const dialog = find("plan");
   let shown = null; // the plan that is seen, with what was asked for
-  let id = newKey(); // of the campaign to be: sent twice, it is started once
+  const ids = requestIds(newKey);
 
   find("plan-conditions").append(...CONDITIONS.map((condition) =>
     element("label", {}, element("input", { type: "checkbox", name: "plan-condition", value: condition, checked: true }), ` ${conditionText(condition)}`)));
@@ -87,15 +100,16 @@ export function mountPlanDialog({ started }) {
       say("The dataset has changed meanwhile. This is the plan now: look at it, and start again.");
       return;
     }
+    const review = find("plan-review").value;
     await api.startRebalance({
-      campaign_id: id,
+      campaign_id: ids.of({ ...of, review }), // not of its price, which changes once it is under way
       target_per_condition: Number(of.target_per_condition),
       conditions: of.conditions,
-      review: find("plan-review").value,
+      review,
       max_attempts: plan.max_attempts,
       max_cost_usd: plan.worst_cost_usd, // whatever changes before it starts: never more than was seen
     });
-    id = newKey();
+    ids.started();
     dialog.close();
     started();
   }));
