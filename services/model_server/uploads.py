@@ -6,6 +6,7 @@ aiohttp's own `request.post()` would spool files into temporary ones; a selfie i
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import aiohttp
@@ -19,6 +20,8 @@ FIELD = "image"
 CHUNK_BYTES = 64 * 1024
 MULTIPART_OVERHEAD_BYTES = 64 * 1024  # boundaries, headers and small other fields around the picture
 MAX_PARTS = 16
+FORM_TIMEOUTS = 4
+"""A form of several pictures may take so many times what each of its parts may."""
 
 _UNINVITED: web.RequestKey[bool] = web.RequestKey("uninvited", bool)
 
@@ -77,9 +80,10 @@ async def read_pictures(
     """Read the encoded bytes of a form's pictures: its fields `image`, one after the other, at most `most`.
 
     A picture of more than `max_bytes` is dropped while it comes in, and its error stands in its place. `before_next`
-    is called before each picture but the first; what it raises ends the reading. Each part may take `timeout_s`.
-    Raises ImageTooLarge where all pictures together cannot be within bounds, UnsupportedMediaType for what is no form,
-    InvalidRequest for one that is broken, lacks the field or has it too often, HTTPRequestTimeout.
+    is called before each picture but the first; what it raises ends the reading. Each part may take `timeout_s`,
+    and all of them FORM_TIMEOUTS times that. Raises ImageTooLarge where all pictures together cannot be within bounds,
+    UnsupportedMediaType for what is no form, InvalidRequest for one that is broken, lacks the field or has it too
+    often, HTTPRequestTimeout.
     """
     if request.content_type.lower() != "multipart/form-data":
         raise UnsupportedMediaType(
@@ -89,13 +93,14 @@ async def read_pictures(
     allowed = most * max_bytes + MULTIPART_OVERHEAD_BYTES
     _check_length(request, allowed, max_bytes)
     _invite(request)
+    deadline = time.monotonic() + FORM_TIMEOUTS * timeout_s
     found: list[bytes | ImageTooLarge] = []
     dropped = 0
     with _malformed_told():
         async with reading_upload(timeout_s):
             reader = await form_of(request, max_bytes=max_bytes + MULTIPART_OVERHEAD_BYTES)
         for _ in range(most + MAX_PARTS):
-            async with reading_upload(timeout_s):
+            async with reading_upload(min(timeout_s, deadline - time.monotonic())):
                 part = await _next_part(reader)
                 if part is None:
                     break

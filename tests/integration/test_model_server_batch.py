@@ -134,6 +134,25 @@ async def test_a_bad_request_is_told_so(server: Running, data: Any, status: int,
     assert (answer.status, answer.code) == (status, code)
 
 
+async def test_a_batch_whose_parts_all_come_slowly_is_ended_as_a_whole(tmp_path: Path) -> None:
+    await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
+    async with running(tmp_path, upload_timeout_s=0.3) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.service.port)
+        part = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nabc\r\n'
+        head = b"Host: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        parts, end = 28, b"--b--\r\n"
+        length = b"Content-Length: %d\r\n\r\n" % (parts * len(part) + len(end))
+        writer.write(b"POST /v1/predictions/batch HTTP/1.1\r\n" + head + length)
+        answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+        for piece in [part] * parts + [end]:
+            writer.write(piece)
+            if (await asyncio.wait([answer], timeout=0.1))[0]:
+                break
+        assert (await asyncio.wait_for(answer, LIMIT_S)).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+        await eventually(lambda: server.metric("evenskin_predictions_in_hand") == 0)
+
+
 async def test_a_picture_that_stalls_frees_the_places_of_all(tmp_path: Path) -> None:
     await put_model(DirectoryBlobs(tmp_path / "store"), "v1")
     async with running(tmp_path, upload_timeout_s=0.2) as server:
