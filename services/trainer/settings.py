@@ -28,8 +28,8 @@ class TrainerSettings(Settings):
     int8: bool = False
     """Whether an INT8 copy of each model is made, and served where it loses at most half a point and is faster.
 
-    What is measured is the trainer's machine: a server without VNNI (or Arm's dot products) may be slower, and answer
-    a little differently.
+    The validation fold says what it loses. What is measured is the trainer's machine: a server without VNNI (or Arm's
+    dot products) may be slower, and answer a little differently.
     """
     faces: FaceSearch = FaceSearch.ON
     """Whether a new model's pictures are framed on the face. Off: it wants the middle of every picture, and says so."""

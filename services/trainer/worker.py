@@ -209,7 +209,8 @@ def _choose_precision(
 ) -> tuple[ExportedModel, dict[str, Any] | None]:
     """The model to serve, which lies at `path` then, and what was measured of its INT8 copy; None where there is none.
 
-    Where the copy is served, the model in FP32 lies at `fp32_path`.
+    The validation fold decides; the test fold is measured for the card. Where the copy is served, the model in FP32
+    lies at `fp32_path`.
     """
     copy = path.with_name("model-int8.onnx")
     if not int8.quantise(path, copy, int8.calibration_pictures(folds[Fold.TRAIN])):

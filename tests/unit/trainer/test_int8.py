@@ -76,9 +76,10 @@ def test_a_model_without_a_backbone_has_no_copy(small: Dataset, tmp_path: Path) 
     ("validation", "test", "speedup", "chosen", "said"),
     [
         (0.0, 0.0, 1.5, True, "It is served."),
-        (-0.03, 0.0049, 1.1, True, "loses +0.5 points of mean balanced accuracy on the test fold"),
+        (0.0049, -0.03, 1.1, True, "loses +0.5 points of mean balanced accuracy on the validation fold"),
         (0.0051, -0.02, 1.5, False, "on the validation fold, and answers 1.50 times"),
-        (0.0, 0.006, 3.0, False, "More than 0.5 points is too much."),
+        (0.006, 0.0, 3.0, False, "More than 0.5 points is too much."),
+        (0.0, 0.5, 1.5, True, "loses +0.0 points"),  # the test fold chooses nothing
         (0.0, 0.0, 1.09, False, "Less than 1.1 times is not worth it."),
     ],
 )
@@ -88,6 +89,7 @@ def test_it_is_served_where_it_holds_and_is_faster(
     choice = int8.decide({"validation": validation, "test": test}, speedup)
     assert choice.chosen is chosen
     assert said in choice.reason
+    assert choice.losses == {"validation": validation, "test": test}
 
 
 def test_what_is_lost_and_gained_is_measured(pair: tuple[Path, Path], small: Dataset, tmp_path: Path) -> None:
