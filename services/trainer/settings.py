@@ -36,7 +36,7 @@ class TrainerSettings(Settings):
     models_kept: Annotated[int, Field(ge=1), stated(unit="models")] = 50
     """Newest models whose files are kept; so are the live one, the one before it, and those that are pinned.
 
-    Older ones are removed after a training, 4 MB each. Their cards stay.
+    Older ones are removed after a training, 4 MB each, once they are a day old. Their cards stay.
     """
     pinned_models: Annotated[str, stated(bounds="versions, separated by commas")] = ""
     """Models that are never removed."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -170,7 +171,8 @@ def quick_worker(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 async def other_live(world: World, version: str) -> None:
-    """Another model, live."""
+    """Another model, made some days ago, live."""
+    live = await make_live(world.blobs, version=version, sha256="cd" * 32, reason="test")
     card = ModelCard(
         version=version,
         key=model_key(version),
@@ -178,7 +180,7 @@ async def other_live(world: World, version: str) -> None:
         run_id="r",
         campaign_id="c",
         dataset_version="ds",
-        created_at=(await make_live(world.blobs, version=version, sha256="cd" * 32, reason="test")).promoted_at,
+        created_at=live.promoted_at - timedelta(days=2),
         metadata=metadata(version),
         metrics={},
         comparison=None,
