@@ -6,6 +6,7 @@ it replaces, and replaces that one only (compare-and-set on its ETag).
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -76,3 +77,24 @@ async def make_live(
             advice="See which one is live (`evenskin models list`), and ask again.",
         ) from error
     return live
+
+
+async def put_back(blobs: Blobs, live: LiveModel, before: LivePointer) -> None:
+    """Let `models/live.json` say again what it said before `live`, under the next generation number.
+
+    Whatever else went live since stays.
+    """
+    pointer = await read_pointer(blobs)
+    if pointer.live != live or before.live == live:
+        return
+    if before.live is None:
+        await blobs.delete(LIVE_KEY)
+        return
+    restored = before.live.model_copy(update={"generation": live.generation + 1})
+    with contextlib.suppress(PreconditionFailed):  # another one went live
+        await blobs.put(
+            LIVE_KEY,
+            restored.model_dump_json(indent=1).encode(),
+            content_type="application/json",
+            if_match=pointer.etag,
+        )

@@ -16,11 +16,12 @@ from uuid import UUID, uuid4
 import pytest
 from PIL import Image
 
+from shared.blobs import Blobs
 from shared.errors import StoreUnavailable
 from shared.events import ImageLabeled, ModelPromoted, ModelTrained, TrainingFailed, TrainingFailure, TrainingProgressed
 from shared.imaging import MAX_BYTES, open_checked
-from shared.live_model import read_live
-from shared.model_card import LIVE_KEY, card_key, model_key
+from shared.live_model import make_live, read_live
+from shared.model_card import LIVE_KEY, LiveModel, card_key, model_key
 from shared.pictures.provenance import Marks, SourceType, marks_of, with_marks
 from shared.taxonomy import Condition, Fold, fold_of
 from tests.eventually import LIMIT_S, eventually
@@ -372,6 +373,31 @@ async def test_a_model_whose_file_was_removed_is_listed_and_not_promoted(one: La
     live = await read_live(one.blobs)
     assert live is not None
     assert live.version == "v2"
+
+
+@pytest.mark.parametrize("before", [None, "v1"])
+async def test_a_model_whose_file_is_removed_while_it_goes_live_is_set_back(
+    one: Labeler, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    heard = Listener(one.bus)
+    await heard.start(ModelPromoted)
+    if before is not None:
+        await put_model(one.blobs, before)
+    await put_model(one.blobs, "v2", live=False)
+    was = await read_live(one.blobs)
+
+    async def make_live_and_lose_it(blobs: Blobs, **named: Any) -> LiveModel:
+        live = await make_live(blobs, **named)
+        await blobs.delete(model_key("v2"))
+        return live
+
+    monkeypatch.setattr("services.labeler_api.web.routes.models.make_live", make_live_and_lose_it)
+    answer = await one.call("POST", "/v1/models/v2/promotions", json={})
+    assert (answer.status, answer.code) == (404, "not_found")
+    back = None if was is None else was.model_copy(update={"generation": was.generation + 2})
+    assert await read_live(one.blobs) == back
+    await one.settled()
+    assert heard.events(ModelPromoted) == []
 
 
 async def test_an_import_is_told_to_the_augmenter_once(one: Labeler) -> None:

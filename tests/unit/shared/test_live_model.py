@@ -12,7 +12,7 @@ import pytest
 
 from shared.embedded.blobs import DirectoryBlobs
 from shared.errors import PreconditionFailed
-from shared.live_model import LivePointer, make_live, read_live, read_pointer
+from shared.live_model import LivePointer, make_live, put_back, read_live, read_pointer
 from shared.model_card import LIVE_KEY, LiveModel, model_key
 from shared.tracing import Span, current_traceparent, trace_id
 
@@ -84,6 +84,21 @@ async def test_only_what_was_read_is_replaced(tmp_path: Path) -> None:
     pointer = await read_pointer(blobs)
     live = await make_live(blobs, version="v9", sha256="0" * 64, reason="a test", replacing=pointer)
     assert await read_live(blobs) == live
+
+
+async def test_what_was_replaced_is_put_back_unless_another_went_live_since(tmp_path: Path) -> None:
+    blobs = DirectoryBlobs(tmp_path)
+    nothing = await read_pointer(blobs)
+    await put_back(blobs, await promote(blobs, "v1"), nothing)
+    assert await read_live(blobs) is None
+    before = await _pointer_to(blobs, "v1")
+    live = await promote(blobs, "v2")
+    later = await promote(blobs, "v3")
+    await put_back(blobs, live, before)
+    assert await read_live(blobs) == later
+    await put_back(blobs, later, before)
+    assert before.live is not None
+    assert await read_live(blobs) == before.live.model_copy(update={"generation": 4})
 
 
 async def _pointer_to(blobs: DirectoryBlobs, version: str) -> LivePointer:

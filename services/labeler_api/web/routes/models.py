@@ -16,7 +16,7 @@ from shared.documents.requests import PromotionRequest
 from shared.errors import BlobNotFound, InvalidRequest, NotFound
 from shared.events import ModelPromoted
 from shared.http import document_response, json_body, parsed
-from shared.live_model import LivePointer, make_live, read_live, read_pointer
+from shared.live_model import LivePointer, make_live, put_back, read_live, read_pointer
 from shared.message import Message
 from shared.model_card import MODEL_FILES, MODELS, ModelCard, card_key, fp32_key, model_key
 
@@ -74,7 +74,11 @@ class ModelRoutes(Routes):
         card = ModelCard.model_validate_json(await _card_file(blobs, version))
         if await blobs.head(card.key) is None:
             raise _gone(version, "model.onnx")
-        live = await make_live(blobs, version=card.version, sha256=card.sha256, reason=reason, replacing=replacing)
+        before = replacing or await read_pointer(blobs)
+        live = await make_live(blobs, version=card.version, sha256=card.sha256, reason=reason, replacing=before)
+        if await blobs.head(card.key) is None:  # a trainer that did not see it live yet removed it meanwhile
+            await put_back(blobs, live, before)
+            raise _gone(version, "model.onnx")
         event = ModelPromoted(**live.model_dump(include=set(ModelPromoted.model_fields)))
 
         async def tell(transaction: Transaction) -> None:
