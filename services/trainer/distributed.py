@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
@@ -34,6 +35,7 @@ from shared.errors import TrainingFailed
 from shared.preprocessing import Preprocessing
 
 MAX_RESTARTS = 3  # of all processes, where one dies; then the run's own tries begin
+_TOGETHER_S = 60.0  # seconds until processes that were started together have found each other
 _MEETING_S = 120  # in which all processes must have started
 
 T = TypeVar("T")
@@ -69,9 +71,14 @@ class Gang(Peers):
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        # Gloo was seen to wait for good where processes met: one that ends is begun anew, with the others.
+        too_late = threading.Timer(_TOGETHER_S, os._exit, [1])
+        too_late.daemon = True
+        too_late.start()
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=30)
         )  # the longest that the others wait for process 0 to validate
+        too_late.cancel()
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
 
     def together(self, module: nn.Module) -> nn.Module:
